@@ -1,0 +1,85 @@
+"""The manifest: one row an utterance, written by extract, joined by row order everywhere else."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from merc.problem import Problem
+
+SPLITS = ("train", "dev", "test")
+MODALITIES = ("text", "audio", "vision")
+MISSING = "missing"  # the status of a modality that has nothing to encode; any other status can be encoded
+
+SCHEMA = pa.schema(
+    [
+        ("corpus", pa.string()),
+        ("split", pa.string()),
+        ("dialogue", pa.string()),  # unique within corpus and split; rows of a dialogue are contiguous
+        ("turn", pa.int32()),  # position within the dialogue, from 0, without gaps
+        ("utterance", pa.string()),  # unique within corpus and split; MELD: dia<D>_utt<U>; names the files
+        ("group", pa.string()),  # what is resampled; unique across splits
+        ("speaker", pa.string()),
+        ("text", pa.string()),
+        ("emotion", pa.string()),  # the corpus's own labels, or null
+        ("sentiment", pa.string()),
+        ("start", pa.float64()),  # seconds in the source, or null
+        ("end", pa.float64()),
+        ("clip", pa.string()),  # source clip below data/raw/<corpus>, or null
+        ("wav", pa.string()),  # below the manifest's folder, or null: audio/dia0_utt0.wav
+        ("frame", pa.string()),  # frames/dia0_utt0.jpg
+        ("tracks", pa.string()),  # tracks/dia0_utt0.safetensors
+        # ok; what was done to it (comma-joined: truncated, padded, repaired, no_face ...); or missing
+        *[(f"{modality}_status", pa.string()) for modality in MODALITIES],
+        *[(f"{modality}_reason", pa.string()) for modality in MODALITIES],  # in words; "" when ok
+    ]
+)
+
+
+def folder(split: str, corpus: str) -> Path:
+    """Where extract leaves a corpus's split."""
+    return Path("out/extract") / split / corpus
+
+
+def write(path: Path, rows: pd.DataFrame) -> None:
+    """Write the manifest with exactly the schema's columns."""
+    table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False).replace_schema_metadata(None)
+    pq.write_table(table, path)
+
+
+def read(split: str, corpora: list[str]) -> pd.DataFrame:
+    """The manifests of the named corpora, one after another, in the order named."""
+    frames = [_read_one(folder(split, corpus) / "manifest.parquet") for corpus in corpora]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _read_one(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise Problem(f"{path}: not there; run `dvc repro extract`")
+    return pq.read_table(path, schema=SCHEMA).to_pandas()
+
+
+def leftovers(parent: Path, corpora: list[str]) -> None:
+    """Refuse files of corpora that params.yaml no longer names: DVC leaves them behind."""
+    extra = (
+        sorted(path.name for path in parent.iterdir() if path.name.split(".")[0] not in corpora)
+        if parent.is_dir()
+        else []
+    )
+    if extra:
+        remove = " ".join(str(parent / name) for name in extra)
+        raise Problem(
+            f"{parent}: holds {', '.join(extra)}, which data.corpora does not name; remove: rm -r {remove}"
+        )
+
+
+def digest(manifest: pd.DataFrame) -> str:
+    """A digest of the row ids in order: two tables with equal digests can be joined by row number."""
+    ids = manifest["corpus"] + "/" + manifest["split"] + "/" + manifest["dialogue"] + "/" + manifest["utterance"]
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def present(manifest: pd.DataFrame, modality: str) -> pd.Series:
+    return manifest[f"{modality}_status"] != MISSING
