@@ -22,9 +22,8 @@ class Pack:
     present: np.ndarray  # (N,) bool
     blank: np.ndarray  # (blank steps, dim): the encoder's answer to empty text, silence, a black frame
     units: np.ndarray  # (steps, len(unit_names)) float32: what each step is
-    unit_names: tuple[
-        str, ...
-    ]  # text: char_start, char_end; audio: start, end; vision: time, left, top, width, height
+    # text: char_start, char_end; audio: start, end; vision: time, left, top, width, height
+    unit_names: tuple[str, ...]
     encoder: str
     step_seconds: float | None
 
@@ -56,6 +55,7 @@ def collect(
 ) -> Pack:
     """A pack of one (steps, dim) array per utterance; None where the utterance lacks the modality."""
     lengths = [0 if one is None else len(one) for one in features]
+    _fits([blank, *(one for one in features if one is not None)], dtype, encoder)
     empty, no_units = np.zeros((0, blank.shape[1]), dtype), np.zeros((0, len(unit_names)), np.float32)
     return Pack(
         values=np.concatenate([empty, *(one.astype(dtype) for one in features if one is not None)]),
@@ -69,8 +69,17 @@ def collect(
     )
 
 
+def _fits(arrays: list[np.ndarray], dtype: type, encoder: str) -> None:
+    """Refuse what would silently become infinite."""
+    largest = max((float(np.abs(array).max()) for array in arrays if array.size), default=0.0)
+    if largest > float(np.finfo(dtype).max):
+        raise Problem(f"{encoder}: features up to {largest:g} do not fit into {np.dtype(dtype)}; write float32")
+
+
 def write(file: Path, pack: Pack, manifest: pd.DataFrame) -> None:
     """Write a pack that belongs to this manifest and to no other."""
+    if len(pack.present) != len(manifest):
+        raise ValueError(f"{len(pack.present)} utterances, {len(manifest)} rows")
     arrays = {
         name: np.ascontiguousarray(getattr(pack, name))
         for name in ("values", "offsets", "present", "blank", "units")

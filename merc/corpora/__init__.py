@@ -1,0 +1,75 @@
+"""Corpora: one module per dataset. A reader says what the utterances are and where their media lie."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from merc.problem import Problem
+
+# name under data/raw -> module:function(folder, scratch) -> Listing; `scratch` is where archives may be unpacked
+CORPORA = {
+    "sample": "merc.corpora.meld:read_sample",
+    "meld": "merc.corpora.meld:read_meld",
+}
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What a corpus says of one utterance, before any medium is opened."""
+
+    split: str
+    dialogue: str
+    name: str  # unique within the split; names the files
+    group: str  # unique across splits
+    speaker: str
+    text: str
+    emotion: str | None  # the corpus's own labels
+    sentiment: str | None
+    start: float | None  # seconds in the source
+    end: float | None
+    media: Path | None  # what is decoded
+    clip: str | None  # `media` below data/raw/<corpus>
+    absent: str = ""  # why there is no `media`
+    text_flags: tuple[str, ...] = ()
+    text_reason: str = ""
+
+
+@dataclass
+class Listing:
+    """All utterances, a dialogue's contiguous and in order; and what the reader passed over or decided."""
+
+    utterances: list[Utterance]
+    ignored: list[dict[str, Any]] = field(default_factory=list)  # {"split", "item", "reason"}
+    decided: list[dict[str, Any]] = field(default_factory=list)  # {"split", "item", "reason"}
+    truth: dict[str, Path] = field(default_factory=dict)  # split -> truth table
+
+
+def read(corpus: str, folder: Path, scratch: Path) -> Listing:
+    """What is in data/raw/<corpus>."""
+    if not folder.is_dir():
+        raise Problem(f"{folder}: not there; docs/data.md says how to bring it, or take it off data.corpora")
+    listing = _reader(corpus)(folder, scratch)
+    _check_names(corpus, listing)
+    return listing
+
+
+def module(corpus: str) -> str:
+    """The module that reads a corpus."""
+    if corpus not in CORPORA:
+        raise Problem(f"params.yaml: data.corpora: {corpus!r} is unknown; choose from {', '.join(CORPORA)}")
+    return CORPORA[corpus].split(":")[0]
+
+
+def _reader(corpus: str) -> Callable[[Path, Path], Listing]:
+    return getattr(importlib.import_module(module(corpus)), CORPORA[corpus].split(":")[1])
+
+
+def _check_names(corpus: str, listing: Listing) -> None:
+    """Names become file names: none may leave the output folder, none may occur twice."""
+    seen = set()
+    for one in listing.utterances:
+        if (one.split, one.name) in seen or Path(one.name).name != one.name or one.name.startswith("."):
+            raise Problem(f"{corpus}: {one.split}: {one.name!r} cannot name a file, or does so twice")
+        seen.add((one.split, one.name))

@@ -1,0 +1,49 @@
+"""Encoders: what turns words, sounds and faces into features; whoever encodes, anywhere, uses these."""
+
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from merc import params
+from merc.encoders import sources, tuned
+from merc.encoders.encoder import Encoder
+from merc.params import Strict
+from merc.problem import Problem
+
+
+def module(modality: str) -> ModuleType:
+    """The module that holds a modality's ENCODERS."""
+    return import_module(f"merc.encoders.{modality}")
+
+
+def section(modality: str) -> Strict:
+    """encode.<modality> of params.yaml."""
+    kind = getattr(module(modality), f"{modality.capitalize()}Encoding")
+    return params.read(f"encode.{modality}", kind)
+
+
+def chosen(config: Strict, corpus: str) -> str:
+    """The name of the encoder that this corpus gets."""
+    return config.by_corpus.get(corpus, config.encoder)
+
+
+def build(modality: str, name: str, config: Strict, *, weights: Path | None = None) -> Encoder | None:
+    """The named encoder, with the weights that a folder of adapt or finetune holds; None if the name is `none`.
+
+    A name that is in no table is a folder under data/weights, or a hub id with its revision: owner/name@revision.
+    """
+    tables = module(modality)
+    if name in tables.ENCODERS:
+        encoder = tables.ENCODERS[name].make(name, config)
+    elif "/" in name or (sources.WEIGHTS / name).is_dir():
+        encoder = tables.pretrained(name, config, name)
+    else:
+        raise Problem(f"{params.FILE}: encode.{modality}: no encoder {name!r}; {_choices(tables.ENCODERS)}")
+    if encoder is not None and weights is not None:
+        tuned.load(encoder, weights)
+    return encoder and encoder.eval()
+
+
+def _choices(names: Iterable[str]) -> str:
+    return f"choose one of {', '.join(names)}, a folder under {sources.WEIGHTS}, or owner/name@revision of the hub"

@@ -1,0 +1,29 @@
+# Two doors: `make repro` rebuilds every number, `make test` checks the code. Both set up .venv on a fresh machine.
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export OMP_NUM_THREADS := 1
+
+.PHONY: repro test test-all pins
+
+repro:
+	@.ci/setup $(PYTHON) requirements.txt
+	@dvc repro
+	@python -m merc results
+
+test:
+	@.ci/setup $(PYTHON) requirements-dev.txt
+	@ruff check . && ruff format --check .
+	@pytest -n 2 -m "not slow and not real"
+
+test-all:
+	@.ci/setup $(PYTHON) requirements-dev.txt
+	@ruff check . && ruff format --check .
+	@HYPOTHESIS_PROFILE=many pytest -n 2 --timeout 1800
+
+# After an edit of requirements*.txt: every transitive version, for every platform and Python that we support.
+pins:
+	@grep -v '^-c' requirements.txt > .venv/requirements.in
+	@sed 's/^-r .*/-r requirements.in/' requirements-dev.txt > .venv/requirements-dev.in
+	@uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q \
+		.venv/requirements-dev.in -o constraints.txt

@@ -1,0 +1,90 @@
+"""python -m bench.train: seconds an epoch in batches of dialogues, against the same network at batch size 1."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from merc import engine, labels, learning, objectives, results
+from merc.batches import Split
+from merc.manifest import MODALITIES
+from merc.streams import Stream
+from models.network import Network, NetworkConfig
+
+UTTERANCES, DIALOGUES = 9989, 1038  # MELD's training split
+STEPS = {"text": 12, "audio": 20, "vision": 8}
+WIDTHS = {"text": 384, "audio": 88, "vision": 512}
+BATCH = 16  # dialogues
+SHARE = 0.1  # of an epoch that is timed at batch size 1
+
+
+def main(*words: str) -> None:
+    """Time one fusion (default: esag and crossmodal) and write metrics/bench/train.json."""
+    torch.set_num_threads(1)
+    fusions = words or ("esag", "crossmodal")
+    results.write_json(Path("metrics/bench/train.json"), {fusion: _compare(fusion) for fusion in fusions})
+
+
+def _compare(fusion: str) -> dict[str, float]:
+    split = synthetic(UTTERANCES, DIALOGUES)
+    together = _seconds(fusion, split, BATCH, 1.0)
+    alone = _seconds(fusion, split, 1, SHARE) / SHARE
+    measured = {"epoch_seconds": together, "epoch_seconds_batch1": alone, "vs_batch1": alone / together}
+    print(fusion, {name: round(value, 2) for name, value in measured.items()})
+    return measured
+
+
+def _seconds(fusion: str, split: Split, size: int, share: float) -> float:
+    """Seconds of one epoch over this share of the dialogues."""
+    seed = learning.Seed.plant(1)
+    stem = {"text": "mlp", "audio": "conv1d", "vision": "mlp"}
+    config = NetworkConfig(
+        modalities=list(MODALITIES), dim=128, stem=stem, fusion=fusion, context="gru", heads="independent",
+        causal=False, dropout=0.3, roles=4,
+    )  # fmt: skip
+    network = Network(config, split.streams, split.heads())
+    tasks = objectives.TaskWeights(emotion=1.0, sentiment=0.5)
+    objective = objectives.Supervised(objectives.Labels.of(split, 0.5, tasks, 0.0), seed.hide(0.0))
+    draws = seed.draws(split, {"meld": share}, "shuffled", size)
+    rates = engine.LearningRates(text=1.0, audio=1.0, vision=1.0)
+    once = engine.Optimisation(
+        epochs=1, patience=1, lr=1e-3, lr_scale=rates, schedule="constant", warmup=0.0, weight_decay=0.01, clip=1.0,
+        average=0.9, batch=size,
+    )  # fmt: skip
+    start = time.perf_counter()
+    engine.fit(network, objective, split, draws, lambda _: {engine.SCORE: 0.0}, once)
+    return time.perf_counter() - start
+
+
+def synthetic(utterances: int, dialogues: int) -> Split:
+    """A split of this size, of random features and labels."""
+    random = np.random.default_rng(1)
+    bounds = np.sort(random.choice(np.arange(1, utterances), dialogues - 1, replace=False))
+    starts = np.concatenate([[0], bounds, [utterances]])
+    steps = {m: random.integers(1, 2 * STEPS[m], utterances) for m in MODALITIES}
+    space = labels.space("meld")
+    order = {"emotion": space.emotion, "sentiment": space.sentiment}
+    return Split(
+        manifest=pd.DataFrame({"corpus": ["meld"] * utterances}),
+        modalities=MODALITIES,
+        features={f"{m}/random": _stream(random, steps[m], WIDTHS[m]) for m in MODALITIES},
+        labels=order,
+        targets={
+            task: torch.from_numpy(random.integers(0, len(names), utterances)) for task, names in order.items()
+        },
+        present=torch.ones(utterances, len(MODALITIES), dtype=torch.bool),
+        speaker=torch.from_numpy(random.integers(0, 4, utterances)),
+        starts=torch.from_numpy(starts),
+    )
+
+
+def _stream(random: np.random.Generator, steps: np.ndarray, width: int) -> Stream:
+    values = random.standard_normal((int(steps.sum()), width), dtype=np.float32)
+    return Stream(torch.from_numpy(values), torch.from_numpy(np.cumsum(steps) - steps), torch.from_numpy(steps))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,37 @@
+"""python -m merc <command>: what a user asks for outside the pipeline."""
+
+import sys
+from importlib import import_module
+
+from merc.problem import Problem
+
+COMMANDS = {  # name -> module and function that get the words after it, what it is for; loaded when asked for
+    "results": ("merc.summary", "results", "the committed scores, on one screen"),
+    "compare": ("merc.comparisons", "against", "another predictions.parquet against this one: paired tests"),
+}
+
+
+def main(words: list[str]) -> int:
+    """Run one command; a user's mistake is one line and exit code 2."""
+    if words in (["-h"], ["--help"]):
+        print(usage())
+        return 0
+    if not words or words[0] not in COMMANDS:
+        print(usage(), file=sys.stderr)
+        return 2
+    module, function, _ = COMMANDS[words[0]]
+    try:
+        getattr(import_module(module), function)(*words[1:])
+    except Problem as problem:
+        print(f"merc: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def usage() -> str:
+    lines = [f"  python -m merc {name:<10} {about}" for name, (*_, about) in COMMANDS.items()]
+    return "\n".join(["usage:", *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

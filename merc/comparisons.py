@@ -1,0 +1,126 @@
+"""Is one model better than another, or is that chance? Paired tests on the same utterances."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from merc import intervals, scores
+from merc.conditions import FULL
+from merc.predictions import Predictions, read
+from merc.problem import Problem
+
+LEVEL = 0.05
+MEASURE = "macro_f1"
+ROUNDS = 1000
+
+
+def compare(first: Predictions, second: Predictions, models: tuple[str, str], task: str, rounds: int) -> dict:
+    """second - first in macro F1: its interval, three tests, an effect size, and a verdict in words."""
+    counts, other = _paired(first, second, models, task)
+    if not counts.any():
+        return {"verdict": f"no utterance has a label for {task}"}
+    difference, probability = permutation(counts, other, rounds, seed=1)
+    drawn = intervals.draw(counts.shape[2], counts.shape[0], rounds, seed=1)
+    low, high = intervals.interval(_gain(counts, other, drawn))
+    gains = (_by_seed(other) - _by_seed(counts))[:, 0]
+    names = models if models[0] != models[1] else (f"their {models[0]}", f"our {models[1]}")
+    told = {
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "permutation_p": probability,
+        "mcnemar_p": mcnemar(*_correct(first, second, models, task)),
+        "paired_t_p": paired_t(gains),
+        "cohen_d": float(gains.mean() / gains.std(ddof=1)) if len(gains) > 1 and gains.std() > 0 else np.nan,
+    }
+    return told | {"verdict": verdict(names, difference, probability, int(counts[0].sum()), counts.shape[2])}
+
+
+def against(*words: str) -> None:
+    """`python -m merc compare <other.parquet>`: this repository's models against the same ones of another run."""
+    if len(words) != 1:
+        raise Problem("compare: name one file: python -m merc compare <another run's predictions.parquet>")
+    other, ours = read(Path(words[0])), read()
+    for model in ours.models():
+        for task in ours.orders:
+            told = compare(other, ours, (model, model), task, ROUNDS)
+            sign = " ".join(f"{name} {told[name]:+.4f}" for name in ("difference", "low", "high") if name in told)
+            print(f"{model}, {task}: ours - theirs: {sign}\n    {told['verdict']}")
+
+
+def verdict(models: tuple[str, str], difference: float, probability: float, rows: int, groups: int) -> str:
+    """What may be said."""
+    size = f"n={rows} utterances in {groups} groups"
+    if probability >= LEVEL:
+        return f"{models[0]} and {models[1]} are not distinguishable at {size} (p={probability:.3f})"
+    better, worse = models[::-1] if difference > 0 else models
+    return f"{better} beats {worse} by {abs(difference):.3f} macro F1 at {size} (p={probability:.3f})"
+
+
+def permutation(first: np.ndarray, second: np.ndarray, rounds: int, seed: int) -> tuple[float, float]:
+    """Difference of mean macro F1 of (S, 1, G, C, C) counts, and how often chance makes one as large.
+
+    Under the null the two answers to a group could be exchanged: every round exchanges each group with chance 1/2.
+    """
+    swapped = np.random.default_rng(seed).integers(0, 2, (rounds, first.shape[2])).astype(float)
+    observed = float((_by_seed(second) - _by_seed(first)).mean())
+    change = _multiply(swapped, second - first)
+    one, other = first.sum(axis=2)[:, 0] + change, second.sum(axis=2)[:, 0] - change
+    null = (scores.summarise(other)[MEASURE] - scores.summarise(one)[MEASURE]).mean(1)
+    # a tolerance: equal sums in another order differ in the last bit
+    return observed, float((1 + (np.abs(null) >= abs(observed) - 1e-12).sum()) / (1 + rounds))
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """Exact two-sided p of (N,) right or wrong answers; utterances are taken as independent (McNemar, 1947)."""
+    better, worse = int((second & ~first).sum()), int((first & ~second).sum())
+    total, rarer = better + worse, min(better, worse)
+    if not total:
+        return 1.0
+    tail = sum(math.comb(total, hits) for hits in range(rarer + 1))
+    return min(1.0, 2 * tail / 2**total)
+
+
+def paired_t(gains: np.ndarray) -> float:
+    """Two-sided p that the mean gain over training seeds is 0; nan for one seed or equal gains."""
+    from scipy import stats  # slow to load, and only needed here
+
+    return float(stats.ttest_1samp(gains, 0).pvalue) if len(gains) > 1 and gains.std() > 0 else np.nan
+
+
+def _paired(
+    first: Predictions, second: Predictions, models: tuple[str, str], task: str
+) -> tuple[np.ndarray, np.ndarray]:
+    names = ["dialogue", "utterance"]
+    if not first.rows[names].reset_index(drop=True).equals(second.rows[names].reset_index(drop=True)):
+        raise Problem("compare: the two files answer different utterances; evaluate both on the same test split")
+    counts, other = first.counts(task, models[0]), second.counts(task, models[1])
+    seeds = min(len(counts), len(other))
+    return counts[:seeds], other[:seeds]
+
+
+def _by_seed(counts: np.ndarray) -> np.ndarray:
+    return scores.summarise(counts.sum(axis=2))[MEASURE]
+
+
+def _gain(first: np.ndarray, second: np.ndarray, draws: intervals.Draws) -> np.ndarray:
+    """(R,) the gain in every round: both models are scored on the same drawn groups."""
+    return intervals.replicate(second, draws)[MEASURE] - intervals.replicate(first, draws)[MEASURE]
+
+
+def _multiply(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(R, S, C, C) weighted sums over groups of (S, 1, G, C, C) counts."""
+    seeds, _, groups, classes, _ = counts.shape
+    flat = counts[:, 0].transpose(1, 0, 2, 3).reshape(groups, -1)
+    return (weights @ flat).reshape(-1, seeds, classes, classes)
+
+
+def _correct(first: Predictions, second: Predictions, models: tuple[str, str], task: str) -> list[np.ndarray]:
+    """(N,) whether the mean over seeds of each model's probabilities is right, where there is a label."""
+    actual = first.actual(task)
+    answers = [
+        one.of(task, model, [FULL])[:, 0].mean(0).argmax(-1)
+        for one, model in zip((first, second), models, strict=True)
+    ]
+    return [(answer == actual)[actual >= 0] for answer in answers]

@@ -1,0 +1,81 @@
+"""Distillation objective: the student answers as a teacher that always sees every modality."""
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from merc.objectives import Hide, Labels
+from merc.params import Strict
+
+
+class DistillWeights(Strict):
+    """How much each part counts; 0 leaves it out."""
+
+    label: float = Field(ge=0)
+    soft: float = Field(ge=0)
+    feature: float = Field(ge=0)
+    relation: float = Field(ge=0)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Labels, softened answers, utterance and context vectors, and relations; every distance to oneself is 0."""
+
+    teacher: nn.Module  # in eval mode
+    labels: Labels
+    hide: Hide  # chance 0 in the first phase
+    temperature: float
+    weights: DistillWeights
+
+    def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
+        with torch.no_grad():
+            told = self.teacher(batch)
+        seen = self.hide(batch)
+        output = network(batch, seen)
+        return {
+            "label": self.weights.label * sum(self.labels(output, batch).values()),
+            "soft": self.weights.soft * self._soft(output, told),
+            "feature": self.weights.feature * sum(_apart(output[at], told[at]) for at in ("utterance", "context")),
+            "relation": self.weights.relation * relation(output, told, seen),
+        }
+
+    def _soft(self, output: dict, told: dict) -> Tensor:
+        """KL divergence of the softened answers, times T^2 to keep its gradient's size (Hinton et al. 2015)."""
+        losses = [
+            getattr(self.labels.task_weights, task) * softened(output[task], told[task], self.temperature)
+            for task in self.labels.weights
+        ]
+        return torch.stack(losses).sum()
+
+
+def softened(logits: Tensor, told: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(softmax(told / T) || softmax(logits / T)), mean over utterances."""
+    own, other = (functional.log_softmax(one / temperature, dim=1) for one in (logits, told))
+    return temperature**2 * functional.kl_div(own, other, reduction="batchmean", log_target=True)
+
+
+def relation(output: dict, told: dict, seen: Tensor) -> Tensor:
+    """Distance of the utterances' likenesses to each other; of the gates too, where the fusion has one.
+
+    The teacher's gate is first shared out among the modalities that the student sees.
+    """
+    likeness = (_likeness(one["context"]) for one in (output, told))
+    loss = functional.mse_loss(*likeness)
+    if "gate" in output["weights"]:
+        target = told["weights"]["gate"] * seen.unsqueeze(1)
+        target = target / target.sum(2, keepdim=True).clamp(min=1e-6)
+        loss = loss + (output["weights"]["gate"] - target).square().sum(2).mean()
+    return loss
+
+
+def _apart(own: Tensor, told: Tensor) -> Tensor:
+    """Mean squared distance, in units of the teacher's own variance."""
+    return (own - told).square().mean() / told.var(0, correction=0).mean().clamp(min=1e-6)
+
+
+def _likeness(vectors: Tensor) -> Tensor:
+    unit = functional.normalize(vectors, dim=1)
+    return unit @ unit.T

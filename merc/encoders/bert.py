@@ -1,0 +1,79 @@
+"""BERT's encoder in plain torch: ready at once, where importing transformers takes five seconds."""
+
+import json
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Bert(nn.Module):
+    """Devlin et al. 2019, without the pooler; parameters are named as in Hugging Face's BertModel."""
+
+    def __init__(self, config: dict) -> None:
+        super().__init__()
+        width, layers = config["hidden_size"], config["num_hidden_layers"]
+        self.embeddings = nn.ModuleDict(
+            {
+                "word_embeddings": nn.Embedding(config["vocab_size"], width),
+                "position_embeddings": nn.Embedding(config["max_position_embeddings"], width),
+                "token_type_embeddings": nn.Embedding(config["type_vocab_size"], width),
+                "LayerNorm": nn.LayerNorm(width, config["layer_norm_eps"]),
+            }
+        )
+        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(layers))})
+        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(N, L) ids and what of them is no padding -> (N, L, width)."""
+        positions = self.embeddings["position_embeddings"].weight[: input_ids.shape[1]]
+        first_type = self.embeddings["token_type_embeddings"].weight[0]
+        hidden = self.embeddings["word_embeddings"](input_ids) + positions + first_type
+        hidden = self.dropout(self.embeddings["LayerNorm"](hidden))
+        for layer in self.encoder["layer"]:
+            hidden = layer(hidden, attention_mask[:, None, None].bool())
+        return hidden
+
+
+class Layer(nn.Module):
+    """Self-attention and a feed-forward block, each normalised after its residual."""
+
+    def __init__(self, config: dict) -> None:
+        super().__init__()
+        width, inner, epsilon = config["hidden_size"], config["intermediate_size"], config["layer_norm_eps"]
+        self.heads = config["num_attention_heads"]
+        projections = {name: nn.Linear(width, width) for name in ("query", "key", "value")}
+        self.attention = nn.ModuleDict(
+            {"self": nn.ModuleDict(projections), "output": _output(width, width, epsilon)}
+        )
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, inner)})
+        self.output = _output(inner, width, epsilon)
+        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+
+    def forward(self, hidden: Tensor, seen: Tensor) -> Tensor:
+        hidden = self._add(self.attention["output"], self._attend(hidden, seen), hidden)
+        return self._add(self.output, functional.gelu(self.intermediate["dense"](hidden)), hidden)
+
+    def _attend(self, hidden: Tensor, seen: Tensor) -> Tensor:
+        query, key, value = (
+            self.attention["self"][name](hidden).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for name in ("query", "key", "value")
+        )
+        return functional.scaled_dot_product_attention(query, key, value, seen).transpose(1, 2).flatten(2)
+
+    def _add(self, output: nn.ModuleDict, values: Tensor, hidden: Tensor) -> Tensor:
+        return output["LayerNorm"](self.dropout(output["dense"](values)) + hidden)
+
+
+def _output(width_in: int, width: int, epsilon: float) -> nn.ModuleDict:
+    return nn.ModuleDict({"dense": nn.Linear(width_in, width), "LayerNorm": nn.LayerNorm(width, epsilon)})
+
+
+def load(folder: Path) -> Bert:
+    """The model of a Hugging Face folder; what it holds beyond the encoder (a pooler, position ids) is left."""
+    model = Bert(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    wanted = model.state_dict()
+    weights = {name: tensor for name, tensor in load_file(folder / "model.safetensors").items() if name in wanted}
+    model.load_state_dict(weights)
+    return model.eval()

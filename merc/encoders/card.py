@@ -1,0 +1,29 @@
+"""What is known of a named encoder: how it is made, where it comes from, what its licence allows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from merc.encoders.encoder import Encoder
+
+Reader = Callable[[Path, pd.DataFrame], list]  # extract's folder, its manifest's rows -> raw inputs
+
+
+@dataclass(frozen=True)
+class Card:
+    """One row of docs/encoders.md."""
+
+    make: Callable[[str, Any], Encoder | None]  # of the encoder's name and its section of params.yaml
+    source: str  # a hub id with its revision, a file, or where in this repository it is written
+    licence: str
+    width: int | None
+    about: str
+    downloads: bool = False  # its weights come from elsewhere, once
+
+
+def none() -> Card:
+    """The encoder that nobody is."""
+    return Card(lambda name, config: None, "", "", None, "the modality is absent everywhere")

@@ -1,0 +1,42 @@
+"""Encoders by name, source and digest: what a model that was exported needs, and how to be sure to get it."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from merc import encoders
+from merc.encoders import tuned
+from merc.encoders.encoder import Encoder
+
+
+def needs(modality: str, streams: Iterable[str]) -> dict[str, Any] | None:
+    """The encoder behind a network's stream of this modality; None if it has none.
+
+    `weights`: where adapt or finetune left them, null if they are the original ones, which `sha256` names; an
+    encoder without weights has neither.
+    """
+    config = encoders.section(modality)
+    names = [stream.split("/", 1)[1] for stream in sorted(streams) if stream.startswith(f"{modality}/")]
+    if not names:
+        return None
+    name = config.encoder if config.encoder in names else names[0]
+    card, place = encoders.module(modality).ENCODERS.get(name), tuned.folder(modality, name)
+    encoder = encoders.build(modality, name, config, weights=place)
+    return {
+        "encoder": name,
+        "source": card.source if card else name,
+        "licence": card.licence if card else "see its source",
+        "settings": config.model_dump(exclude={"encoder", "by_corpus"}),
+        "weights": None if place is None else place.as_posix(),
+        "sha256": digest(encoder) if encoder is not None and encoder.state_dict() else None,
+    }
+
+
+def digest(encoder: Encoder) -> str:
+    """SHA-256 of an encoder's weights: names, types, shapes, values."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        array = tensor.detach().cpu().contiguous().numpy()
+        total.update(f"{name} {array.dtype} {array.shape}".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()

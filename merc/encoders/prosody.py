@@ -1,0 +1,200 @@
+"""How something is said, without training: log-mel bands, pitch, voicing and energy, a few steps a second."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from merc.encoders.encoder import Encoder
+from merc.encoders.raw import RATE, Sound
+
+FRAMES_PER_SECOND = 100  # about; before pooling
+BANDS = 24
+MEL_WINDOW = 512  # samples: 32 ms
+FLOOR = 1e-7  # power below which nothing is heard; 16-bit rounding noise lies near 1e-10
+
+
+class Prosody(Encoder):
+    """Mean and spread of frame descriptors over each step, and the utterance's own level and range on every step.
+
+    The pitch is Boersma's (1993): the autocorrelation of a windowed frame over that of its window; a softmax over
+    the lags takes the place of his maximum, so that gradients reach the samples.
+    """
+
+    unit_names = ("start", "end")
+    differentiable = "samples"
+    budget = 30 * RATE
+    silence = Sound(np.zeros(RATE, np.float32))
+
+    def __init__(self, name: str, frame_rate: float) -> None:
+        super().__init__()
+        self.name = name
+        self.pooled = max(1, round(FRAMES_PER_SECOND / frame_rate))  # frames in a step
+        self.hop = max(1, round(RATE / (frame_rate * self.pooled)))
+        self.step_seconds = self.pooled * self.hop / RATE
+        self.pitch = Pitch(self.hop)
+        self.register_buffer("window", torch.hann_window(MEL_WINDOW), persistent=False)
+        self.register_buffer("bands", _mel_bands(BANDS, MEL_WINDOW), persistent=False)
+        self.dim = len(self.blank[0])
+
+    def prepare(self, raw: Sequence[Sound]) -> dict[str, Tensor]:
+        """samples (N, longest) with zeros after each, and their lengths."""
+        lengths = [len(sound.samples) for sound in raw]
+        samples = torch.zeros(len(raw), max([1, *lengths]))
+        for row, sound in zip(samples, raw, strict=True):
+            row[: len(sound.samples)] = torch.from_numpy(np.asarray(sound.samples, np.float32))
+        return {"samples": samples, "lengths": torch.tensor(lengths)}
+
+    def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        samples, frames = tensors["samples"], self._frames(tensors["lengths"])
+        count = self.pooled * math.ceil(int(frames.max()) / self.pooled)
+        heard = (torch.arange(count, device=samples.device) < frames[:, None]).float()[..., None]  # (N, T, 1)
+        local, whole = self._describe(samples, count, heard)
+        mean, spread = _pool(local, heard, self.pooled)
+        every = whole[:, None].expand(-1, mean.shape[1], -1)
+        return torch.cat([mean, spread, every], dim=-1), _steps(frames, self.pooled)
+
+    def units(self, raw: Sequence[Sound]) -> list[np.ndarray]:
+        counts = _steps(self._frames(torch.tensor([len(sound.samples) for sound in raw])), self.pooled)
+        ends = [np.arange(1, count + 1, dtype=np.float32) * self.step_seconds for count in counts.tolist()]
+        return [np.stack([end - self.step_seconds, end], axis=1).astype(np.float32) for end in ends]
+
+    def size(self, raw: Sound) -> int:
+        return max(1, len(raw.samples))
+
+    def _frames(self, lengths: Tensor) -> Tensor:
+        return lengths.clamp(min=1).sub(1).div(self.hop, rounding_mode="floor") + 1
+
+    def _describe(self, samples: Tensor, count: int, heard: Tensor) -> tuple[Tensor, Tensor]:
+        """What is pooled by step (N, T, D), and what holds for the whole utterance (N, E)."""
+        mel, energy = self._spectrum(samples, count)
+        octave, voicing = self.pitch(samples, count)
+        said = heard * energy.sigmoid()  # quiet frames count less
+        level, level_spread = _moments(energy, heard)
+        height, height_spread = _moments(octave, (voicing + 1e-3) * said)
+        contour = voicing * (octave - height[:, None])
+        changes = [_change(one) for one in (energy, contour, voicing)]
+        flux = _change(mel).abs().mean(dim=-1, keepdim=True)
+        local = [mel, energy, energy - level[:, None], voicing, contour, voicing * octave, *changes, flux]
+        moving = torch.cat([flux, changes[0].relu(), changes[2].abs(), contour.abs(), voicing], dim=-1)
+        tilt = _moments(mel - energy, said)[0]  # the spectrum of what is said, its level taken out
+        trend = [_trend(octave, (voicing + 1e-3) * said), _trend(energy, heard)]
+        tempo = [_tempo(energy, heard), _tempo(contour, heard)]
+        whole = [level, level_spread, height, height_spread, *_moments(moving, heard), tilt, *trend, *tempo]
+        return torch.cat(local, dim=-1), torch.cat([*whole, heard.sum(dim=1).log()], dim=-1)
+
+    def _spectrum(self, samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Log-mel bands (N, T, BANDS), and the log energy (N, T, 1), zero at a quiet voice."""
+        frames = frame(samples, count, MEL_WINDOW, self.hop) * self.window
+        power = torch.fft.rfft(frames).abs().square() / self.window.sum() ** 2
+        bands = power @ self.bands
+        return (bands + FLOOR).log() + 10, (bands.sum(dim=-1, keepdim=True) + FLOOR).log() + 10
+
+
+class Pitch(nn.Module):
+    """Octaves above 150 Hz, and how surely there is a pitch at all (0 to 1), per frame."""
+
+    rate = RATE // 2  # the voice's fundamental needs no more
+    size = 512  # samples: 64 ms, three periods of the lowest voice
+    lowest, highest = 60.0, 500.0  # Hz
+    reference = 150.0  # Hz
+    octave_cost = 0.06  # of strength: a period fits as well twice as long; prefer the shorter
+    sharpness = 80.0  # of the softmax over lags
+    voiced_from = 0.45  # strength; Boersma's own threshold
+
+    def __init__(self, hop: int) -> None:
+        super().__init__()
+        self.hop = hop
+        window = torch.hann_window(self.size)
+        lags = torch.arange(math.ceil(self.rate / self.highest), int(self.rate / self.lowest) + 1)
+        correlation = torch.fft.irfft(torch.fft.rfft(window, 2 * self.size).abs().square())
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("lags", lags, persistent=False)
+        self.register_buffer("own", (correlation / correlation[0])[lags], persistent=False)
+        self.register_buffer("octaves", (self.rate / lags / self.reference).log2(), persistent=False)
+
+    def forward(self, samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Two tensors (N, T, 1)."""
+        frames = frame(samples, count, 2 * self.size, self.hop)
+        frames = functional.avg_pool1d(frames.flatten(0, 1)[:, None], 2)[:, 0].view(*frames.shape[:2], self.size)
+        frames = (frames - frames.mean(dim=-1, keepdim=True)) * self.window
+        correlation = torch.fft.irfft(torch.fft.rfft(frames, 2 * self.size).abs().square())
+        own = correlation[..., :1] + FLOOR * self.size  # what is hardly heard has no pitch
+        strength = correlation[..., self.lags] / own / self.own
+        choice = (self.sharpness * (strength + self.octave_cost * self.octaves)).softmax(dim=-1)
+        sure = (choice * strength).sum(dim=-1, keepdim=True)
+        octave = (choice * self.octaves).sum(dim=-1, keepdim=True)
+        return octave, (20 * (sure - self.voiced_from)).sigmoid()
+
+
+def frame(samples: Tensor, count: int, size: int, hop: int) -> Tensor:
+    """(N, count, size) windows, each centred on its hop; zeros where there is no sound."""
+    before = (size - hop) // 2 if size > hop else 0
+    length = (count - 1) * hop + size
+    padded = functional.pad(samples, (before, max(0, length - before - samples.shape[1])))
+    return padded[:, :length].unfold(1, size, hop)
+
+
+def _change(values: Tensor) -> Tensor:
+    """The difference to the frame before, 0 at the first."""
+    return functional.pad(values[:, 1:] - values[:, :-1], (0, 0, 1, 0))
+
+
+def _moments(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread (N, D) over the frames, weighted."""
+    total = weight.sum(dim=1)
+    mean = (values * weight).sum(dim=1) / total
+    variance = ((values - mean[:, None]).square() * weight).sum(dim=1) / total
+    return mean, (variance + 1e-4).sqrt()
+
+
+def _trend(values: Tensor, weight: Tensor) -> Tensor:
+    """(N, D) how far they rise over the utterance: the weighted straight line from its first frame to its last."""
+    counted = (weight > 0).float()
+    time = counted.cumsum(dim=1) / counted.sum(dim=1, keepdim=True)
+    early, spread = _moments(time, weight)
+    mean, _ = _moments(values, weight)
+    slope = ((time - early[:, None]) * (values - mean[:, None]) * weight).sum(dim=1) / weight.sum(dim=1)
+    return slope / spread.square()
+
+
+def _tempo(values: Tensor, heard: Tensor) -> Tensor:
+    """(N, D) how fast they go up and down, whatever the depth: log of mean change over spread."""
+    smooth = _smooth(values * heard) / _smooth(heard).clamp(min=1e-9)
+    return (_moments(_change(smooth).abs(), heard)[0] + 1e-4).log() - _moments(smooth, heard)[1].log()
+
+
+def _smooth(values: Tensor) -> Tensor:
+    """The mean over five frames."""
+    return functional.avg_pool1d(values.transpose(1, 2), 5, 1, 2).transpose(1, 2)
+
+
+def _pool(values: Tensor, heard: Tensor, pooled: int) -> tuple[Tensor, Tensor]:
+    """Mean and spread (N, S, D) over each step's frames that are heard."""
+    rows, frames, width = values.shape
+    steps = frames // pooled
+    mean, spread = _moments(
+        values.view(rows * steps, pooled, width), heard.view(rows * steps, pooled, 1).clamp(min=1e-9)
+    )
+    return mean.view(rows, steps, width), spread.view(rows, steps, width)
+
+
+def _steps(frames: Tensor, pooled: int) -> Tensor:
+    return (frames - 1).div(pooled, rounding_mode="floor") + 1
+
+
+def _mel_bands(count: int, window: int) -> Tensor:
+    """(frequencies, count) triangles, equally wide on the mel scale (O'Shaughnessy 1987) from 60 Hz to 7.6 kHz."""
+    hertz = torch.linspace(0, RATE / 2, window // 2 + 1)
+    edges = torch.linspace(_mel(60.0), _mel(7600.0), count + 2)
+    position = 2595 * torch.log10(1 + hertz / 700)
+    rising = (position[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - position[:, None]) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp(min=0)
+
+
+def _mel(hertz: float) -> float:
+    return 2595 * math.log10(1 + hertz / 700)

@@ -1,0 +1,126 @@
+"""What encoders are given: one utterance's words, sound or face, read from extract's folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from merc import manifest as manifests
+from merc import tracks as face_tracks
+from merc.tracks import Track
+
+RATE = 16_000  # samples a second of every extracted wav
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is said, by whom, and what was said around it."""
+
+    text: str
+    speaker: str
+    before: tuple["Line", ...] = ()  # earlier utterances of the dialogue, the nearest last
+    after: tuple["Line", ...] = ()  # later ones, the nearest first
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A voice."""
+
+    samples: np.ndarray  # (samples,) float32, mono, -1 to 1
+    rate: int = RATE
+
+
+@dataclass(frozen=True)
+class Faces:
+    """One face through the utterance, or the whole picture where there is no face."""
+
+    crops: np.ndarray  # (F, height, width, 3) uint8
+    boxes: np.ndarray  # (F, 4): left, top, width, height in source pixels
+    times: np.ndarray  # (F,) seconds
+
+
+Choose = Callable[[list[Track], Sound | None], int | None]
+REACH = 16  # utterances of a dialogue that a line knows on either side
+
+
+def largest(tracks: list[Track], sound: Sound | None = None) -> int | None:
+    """The track with the largest face, seen longest; None if there is none."""
+    areas = [float((track.boxes[:, 2] * track.boxes[:, 3]).sum()) for track in tracks]
+    return int(np.argmax(areas)) if areas else None
+
+
+def read(modality: str, folder: Path, row: Any, choose: Choose = largest) -> Line | Sound | Faces | None:
+    """An utterance's text, sound or face; None where it is missing. `row` is a row of the folder's manifest."""
+    if getattr(row, f"{modality}_status") == manifests.MISSING:
+        return None
+    return READERS[modality](folder, row, choose)
+
+
+def lines(folder: Path, rows: pd.DataFrame) -> list[Line | None]:
+    """One line, or None, per row of whole dialogues; each knows its neighbours."""
+    return _in_dialogue([read("text", folder, row) for row in rows.itertuples()], rows["dialogue"].tolist())
+
+
+def sounds(folder: Path, rows: pd.DataFrame) -> list[Sound | None]:
+    """One sound, or None, per row."""
+    return [read("audio", folder, row) for row in rows.itertuples()]
+
+
+def faces(folder: Path, rows: pd.DataFrame, choose: Choose = largest) -> list[Faces | None]:
+    """One face or picture, or None, per row."""
+    return [read("vision", folder, row, choose) for row in rows.itertuples()]
+
+
+def _in_dialogue(lines: list[Line | None], dialogues: list[str]) -> list[Line | None]:
+    return [
+        line and replace(line, before=_near(lines, dialogues, index, -1), after=_near(lines, dialogues, index, 1))
+        for index, line in enumerate(lines)
+    ]
+
+
+def _near(lines: list[Line | None], dialogues: list[str], index: int, way: int) -> tuple[Line, ...]:
+    span = range(index + way, index + way * (REACH + 1), way)
+    inside = [other for other in span if 0 <= other < len(lines) and dialogues[other] == dialogues[index]]
+    return tuple(lines[other] for other in sorted(inside) if lines[other] is not None)
+
+
+def _line(folder: Path, row: Any, choose: Choose) -> Line:
+    return Line(_string(row.text), _string(row.speaker))
+
+
+def _sound(folder: Path, row: Any, choose: Choose) -> Sound:
+    import soundfile
+
+    samples, rate = soundfile.read(folder / row.wav, dtype="float32")
+    return Sound(samples, rate)
+
+
+def _faces(folder: Path, row: Any, choose: Choose) -> Faces:
+    tracks = face_tracks.read(folder / row.tracks) if _string(row.tracks) else []
+    heard = len(tracks) > 1 and row.audio_status != manifests.MISSING
+    chosen = choose(tracks, _sound(folder, row, choose) if heard else None) if tracks else None
+    return _whole_frame(folder / row.frame) if chosen is None else _face(tracks[chosen])
+
+
+def _face(track: Track) -> Faces:
+    return Faces(track.crops, track.boxes, track.frames / face_tracks.RATE)
+
+
+def _whole_frame(path: Path) -> Faces:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    height, width = pixels.shape[:2]
+    return Faces(pixels[None], np.array([[0, 0, width, height]], np.float32), np.zeros(1, np.float32))
+
+
+def _string(value: Any) -> str:
+    """A manifest's null comes as None or NaN."""
+    return value if isinstance(value, str) else ""
+
+
+READERS = {"text": _line, "audio": _sound, "vision": _faces}

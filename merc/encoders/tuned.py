@@ -1,0 +1,25 @@
+"""What adapt and finetune made of an encoder: weights that take the place of the original ones."""
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from merc.encoders.encoder import Encoder
+from merc.results import read_json
+
+STAGES = ("finetune", "adapt")  # the first that is on wins: it started from the other
+
+
+def folder(modality: str, name: str) -> Path | None:
+    """Where the newest weights of the named encoder are; None if both stages are off or tuned another encoder."""
+    places = [Path("out") / stage / modality for stage in STAGES]
+    return next((place for place in places if _holds(place, name)), None)
+
+
+def load(encoder: Encoder, place: Path) -> None:
+    """Put the weights of a folder in place of the encoder's own."""
+    encoder.load_state_dict(load_file(place / "model.safetensors"))
+
+
+def _holds(place: Path, name: str) -> bool:
+    return (place / "model.safetensors").is_file() and read_json(place / "config.json")["encoder"] == name

@@ -1,0 +1,147 @@
+"""One training loop for pretraining, teacher and student, which differ in objective and dev score only."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from merc.batches import Split, move
+from merc.objectives import Objective
+from merc.optimiser import AdamW, Group, MovingAverage, rate_share
+from merc.params import Strict
+from merc.sampling import Draw
+
+SCORE = "dev_score"  # what the best epoch is chosen by; higher is better
+DIALOGUES = 32  # a batch, where nothing is learnt
+
+
+class LearningRates(Strict):
+    """Multipliers of the learning rate for what belongs to one modality alone."""
+
+    text: float = Field(gt=0)
+    audio: float = Field(gt=0)
+    vision: float = Field(gt=0)
+
+
+class Optimisation(Strict):
+    """How a loss is minimised."""
+
+    epochs: int = Field(ge=1)
+    patience: int = Field(ge=1)
+    lr: float = Field(gt=0)
+    lr_scale: LearningRates
+    schedule: Literal["constant", "cosine"]
+    warmup: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    clip: float = Field(gt=0)
+    average: float = Field(ge=0, lt=1)
+    batch: int = Field(ge=1)
+
+
+Draws = Callable[[], Iterator[Draw]]
+Score = Callable[[nn.Module], dict[str, float]]
+History = list[dict[str, float]]
+
+
+def fit(
+    network: nn.Module, objective: Objective, train: Split, draws: Draws, score: Score, config: Optimisation
+) -> History:
+    """Minimise the objective over `draws` of each epoch; the network ends with the weights of its best epoch.
+
+    `score` judges the moving average of the weights after every epoch by `dev_score`.
+    """
+    optimiser = AdamW(_groups(network, config), config.weight_decay)
+    average = MovingAverage(network, config.average)
+    history, best, weights = [], 0, _copy(network)
+    for epoch in range(config.epochs):
+        losses = []
+        network.train()
+        for share, draw in _schedule(epoch, list(draws()), config):
+            losses.append(_gradients(network, objective(network, _drawn(train, draw)), config.clip))
+            optimiser.step(share)
+            average.update()
+        history.append({"epoch": epoch + 1, **_mean(losses), **score(average.network)})
+        if epoch == 0 or history[-1][SCORE] > history[best][SCORE]:
+            best, weights = epoch, _copy(average.network)
+        if epoch - best >= config.patience:
+            break
+    network.load_state_dict(weights)
+    network.eval()
+    return history
+
+
+def best_epoch(history: History) -> int:
+    """The number of the epoch whose weights `fit` restored."""
+    return int(max(history, key=lambda row: row[SCORE])["epoch"])
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, split: Split, present: Tensor | np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Logits (N, C) of every task; `present` (N, M) hides modalities; what has no stem is absent."""
+    parts: dict[str, list[Tensor]] = {task: [torch.zeros(0, len(names))] for task, names in network.labels.items()}
+    for _, output in outputs(network, split, present):
+        for task, logits in parts.items():
+            logits.append(output[task].float().cpu())
+    return {task: torch.cat(logits).numpy() for task, logits in parts.items()}
+
+
+@torch.inference_mode()
+def outputs(
+    network: nn.Module, split: Split, present: Tensor | np.ndarray | None = None
+) -> Iterator[tuple[dict, dict]]:
+    """Each batch of the split, in order, with all that the network says of it, in eval mode."""
+    network.eval()
+    device = next(network.parameters()).device
+    shown = None if present is None else torch.as_tensor(present, dtype=torch.bool, device=device)
+    for batch in split.known(network.streams).batches(DIALOGUES):
+        batch = move(batch, device)
+        yield batch, network(batch, None if shown is None else batch["present"] & shown[batch["index"]])
+
+
+def standardise(network: nn.Module, train: Split) -> None:
+    """Give the network the statistics of what it learns from."""
+    for stream, (mean, spread) in train.statistics().items():
+        network.standardise(stream, mean, spread)
+
+
+def _groups(network: nn.Module, config: Optimisation) -> list[Group]:
+    """Each modality's own parameters at its own rate, then what all share."""
+    own = {m: network.parameters_of(m) for m in network.modalities}
+    taken = {id(parameter) for group in own.values() for parameter in group}
+    shared = [parameter for parameter in network.parameters() if id(parameter) not in taken]
+    scaled = [Group.of(group, config.lr * getattr(config.lr_scale, m)) for m, group in own.items()]
+    return [*scaled, Group.of(shared, config.lr)]
+
+
+def _schedule(epoch: int, draws: list[Draw], config: Optimisation) -> Iterator[tuple[float, Draw]]:
+    """Each draw of an epoch with the share of the learning rate that it is learnt at."""
+    for step, draw in enumerate(draws, start=1):
+        yield rate_share(config.schedule, config.warmup, (epoch + step / len(draws)) / config.epochs), draw
+
+
+def _drawn(train: Split, draw: Draw) -> dict:
+    batch = train.batch(draw.dialogues)
+    return batch if draw.count is None else batch | {"count": draw.count.to(batch["index"].device)[batch["index"]]}
+
+
+def _gradients(network: nn.Module, parts: dict[str, Tensor], clip: float) -> dict[str, Tensor]:
+    """Send the loss back through the network; its parts, as numbers."""
+    torch.stack(list(parts.values())).sum().backward()
+    nn.utils.clip_grad_norm_(network.parameters(), clip)
+    return {name: part.detach() for name, part in parts.items()}
+
+
+def _mean(losses: list[dict[str, Tensor]]) -> dict[str, float]:
+    """The mean loss over an epoch's steps, whole and by part."""
+    parts = {f"train_{name}": torch.stack([one[name] for one in losses]).mean().item() for name in losses[0]}
+    if not math.isfinite(total := sum(parts.values())):
+        raise FloatingPointError(f"the training loss is {total}: {parts}")
+    return {"train_loss": total, **parts}
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

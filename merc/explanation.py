@@ -1,0 +1,131 @@
+"""Everything that is found out about why a network predicts what it predicts, utterance by utterance."""
+
+import hashlib
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import nn
+
+from merc import faithfulness, parts, shapley
+from merc.attribution import Case, integrated_gradients, occlusion
+from merc.batches import Split
+from merc.params import Strict
+from merc.probe import Probe, log_odds, probability
+from merc.units import Units
+
+ROW = ("corpus", "dialogue", "utterance", "group")
+PART_METHODS = ("integrated_gradients", "occlusion")
+RANDOM = "random"
+AT_ONCE = 60  # utterances that one process explains at a time
+
+
+class ExplainConfig(Strict):
+    """Section `explain` of params.yaml."""
+
+    utterances: int = Field(ge=1)
+    random_orders: int = Field(ge=1)
+    seed: int = Field(ge=0)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """n utterances, C emotions, M modalities; what is explained is the log-odds of the predicted emotion."""
+
+    rows: pd.DataFrame  # ROW, actual and predicted (label numbers)
+    present: np.ndarray  # (n, M) bool
+    worth: np.ndarray  # (n, 2^M) log-odds under every coalition of modalities
+    probability: np.ndarray  # (n, 2^M) the same as a probability
+    gates: np.ndarray  # (n, C, M) each emotion's trust in each modality; NaN of a fusion without gates
+    parts: pd.DataFrame  # one row a part of an utterance: row, part, modality, start, end, word, PART_METHODS
+    curves: np.ndarray  # (n, PART_METHODS and RANDOM, shares) probability while parts are deleted
+    explained: np.ndarray  # (n,) log-odds minus those of the blank utterance: what integrated gradients explain
+    gap: np.ndarray  # (n,) what they miss of it
+
+    @property
+    def shapley(self) -> np.ndarray:
+        """(n, M), 0 for an absent modality."""
+        return shapley.values(self.worth)
+
+
+def choose(split: Split, utterances: int) -> list[list[int]]:
+    """Whole dialogues with at least so many utterances, drawn by their names; about AT_ONCE utterances a piece."""
+    names = split.manifest["group"].to_numpy()[split.starts[:-1].cpu().numpy()]
+    lengths = np.diff(split.starts.cpu().numpy())
+    order = np.array([hashlib.sha256(name.encode()).digest() for name in names], dtype="S32").argsort(kind="stable")
+    taken = order[: np.searchsorted(lengths[order].cumsum(), min(utterances, len(split))) + 1]
+    taken.sort()
+    piece = (lengths[taken].cumsum() - 1) // AT_ONCE
+    return [taken[piece == number].tolist() for number in np.unique(piece)]
+
+
+def explain(
+    network: nn.Module, split: Split, units: Units, config: ExplainConfig, dialogues: list[int]
+) -> Explained:
+    """Explain every utterance of the dialogues."""
+    probe = Probe(network, split.batch(dialogues))
+    index = probe.batch["index"].cpu().numpy()
+    rows = split.manifest.iloc[index][list(ROW)].reset_index(drop=True)
+    known = probe.answer(probe.rows)
+    emotion = known["emotion"].argmax(1)
+    rows["actual"], rows["predicted"] = probe.batch["emotion"].cpu().numpy(), emotion.cpu().numpy()
+    worth, chances, present = _coalitions(probe, emotion)
+    case = _case(probe, emotion, units, index, split.manifest["text"].to_numpy()[index])
+    table, curves, found = _parts(case, [f"{one.corpus}/{one.utterance}" for one in rows.itertuples()], config)
+    gates = (
+        known["gate"].double().cpu().numpy()
+        if "gate" in known
+        else np.full((len(rows), known["emotion"].shape[1], present.shape[1]), np.nan)
+    )
+    return Explained(rows, present, worth, chances, gates, table, curves, found.explained, found.gap)
+
+
+def join(pieces: list[Explained]) -> Explained:
+    """One after another."""
+    before = np.cumsum([0, *(len(piece.rows) for piece in pieces)])
+    tables = [
+        piece.parts.assign(row=piece.parts["row"] + first) for piece, first in zip(pieces, before[:-1], strict=True)
+    ]
+    arrays = {
+        field.name: np.concatenate([getattr(piece, field.name) for piece in pieces])
+        for field in fields(Explained)
+        if field.name not in ("rows", "parts")
+    }
+    rows = pd.concat([piece.rows for piece in pieces], ignore_index=True)
+    return Explained(rows=rows, parts=pd.concat(tables, ignore_index=True), **arrays)
+
+
+def _coalitions(probe: Probe, emotion: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N, 2^M) log-odds and probabilities of every coalition, and who is present."""
+    present = probe.batch["present"].cpu().numpy()
+    masks = torch.from_numpy(shapley.coalitions(present.shape[1])).to(emotion.device)
+    rows = probe.rows.repeat_interleave(len(masks))
+    logits = probe.logits(rows, masks.repeat(len(probe), 1))
+    found = [ask(logits.double(), emotion[rows]).view(len(probe), -1) for ask in (log_odds, probability)]
+    worth, chances = (shapley.only_present(one.cpu().numpy(), present) for one in found)
+    return worth, chances, present
+
+
+def _case(probe: Probe, emotion: torch.Tensor, units: Units, index: np.ndarray, texts: np.ndarray) -> Case:
+    there = {stream: own for stream, own in units.of(index).items() if stream in probe.entries}
+    own = parts.take_apart(there, [text or "" for text in texts], units.seconds)
+    owner = {stream: torch.from_numpy(one).to(emotion.device) for stream, one in own.owner.items()}
+    blanks = {stream: units.blanks[stream].to(emotion.device) for stream in there}
+    return Case(probe, emotion, blanks, own, owner)
+
+
+def _parts(case: Case, names: list[str], config: ExplainConfig):
+    """The table of parts with their scores, the deletion curves, and what integrated gradients leave open."""
+    found = integrated_gradients(case)
+    scores = dict(zip(PART_METHODS, (found.of_parts(case.parts), occlusion(case)), strict=True))
+    orders = [
+        faithfulness.random_scores(names, case.parts.counts, order, config.seed)
+        for order in range(config.random_orders)
+    ]
+    curves = faithfulness.deletion(case, [*scores.values(), *orders])  # (K, n, shares)
+    table, count = case.parts.table, len(PART_METHODS)
+    for method, own in scores.items():
+        table = table.assign(**{method: own[table["row"], table["part"]]})
+    return table, np.stack([*curves[:count], curves[count:].mean(0)], axis=1), found

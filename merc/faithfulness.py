@@ -1,0 +1,58 @@
+"""Does the prediction fall when what an explanation names is taken away, and faster than in a random order?"""
+
+import hashlib
+
+import numpy as np
+import torch
+
+from merc.attribution import Case
+from merc.probe import probability
+
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # of an utterance's parts, taken away one after another
+LEVEL = 0.95
+ROUNDS = 2000
+
+
+def random_scores(names: list[str], counts: np.ndarray, order: int, seed: int) -> np.ndarray:
+    """(N, P) scores in a random order that follows from each utterance's name."""
+    scores = np.full((len(counts), int(counts.max())), np.nan)
+    for row, (name, count) in enumerate(zip(names, counts, strict=True)):
+        digest = hashlib.sha256(f"{seed}/{order}/{name}".encode()).digest()
+        scores[row, :count] = np.random.default_rng(list(digest)).random(count)
+    return scores
+
+
+def deletion(case: Case, scores: list[np.ndarray]) -> np.ndarray:
+    """(K, N, SHARES) probability of the emotion once the parts with the highest of each (N, P) scores are blank."""
+    ranks = [_ranks(own) for own in scores]
+    ends = {share: _after(case, ranks[0], share) for share in (0.0, 1.0)}  # the same in every order
+    return np.stack(
+        [[ends[share] if share in ends else _after(case, own, share) for share in SHARES] for own in ranks]
+    ).transpose(0, 2, 1)
+
+
+def area(curves: np.ndarray) -> np.ndarray:
+    """Under curves (..., SHARES) over the share that is gone, by trapezoids."""
+    return np.trapezoid(curves, SHARES, axis=-1)
+
+
+def lower_bound(gains: np.ndarray, groups: np.ndarray, seed: int) -> float:
+    """The lower end of the 95 % interval of the mean gain (N,), groups drawn anew; NaN without gains."""
+    names, numbers = np.unique(groups, return_inverse=True)
+    if not len(names):
+        return np.nan
+    sums, sizes = np.bincount(numbers, gains), np.bincount(numbers)
+    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=ROUNDS)
+    return float(np.quantile(draws @ sums / (draws @ sizes), (1 - LEVEL) / 2))
+
+
+def _ranks(scores: np.ndarray) -> np.ndarray:
+    """(N, P) 0 for the highest score of a row; NaN comes last."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.argsort(order, axis=1, kind="stable")
+
+
+def _after(case: Case, ranks: np.ndarray, share: float) -> np.ndarray:
+    gone = ranks < np.round(share * case.parts.counts)[:, None]
+    logits = case.without(case.probe.rows, torch.from_numpy(gone).to(case.emotion.device))
+    return probability(logits, case.emotion).cpu().numpy()

@@ -1,0 +1,101 @@
+"""AdamW, learning rate schedules, and the moving average of weights, on parameters as they come.
+
+Our own AdamW because `torch.optim` imports torch's compiler, which takes 3.5 s a process and is never used here.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+MEAN_DECAY, SQUARE_DECAY, SMALLEST = 0.9, 0.999, 1e-8  # as in the paper, and torch's defaults
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters with a learning rate in common, and the moments of their gradients."""
+
+    parameters: list[Tensor]
+    rate: float
+    means: list[Tensor]
+    squares: list[Tensor]
+
+    @classmethod
+    def of(cls, parameters: Iterable[Tensor], rate: float) -> "Group":
+        own = list(parameters)
+        return cls(own, rate, [torch.zeros_like(one) for one in own], [torch.zeros_like(one) for one in own])
+
+
+class AdamW:
+    """p <- p - a (w p + m' / (sqrt(v') + e)): Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+
+    m' and v' are bias-corrected moving averages of the gradient and its square. A parameter without a gradient
+    has gradient 0 (torch leaves it alone): it decays, and its moments fade.
+    """
+
+    def __init__(self, groups: list[Group], weight_decay: float) -> None:
+        self.groups, self.weight_decay, self.steps = groups, weight_decay, 0
+
+    @torch.no_grad()
+    def step(self, share: float = 1.0) -> None:
+        """Move along the gradients at this share of the full rates, then forget them."""
+        self.steps += 1
+        for group in self.groups:
+            if group.parameters:
+                self._move(group, group.rate * share)
+        for group in self.groups:
+            for parameter in group.parameters:
+                parameter.grad = None
+
+    def _move(self, group: Group, rate: float) -> None:
+        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in group.parameters]
+        torch._foreach_lerp_(group.means, gradients, 1 - MEAN_DECAY)
+        torch._foreach_mul_(group.squares, SQUARE_DECAY)
+        torch._foreach_addcmul_(group.squares, gradients, gradients, 1 - SQUARE_DECAY)
+        spread = torch._foreach_sqrt(group.squares)
+        torch._foreach_div_(spread, math.sqrt(1 - SQUARE_DECAY**self.steps))
+        torch._foreach_add_(spread, SMALLEST)
+        torch._foreach_mul_(group.parameters, 1 - rate * self.weight_decay)
+        torch._foreach_addcdiv_(group.parameters, group.means, spread, -rate / (1 - MEAN_DECAY**self.steps))
+
+
+class MovingAverage:
+    """A copy of the network that trails it: weights <- d weights + (1 - d) network's; at first their plain mean."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network, self.decay, self.updates = deepcopy(network).eval(), decay, 0
+        pairs = [*zip(self.network.parameters(), network.parameters(), strict=True)]
+        self.trailing, self.leading = [one for one, _ in pairs], [other for _, other in pairs]
+        self.buffers = [*zip(self.network.buffers(), network.buffers(), strict=True)]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the network's present weights; its buffers are copied."""
+        decay = min(self.decay, self.updates / (self.updates + 1))
+        torch._foreach_lerp_(self.trailing, self.leading, 1 - decay)
+        for own, other in self.buffers:
+            own.copy_(other)
+        self.updates += 1
+
+
+def constant(done: float) -> float:
+    """1 throughout."""
+    return 1.0
+
+
+def cosine(done: float) -> float:
+    """Half a cosine wave from 1 to 0 (Loshchilov and Hutter 2017)."""
+    return 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+# the share of the full learning rate, from the share of the training that is done
+SCHEDULES: dict[str, Callable[[float], float]] = {"constant": constant, "cosine": cosine}
+
+
+def rate_share(schedule: str, warmup: float, done: float) -> float:
+    """The schedule's share, rising from 0 during the first `warmup` of the training."""
+    rise = min(1.0, done / warmup) if warmup else 1.0
+    return rise * SCHEDULES[schedule](done)

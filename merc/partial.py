@@ -1,0 +1,75 @@
+"""Work in progress that survives a kill: out/.partial/<name>/<digest>/, locked, moved to the output at the end.
+
+The digest names everything that the result depends on, so that work begun with other parameters is never continued.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from merc.problem import Problem
+
+ROOT = Path("out/.partial")
+LOCK_SECONDS = 15.0  # a stage whose DVC was killed needs up to 5 to notice
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def locked(name: str) -> Iterator[Path]:
+    """out/.partial/<name>/, for this process alone."""
+    home = ROOT / name
+    home.mkdir(parents=True, exist_ok=True)
+    holder = ROOT / f"{name}.holder"
+    try:
+        with filelock.FileLock(ROOT / f"{name}.lock", timeout=LOCK_SECONDS):
+            holder.write_text(str(os.getpid()), encoding="utf-8")
+            yield home
+    except filelock.Timeout:
+        process = holder.read_text(encoding="utf-8") if holder.is_file() else "unknown"
+        raise Problem(
+            f"{home}: process {process} is at work there; wait for it, or end it: kill {process}"
+        ) from None
+
+
+def folder(home: Path, inputs: Any) -> Path:
+    """The folder for these inputs (whatever JSON can write) and the code as it is; what is in it is finished."""
+    place = home / hashlib.sha256(json.dumps([inputs, _code()], sort_keys=True).encode()).hexdigest()[:16]
+    place.mkdir(exist_ok=True)
+    return place
+
+
+def source(path: Path) -> tuple[str, int, int]:
+    """What identifies a source file without reading it: name, size, time of its last change."""
+    state = path.stat()
+    return path.name, state.st_size, state.st_mtime_ns
+
+
+def move(origin: Path, target: Path) -> None:
+    """Put a finished folder in the output's place."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    origin.rename(target)
+
+
+def clear(home: Path) -> None:
+    """Forget this work and what was begun with other inputs."""
+    shutil.rmtree(home)
+
+
+def _code() -> list[str]:
+    """Digests of this repository's modules that are loaded."""
+    named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    ours = sorted({Path(file).resolve() for file in named if file and _is_ours(Path(file).resolve())})
+    return [f"{file.relative_to(REPOSITORY)} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in ours]
+
+
+def _is_ours(file: Path) -> bool:
+    return any(file.is_relative_to(REPOSITORY / part) for part in ("merc", "models", "stages"))

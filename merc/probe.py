@@ -1,0 +1,118 @@
+"""Asking a network about one utterance at a time: what would it answer if this one's features were others?"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+ROWS = 600  # utterances that one pass of the network sees at most, unless a dialogue is longer
+
+# stream, its values (n, S, D), which of the questions they belong to (n,) -> other values of the same shape
+Change = Callable[[str, Tensor, Tensor], Tensor]
+
+
+class Probe:
+    """A network and a batch of whole dialogues, about whose utterances it is asked.
+
+    A question is about one row; the dialogue is repeated for it, and only the row asked about is changed. What the
+    stems make of all others is computed once.
+    """
+
+    def __init__(self, network: nn.Module, batch: dict):
+        self.network, self.batch = network.eval().requires_grad_(False), batch
+        with torch.no_grad():
+            self.hidden, self.steps = network.tokens(batch)
+        rows = len(batch["present"])
+        self.entries = {stream: _inverse(own, rows) for stream, own in batch["rows"].items()}
+        self.dialogue = batch["place"][:, 0]
+        self.lengths = torch.bincount(self.dialogue)
+        self.starts = self.lengths.cumsum(0) - self.lengths
+
+    def __len__(self) -> int:
+        return len(self.dialogue)
+
+    @property
+    def rows(self) -> Tensor:
+        """(N,) every row once."""
+        return torch.arange(len(self), device=self.dialogue.device)
+
+    def chunks(self, rows: Tensor) -> Iterator[Tensor]:
+        """The numbers of the questions about `rows` (Q,), as many at a time as one pass should see."""
+        pass_ = (self.lengths[self.dialogue[rows]].cumsum(0) - 1) // ROWS
+        yield from torch.arange(len(rows), device=rows.device).split(
+            torch.unique(pass_, return_counts=True)[1].tolist()
+        )
+
+    def logits(self, rows: Tensor, present: Tensor | None = None) -> Tensor:
+        """(Q, C) emotion logits of the rows, each seen with the modalities (Q, M) that `present` leaves it."""
+        with torch.no_grad():
+            parts = [self.ask(rows[own], None if present is None else present[own]) for own in self.chunks(rows)]
+        return torch.cat(parts)
+
+    def changed(self, rows: Tensor, change: Callable[[Tensor], Change]) -> Tensor:
+        """(Q, C) emotion logits of the rows after `change` of the questions' numbers."""
+        with torch.no_grad():
+            return torch.cat([self.ask(rows[own], change=change(own)) for own in self.chunks(rows)])
+
+    def ask(self, rows: Tensor, present: Tensor | None = None, change: Change | None = None) -> Tensor:
+        """(Q, C) emotion logits of the rows, in one pass; gradients reach what `change` returns."""
+        return self.answer(rows, present, change)["emotion"]
+
+    def answer(
+        self, rows: Tensor, present: Tensor | None = None, change: Change | None = None
+    ) -> dict[str, Tensor]:
+        """Every task's logits of the rows, and the fusion's gates if it has any."""
+        index, question, target = self._copies(rows)
+        here = self.batch["present"][index]
+        if present is not None:
+            here[target] &= present
+        hidden = {m: own[index] for m, own in self.hidden.items()}
+        if change is not None:
+            hidden |= {m: own.index_copy(0, target, new) for m, own, new in self._anew(hidden, rows, change)}
+        place = torch.stack([question, self.batch["place"][index, 1]], 1)
+        batch = {"present": here, "place": place, "speaker": self.batch["speaker"][index]}
+        found = self.network.judge(hidden, {m: own[index] for m, own in self.steps.items()}, batch)
+        answers = {task: found[task][target] for task in self.network.labels if task in found}
+        return answers | {name: found["weights"][name][target] for name in ("gate",) if name in found["weights"]}
+
+    def _copies(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of each question's dialogue, end to end; the questions' numbers; where the rows asked about are."""
+        dialogue = self.dialogue[rows]
+        lengths = self.lengths[dialogue]
+        question = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), lengths)
+        before = lengths.cumsum(0) - lengths
+        turn = torch.arange(len(question), device=rows.device) - before[question]
+        return self.starts[dialogue][question] + turn, question, before + rows - self.starts[dialogue]
+
+    def _anew(
+        self, hidden: dict[str, Tensor], rows: Tensor, change: Change
+    ) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """(modality, what there was, what the stems make of the changed rows)."""
+        batch = {"values": {}, "rows": {}, "steps": {}, "present": self.batch["present"][rows]}
+        for stream, entries in self.entries.items():
+            which = (entries[rows] >= 0).nonzero().squeeze(1)
+            own = entries[rows][which]
+            if len(own):
+                batch["values"][stream] = change(stream, self.batch["values"][stream][own], which)
+                batch["rows"][stream], batch["steps"][stream] = which, self.batch["steps"][stream][own]
+        fresh, _ = self.network.tokens(batch)
+        touched = {stream.split("/")[0] for stream in batch["values"]}
+        return ((m, hidden[m], fresh[m]) for m in hidden if m in touched)
+
+
+def log_odds(logits: Tensor, emotion: Tensor) -> Tensor:
+    """(Q,) log p / (1 - p) of one emotion each: what is explained. Unlike p it does not saturate."""
+    others = logits.scatter(1, emotion[:, None], -torch.inf)
+    return logits.gather(1, emotion[:, None]).squeeze(1) - others.logsumexp(1)
+
+
+def probability(logits: Tensor, emotion: Tensor) -> Tensor:
+    """(Q,) of one emotion each."""
+    return logits.double().softmax(1).gather(1, emotion[:, None]).squeeze(1)
+
+
+def _inverse(rows: Tensor, size: int) -> Tensor:
+    """(size,) the entry that belongs to each row, -1 where none does."""
+    return torch.full((size,), -1, device=rows.device).index_copy(
+        0, rows, torch.arange(len(rows), device=rows.device)
+    )

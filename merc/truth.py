@@ -1,0 +1,53 @@
+"""What a corpus's generator knows of every utterance; an empty table for a corpus that nobody generated."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from merc import manifest as manifests
+from merc.problem import Problem
+
+_BOX = [("left", pa.int32()), ("top", pa.int32()), ("width", pa.int32()), ("height", pa.int32())]
+
+SCHEMA = pa.schema(
+    [
+        ("utterance", pa.string()),  # as in the manifest
+        ("informative", pa.list_(pa.string())),  # modalities that show the emotion; none of them if it is neutral
+        # what says the emotion in the manifest's text, as character spans; empty if the text does not
+        ("words", pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))),
+        ("boxes", pa.list_(pa.struct([("character", pa.int32()), *_BOX]))),  # faces at rest, source pixels
+        ("speaker_face", pa.int32()),  # index into boxes
+        ("region", pa.struct(_BOX)),  # where the picture shows the emotion; null if it does not
+        ("mouth", pa.list_(pa.float32())),  # the speaker's mouth, 0 shut to 1 open, 25 times a second
+        ("faces", pa.int32()),  # how many there are
+    ]
+)
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the table; `rows` may be empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+
+
+def read_file(path: Path) -> pd.DataFrame:
+    """One table; lists come as lists of dicts."""
+    if not path.is_file():
+        raise Problem(f"{path}: not there; run `dvc repro`")
+    rows = pq.read_table(path, schema=SCHEMA).to_pylist()
+    return pd.DataFrame(rows, columns=SCHEMA.names)
+
+
+def read(split: str, corpora: list[str]) -> pd.DataFrame:
+    """The truth of the named corpora of a split, with a first column `corpus`; join it by corpus and utterance."""
+    frames = [_read_corpus(split, corpus) for corpus in corpora]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _read_corpus(split: str, corpus: str) -> pd.DataFrame:
+    frame = read_file(manifests.folder(split, corpus) / "truth.parquet")
+    frame.insert(0, "corpus", corpus)
+    return frame

@@ -1,0 +1,32 @@
+"""Late concatenation, the plain baseline."""
+
+import torch
+from torch import Tensor, nn
+
+from models.misls import AttentionPool
+from models.stems import MaskedBatchNorm
+
+
+class Concat(nn.Module):
+    """u = Dropout(ReLU(BatchNorm(W [p_1; ...; p_M] + b))), p_m the pooled steps of modality m (its absent token
+    when it is missing). Late fusion by concatenation, as in the seed with r3d_18 features.
+    """
+
+    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int):
+        super().__init__()
+        self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
+        self.mix, self.norm = nn.Linear(len(modalities) * dim, dim), MaskedBatchNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        z: dict[str, Tensor],
+        steps: dict[str, Tensor],
+        present: Tensor,
+        place: Tensor,
+        speaker: Tensor,
+        causal: bool,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        joined = torch.cat([pool(z[m], steps[m]) for m, pool in self.pools.items()], -1)
+        every = torch.ones_like(present[:, 0])
+        return self.dropout(torch.relu(self.norm(self.mix(joined), every))), {}

@@ -1,0 +1,108 @@
+"""ESAG, the emotion-specific adaptive gate: which modality to trust depends on the emotion that is looked for."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.misls import AttentionPool
+from models.stems import MaskedBatchNorm
+
+
+class EarlierBelief(nn.Module):
+    """What the dialogue felt like before this turn, from the same speaker (r = 0) and from the others (r = 1):
+
+        prior_ri = sum_j softmax_j(-softplus(d_r) (t_i - t_j)) b_j,  over the earlier j of the dialogue with
+                   relation r, and over one learned start belief, whose score is s_r
+
+    b_j is the belief in each emotion from utterance j alone. Ours: inertia and contagion, two learned decays.
+    """
+
+    def __init__(self, emotions: int):
+        super().__init__()
+        self.decay, self.start_score = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.full((2,), -1.0))
+        self.start = nn.Parameter(torch.zeros(emotions))
+
+    def forward(self, belief: Tensor, place: Tensor, speaker: Tensor) -> Tensor:
+        """(N, C) beliefs -> (N, 2 C) prior beliefs."""
+        (dialogue, turn), rows = place.unbind(1), len(place)
+        gap = turn.unsqueeze(1) - turn
+        earlier = (dialogue.unsqueeze(1) == dialogue) & (gap > 0)
+        same = speaker.unsqueeze(1) == speaker
+        score = -functional.softplus(self.decay).view(2, 1, 1) * gap
+        score = score.masked_fill(~torch.stack([earlier & same, earlier & ~same]), torch.finfo(score.dtype).min)
+        score = torch.cat([self.start_score.view(2, 1, 1).expand(2, rows, 1), score], -1)  # (2, N, 1 + N)
+        beliefs = torch.cat([self.start.softmax(0).unsqueeze(0), belief])
+        return (score.softmax(-1) @ beliefs).transpose(0, 1).flatten(1)
+
+
+class ESAG(nn.Module):
+    """A query per emotion weighs the modalities that are present; the emotions are then mixed as they are believed:
+
+        first_n  = sum_m present_nm E_m p_nm + e          belief from the utterance alone, a product of experts
+        prior_n  = EarlierBelief(softmax(first))_n        belief from earlier turns
+        belief_n = softmax(first_n + T prior_n)
+        gate_ncm = softmax_m((q_c + H prior_n) . K_m p_nm / sqrt(D)) over present m; 0 for an absent one
+        v_n      = sum_c belief_nc (g_c + sum_m gate_ncm V_m p_nm) + sum_m R_m p_nm
+        u_n      = Dropout(ReLU(BatchNorm(v_n)))
+
+    The p_nm of an absent modality is its absent token: what is missing is told, never weighed. With nothing present
+    all gates are 0 and a learned vector `nothing` stands for the gated sum. Ours. The logarithm of the belief is
+    returned, and the network adds a share of it to the emotion logits: so its C entries mean the C emotions.
+    """
+
+    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int):
+        super().__init__()
+        self.modalities = modalities
+        self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
+        self.evidence = nn.ModuleDict({m: nn.Linear(dim, emotions, bias=False) for m in modalities})
+        self.keys = nn.ModuleDict({m: nn.Linear(dim, dim) for m in modalities})
+        self.values = nn.ModuleDict({m: nn.Linear(dim, dim) for m in modalities})
+        self.base = nn.Parameter(torch.zeros(emotions))
+        self.earlier = EarlierBelief(emotions)
+        self.transition = nn.Linear(2 * emotions, emotions, bias=False)
+        self.queries = nn.Parameter(torch.randn(emotions, dim))
+        self.hint = nn.Linear(2 * emotions, dim, bias=False)
+        self.character = nn.Parameter(0.02 * torch.randn(emotions, dim))
+        self.nothing = nn.Parameter(0.02 * torch.randn(dim))
+        self.itself = nn.ModuleDict({m: nn.Linear(dim, dim, bias=False) for m in modalities})
+        self.norm, self.dropout = MaskedBatchNorm(dim), nn.Dropout(dropout)
+
+    def forward(
+        self,
+        z: dict[str, Tensor],
+        steps: dict[str, Tensor],
+        present: Tensor,
+        place: Tensor,
+        speaker: Tensor,
+        causal: bool,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        pooled = {m: self.dropout(self.pools[m](z[m], steps[m])) for m in self.modalities}
+        first = self._first(pooled, present)
+        prior = self.earlier(first.softmax(-1), place, speaker)
+        belief = (first + self.transition(prior)).log_softmax(-1)
+        gate = self._gate(self._each(self.keys, pooled), prior, present)
+        mixture = self._mix(gate, belief.exp(), self._each(self.values, pooled))
+        v = mixture + self._each(self.itself, pooled).sum(1)
+        every = torch.ones_like(present[:, 0])
+        return self.dropout(torch.relu(self.norm(v, every))), {"gate": gate, "belief": belief}
+
+    def _first(self, pooled: dict[str, Tensor], present: Tensor) -> Tensor:
+        # in training the belief reads the latent space and does not shape it: shaped by it, the network overfits
+        # (600 synthetic utterances, dev macro F1 0.74 against 0.79)
+        read = {m: p.detach() if self.training else p for m, p in pooled.items()}
+        return (self._each(self.evidence, read) * present.unsqueeze(-1)).sum(1) + self.base
+
+    def _each(self, maps: nn.ModuleDict, pooled: dict[str, Tensor]) -> Tensor:
+        """(N, M, ...): every modality through its own map."""
+        return torch.stack([maps[m](pooled[m]) for m in self.modalities], 1)
+
+    def _gate(self, keys: Tensor, prior: Tensor, present: Tensor) -> Tensor:
+        query = self.queries + self.hint(prior).unsqueeze(1)  # (N, C, D)
+        score = query @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5
+        here = present.unsqueeze(1)
+        return score.masked_fill(~here, torch.finfo(score.dtype).min).softmax(-1) * here
+
+    def _mix(self, gate: Tensor, belief: Tensor, values: Tensor) -> Tensor:
+        trust = (belief.unsqueeze(1) @ gate).squeeze(1)  # (N, M)
+        nothing = (trust.sum(1, keepdim=True) == 0) * self.nothing
+        return (trust.unsqueeze(1) @ values).squeeze(1) + belief @ self.character + nothing

@@ -1,0 +1,76 @@
+"""MISLS, the modality-invariant shared latent space: every modality's steps in one space, on one scale."""
+
+import torch
+from torch import Tensor, nn
+
+from models.stems import within
+
+
+def mean(values: Tensor, steps: Tensor) -> Tensor:
+    """(N, D) mean over the real steps of (N, S, D); 0 where there is none."""
+    real = within(steps, values.shape[1]).unsqueeze(-1)
+    return values.masked_fill(~real, 0).sum(1) / steps.clamp(min=1).unsqueeze(1)
+
+
+class AttentionPool(nn.Module):
+    """p = sum_s softmax_s(q . x_s / sqrt(D)) x_s over real steps, q learned (Lin et al. 2017, one head).
+
+    q starts at 0, so that p starts as the mean over the steps.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.query = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, values: Tensor, steps: Tensor) -> Tensor:
+        score = values @ self.query / values.shape[-1] ** 0.5
+        score = score.masked_fill(~within(steps, values.shape[1]), torch.finfo(score.dtype).min)
+        return (score.softmax(1).unsqueeze(1) @ values).squeeze(1)
+
+
+class MISLS(nn.Module):
+    """z_ms = LayerNorm(P_m h_ms): a projection per modality into one space; the norm has no scale of its own, so
+    |z_ms| = sqrt(D) for every modality. A missing modality is the one step a_m, a learned absent token.
+
+    After MISA's shared subspace (Hazarika et al. 2020); what makes it modality-invariant is the training:
+    contrastive alignment, modality dropout, and cross-modal reconstruction,
+    latent_m ~ R_m(mean of the other present latents).
+    """
+
+    def __init__(self, modalities: tuple[str, ...], dim: int):
+        super().__init__()
+        self.modalities = modalities
+        self.projections = nn.ModuleDict({m: nn.Linear(dim, dim) for m in modalities})
+        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
+        self.absent = nn.ParameterDict({m: nn.Parameter(0.02 * torch.randn(dim)) for m in modalities})
+        pairs = modalities if len(modalities) > 1 else ()  # a lone modality has no others to be told from
+        self.decoders = nn.ModuleDict({m: _decoder(dim) for m in pairs})
+
+    def forward(
+        self, hidden: dict[str, Tensor], steps: dict[str, Tensor], present: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Stem outputs {m: (N, S_m, D)} -> latent sequences, their steps, and the pooled latents {m: (N, D)}.
+
+        The pooled latents know no absent tokens; where a modality is absent they mean nothing.
+        """
+        z, latent, lengths = {}, {}, {}
+        for column, m in enumerate(self.modalities):
+            here = present[:, column]
+            sequence = self.norm(self.projections[m](hidden[m]))
+            latent[m] = self.norm(mean(sequence, steps[m]))
+            z[m] = torch.where(here.view(-1, 1, 1), sequence, self.absent[m].to(sequence.dtype))
+            lengths[m] = torch.where(here, steps[m], 1)
+        return z, lengths, latent
+
+    def reconstruct(self, latent: dict[str, Tensor], present: Tensor) -> dict[str, Tensor]:
+        """Each modality's latent as the others that are present tell it: {m: (N, D)}; a lone modality gives {}."""
+        stacked, here = torch.stack([latent[m] for m in self.modalities], 1), present.unsqueeze(-1).float()
+        total, count = (stacked * here).sum(1), here.sum(1)
+        return {
+            m: decoder((total - (stacked * here)[:, column]) / (count - here[:, column]).clamp(min=1))
+            for column, (m, decoder) in enumerate(self.decoders.items())
+        }
+
+
+def _decoder(dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))

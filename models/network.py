@@ -1,0 +1,170 @@
+"""The network: steps -> stem -> MISLS -> fusion -> context -> heads, as `model` in params.yaml names them."""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.concat import Concat
+from models.context import CONTEXTS, to_dialogues
+from models.context import HEADS as ATTENTION_HEADS
+from models.crossmodal import CrossModal
+from models.esag import ESAG
+from models.graph import Graph
+from models.heads import HEADS
+from models.misls import MISLS
+from models.multiattn import MultiAttn
+from models.stems import STEMS
+
+FUSIONS = {"concat": Concat, "esag": ESAG, "crossmodal": CrossModal, "graph": Graph, "multiattn": MultiAttn}
+BELIEF_SHARE = 0.3  # of a fusion's own belief in the emotion logits: enough to give it its meaning (ours)
+MODALITIES = ("text", "audio", "vision")
+
+
+def _one_of(choices: Iterable[str]) -> Callable[[str], str]:
+    def check(name: str) -> str:
+        if name not in choices:
+            raise ValueError(f"choose one of {', '.join(choices)}")
+        return name
+
+    return check
+
+
+Modality = Annotated[str, AfterValidator(_one_of(MODALITIES))]
+
+
+class NetworkConfig(BaseModel):
+    """Section `model` of params.yaml."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    modalities: list[Modality] = Field(min_length=1)
+    dim: int = Field(gt=0, multiple_of=ATTENTION_HEADS)
+    stem: dict[Modality, Annotated[str, AfterValidator(_one_of(STEMS))]]
+    fusion: Annotated[str, AfterValidator(_one_of(FUSIONS))]
+    context: Annotated[str, AfterValidator(_one_of(CONTEXTS))]
+    heads: Annotated[str, AfterValidator(_one_of(HEADS))]
+    causal: bool
+    dropout: float = Field(ge=0, lt=1)
+    roles: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "NetworkConfig":
+        if len(set(self.modalities)) < len(self.modalities):
+            raise ValueError(f"modalities: {', '.join(self.modalities)}: each at most once")
+        if missing := [m for m in self.modalities if m not in self.stem]:
+            raise ValueError(f"stem: {', '.join(missing)} has none; choose one of {', '.join(STEMS)}")
+        return self
+
+
+class Standardise(nn.Module):
+    """x' = (x - mean) / std by the training split's statistics; what is no number becomes 0, the mean."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def fill(self, mean: Tensor, std: Tensor) -> None:
+        """A dimension that is constant, or was never seen, is centred and left unscaled."""
+        self.mean.copy_(torch.nan_to_num(torch.as_tensor(mean, dtype=torch.float32)))
+        std = torch.as_tensor(std, dtype=torch.float32)
+        self.std.copy_(torch.where(std > 1e-6, std, 1.0))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return torch.nan_to_num((values.float() - self.mean) / self.std, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+class Network(nn.Module):
+    """logits = heads(context(fusion(MISLS(stems(x))) + speaker role)).
+
+    streams: the width of each "<modality>/<encoder>"; labels: each task's labels in the order of its logits.
+    """
+
+    def __init__(self, config: NetworkConfig, streams: dict[str, int], labels: dict[str, tuple[str, ...]]):
+        super().__init__()
+        self.config, self.labels = config, {task: tuple(names) for task, names in labels.items()}
+        self.modalities = tuple(config.modalities)
+        self.streams = {s: dim for s, dim in sorted(streams.items()) if s.split("/")[0] in self.modalities}
+        stem = {s: STEMS[config.stem[s.split("/")[0]]] for s in self.streams}
+        self.standards = nn.ModuleDict({_key(s): Standardise(dim) for s, dim in self.streams.items()})
+        self.stems = nn.ModuleDict(
+            {_key(s): stem[s](dim, config.dim, config.dropout) for s, dim in self.streams.items()}
+        )
+        self.misls = MISLS(self.modalities, config.dim)
+        classes = {task: len(names) for task, names in self.labels.items() if names}
+        self.fusion = FUSIONS[config.fusion](
+            self.modalities, config.dim, classes["emotion"], config.dropout, config.roles
+        )
+        self.role = nn.Embedding(config.roles, config.dim) if config.roles else None
+        self.context = CONTEXTS[config.context](config.dim, config.dropout)
+        self.heads = HEADS[config.heads](config.dim, classes, config.dropout)
+
+    def standardise(self, stream: str, mean: Tensor, std: Tensor) -> None:
+        """Set a stream's statistics (D,), measured on the training split."""
+        self.standards[_key(stream)].fill(mean, std)
+
+    def parameters_of(self, modality: str) -> list[nn.Parameter]:
+        """What belongs to one modality alone before fusion: its stems and its projection into the latent space."""
+        stems = [
+            stem for s, stem in zip(self.streams, self.stems.values(), strict=True) if s.startswith(modality + "/")
+        ]
+        return [one for part in (*stems, self.misls.projections[modality]) for one in part.parameters()]
+
+    def forward(self, batch: dict[str, Any], present: Tensor | None = None) -> dict[str, Any]:
+        """See merc/batches.py for a batch; `present` (N, M) hides modalities from it."""
+        return self.judge(*self.tokens(batch), batch, present)
+
+    def judge(
+        self,
+        hidden: dict[str, Tensor],
+        steps: dict[str, Tensor],
+        batch: dict[str, Any],
+        present: Tensor | None = None,
+    ) -> dict[str, Any]:
+        """Everything after the stems, from what `tokens` returns; the batch's values are not looked at."""
+        here = batch["present"] if present is None else batch["present"] & present
+        here = here & torch.stack([steps[m] > 0 for m in self.modalities], 1)
+        z, lengths, latent = self.misls(hidden, steps, here)
+        place, speaker = batch["place"], batch["speaker"]
+        utterance, weights = self.fusion(z, lengths, here, place, speaker, self.config.causal)
+        context = self._in_context(utterance, place, speaker)
+        given = {"emotion": BELIEF_SHARE * weights["belief"]} if "belief" in weights else {}
+        logits = self.heads(context, given)
+        return {**logits, "latent": latent, "utterance": utterance, "context": context, "weights": weights}
+
+    def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The stems' answers {m: (N, S_m, D)} and {m: (N,)} steps; a modality's streams scattered into one."""
+        parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {m: [] for m in self.modalities}
+        for stream in self.streams:
+            if stream in batch["values"]:
+                values = self.standards[_key(stream)](batch["values"][stream])
+                rows, steps = batch["rows"][stream], batch["steps"][stream]
+                parts[stream.split("/")[0]].append((*self.stems[_key(stream)](values, steps), rows))
+        joined = {m: _scatter(part, batch["present"], self.config.dim) for m, part in parts.items()}
+        return {m: values for m, (values, _) in joined.items()}, {m: steps for m, (_, steps) in joined.items()}
+
+    def _in_context(self, utterance: Tensor, place: Tensor, speaker: Tensor) -> Tensor:
+        if self.role is not None:
+            utterance = utterance + self.role(speaker.clamp(max=self.config.roles - 1))
+        dialogues, lengths = to_dialogues(utterance, place)
+        return self.context(dialogues, lengths, self.config.causal)[place[:, 0], place[:, 1]]
+
+
+def _key(stream: str) -> str:
+    """A module's name must not contain a dot."""
+    return stream.replace(".", "_")
+
+
+def _scatter(parts: list[tuple[Tensor, Tensor, Tensor]], like: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Several (values (n, S, D), steps (n,), rows (n,)) -> (N, S, D) and (N,) steps, 0 for a row of none."""
+    size = max([values.shape[1] for values, _, _ in parts], default=1)
+    joined = torch.zeros(len(like), size, dim, device=like.device)
+    lengths = torch.zeros(len(like), dtype=torch.long, device=like.device)
+    for values, steps, rows in parts:
+        padded = functional.pad(values.float(), (0, 0, 0, size - values.shape[1]))
+        joined, lengths = joined.index_copy(0, rows, padded), lengths.index_copy(0, rows, steps)
+    return joined, lengths

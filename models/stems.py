@@ -1,0 +1,104 @@
+"""Stems: from an encoder's steps to the network's width, one per stream (modality and encoder)."""
+
+import torch
+from torch import Tensor, nn
+
+LONGEST = 8  # steps that a conv1d stem leaves of an utterance (ours)
+
+
+def within(steps: Tensor, size: int) -> Tensor:
+    """(n, size) bool: which of the padded steps are real."""
+    return torch.arange(size, device=steps.device) < steps.unsqueeze(1)
+
+
+def adaptive_average(values: Tensor, steps: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Average each utterance's steps s = 0..L-1 into K = min(L, longest) bins [floor(kL/K), ceil((k+1)L/K)).
+
+    The bins of `torch.nn.functional.adaptive_avg_pool1d`, for ragged lengths; up to `longest` steps stay.
+    """
+    bins, length = steps.clamp(max=longest).view(-1, 1, 1), steps.view(-1, 1, 1)
+    bin_ = torch.arange(longest, device=steps.device).view(1, -1, 1)
+    step = torch.arange(values.shape[1], device=steps.device).view(1, 1, -1)
+    first, end = bin_ * length // bins, ((bin_ + 1) * length + bins - 1) // bins
+    inside = (step >= first) & (step < end) & (bin_ < bins)  # (n, longest, S)
+    share = inside.to(values.dtype) / inside.sum(-1, keepdim=True).clamp(min=1)
+    return share @ values, steps.clamp(max=longest)
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """y = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta (Ioffe and Szegedy 2015), E and Var over real steps alone.
+
+    So the amount of padding changes nothing in training either; a single step is allowed.
+    """
+
+    def forward(self, values: Tensor, real: Tensor) -> Tensor:
+        """values (..., D), real (...) bool."""
+        values = values.float()
+        mean, variance = self._measure(values, real) if self.training else (self.running_mean, self.running_var)
+        return (values - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+    def _measure(self, values: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        flat, share = values.flatten(0, -2), real.flatten().unsqueeze(1).float()
+        count = share.sum().clamp(min=1)
+        mean = (flat * share).sum(0) / count
+        variance = ((flat - mean).square() * share).sum(0) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
+            self.num_batches_tracked.add_(1)
+        return mean, variance
+
+
+class Linear(nn.Module):
+    """h_s = W x_s + b."""
+
+    def __init__(self, dim_in: int, dim: int, dropout: float):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(dim_in, dim), nn.Dropout(dropout))
+
+    def forward(self, values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layers(values), steps
+
+
+class MLP(nn.Module):
+    """h_s = Dropout(ReLU(W x_s + b))."""
+
+    def __init__(self, dim_in: int, dim: int, dropout: float):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(dim_in, dim), nn.ReLU(), nn.Dropout(dropout))
+
+    def forward(self, values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layers(values), steps
+
+
+class Conv1d(nn.Module):
+    """h = W AdaptiveAverage(block(MaxPool2(block(x)))) + b with block(x) = ReLU(BatchNorm(Conv3(x))).
+
+    The usual small convolution over a spectrogram. Ours: the adaptive average keeps up to LONGEST steps, not one,
+    so that token-level fusion still sees a sequence; padding is masked before every convolution.
+    """
+
+    def __init__(self, dim_in: int, dim: int, dropout: float):
+        super().__init__()
+        self.first, self.second = nn.Conv1d(dim_in, dim, 3, padding=1), nn.Conv1d(dim, dim, 3, padding=1)
+        self.first_norm, self.second_norm = MaskedBatchNorm(dim), MaskedBatchNorm(dim)
+        self.halve = nn.MaxPool1d(2, ceil_mode=True)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        values = _block(self.first, self.first_norm, values, steps)
+        values, steps = self.halve(values.transpose(1, 2)).transpose(1, 2), (steps + 1) // 2
+        values = _block(self.second, self.second_norm, self.dropout(values), steps)
+        values, steps = adaptive_average(values, steps, LONGEST)
+        return self.out(self.dropout(values)), steps
+
+
+def _block(convolution: nn.Conv1d, norm: MaskedBatchNorm, values: Tensor, steps: Tensor) -> Tensor:
+    """ReLU(BatchNorm(Conv(x))), with zeros beyond the last step before and after."""
+    real = within(steps, values.shape[1])
+    values = convolution(values.masked_fill(~real.unsqueeze(-1), 0).transpose(1, 2)).transpose(1, 2)
+    return torch.relu(norm(values, real)).masked_fill(~real.unsqueeze(-1), 0)
+
+
+STEMS = {"linear": Linear, "mlp": MLP, "conv1d": Conv1d}

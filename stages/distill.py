@@ -1,0 +1,69 @@
+"""The student: learns from the teacher with all modalities, then to answer like it from any subset; every seed."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field
+
+from merc import engine, entry, learning, params, work
+from merc.device import device
+from merc.distillation import Distillation, DistillWeights
+from models import checkpoint
+from models.network import NetworkConfig
+
+OUT, TEACHER = Path("out/distill"), Path("out/train")
+
+
+class DistillConfig(learning.Supervision):
+    """Section `distill` of params.yaml."""
+
+    phase_epochs: int = Field(ge=0)
+    temperature: float = Field(gt=0)
+    weights: DistillWeights
+
+    def phases(self) -> list[tuple[int, float]]:
+        """Epochs and modality dropout of each phase that has an epoch."""
+        first = min(self.phase_epochs, self.epochs)
+        both = [(first, 0.0), (self.epochs - first, self.modality_dropout)]
+        return [(epochs, chance) for epochs, chance in both if epochs]
+
+
+class Job(NamedTuple):
+    """One seed."""
+
+    seed: int
+    config: DistillConfig
+    data: learning.Data
+
+
+def main() -> None:
+    """Distil every seed."""
+    config, model = params.read("distill", DistillConfig), params.read("model", NetworkConfig)
+    seeds = params.read("train.seeds", list[int])
+    jobs = [Job(seed, config, learning.data(model.modalities)) for seed in seeds]
+    shutil.rmtree(OUT, ignore_errors=True)
+    learning.collect("distill", seeds, work.run(jobs, distil, label="distill"))
+
+
+def distil(job: Job) -> learning.Outcome:
+    """Distil one seed's teacher and save the student and its calibration."""
+    seed, config = learning.Seed.plant(job.seed), job.config
+    train, dev = job.data.read("train"), job.data.read("dev")
+    teacher, student = (checkpoint.load(TEACHER / f"seed-{job.seed}").to(device()) for _ in range(2))
+    draws = seed.draws(train, job.data.share, config.sampling, config.batch)
+    history: engine.History = []
+    for number, (epochs, chance) in enumerate(config.phases(), start=1):
+        labels, before = config.label_loss(train), len(history)
+        objective = Distillation(teacher, labels, seed.hide(chance), config.temperature, config.weights)
+        score = learning.EmotionScore(dev, subsets=chance > 0)
+        phase = engine.fit(student, objective, train, draws, score, config.model_copy(update={"epochs": epochs}))
+        best = before + engine.best_epoch(phase)
+        history += [{"phase": number, **row, "epoch": before + row["epoch"]} for row in phase]
+    folder = OUT / f"seed-{job.seed}"
+    checkpoint.save(folder, student)
+    return learning.Outcome(best, history, learning.finish(student, dev, folder))
+
+
+if __name__ == "__main__":
+    entry.run(main)

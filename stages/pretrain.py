@@ -1,0 +1,91 @@
+"""Self-supervision: align and reconstruct the modalities in the shared latent space, without labels, every seed."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from merc import engine, entry, learning, params, results, work
+from merc.alignment import AlignmentScore, PretrainWeights, SelfSupervised, latents, recall_at_1
+from merc.device import device
+from models import checkpoint
+from models.network import Network, NetworkConfig
+
+OUT = Path("out/pretrain")
+
+
+class PretrainConfig(engine.Optimisation):
+    """Section `pretrain` of params.yaml."""
+
+    epochs: int = Field(ge=0)
+    weights: PretrainWeights
+
+
+class Job(NamedTuple):
+    """One seed."""
+
+    seed: int
+    config: PretrainConfig
+    model: NetworkConfig
+    data: learning.Data
+
+
+class Told(NamedTuple):
+    """What one seed told."""
+
+    history: engine.History
+    recall: dict[str, float]  # before, after, chance
+
+
+def main() -> None:
+    """Pretrain every seed, or leave a marker that says why not."""
+    config, model = params.read("pretrain", PretrainConfig), params.read("model", NetworkConfig)
+    seeds, data = params.read("train.seeds", list[int]), learning.data(model.modalities)
+    shutil.rmtree(OUT, ignore_errors=True)
+    if reason := _off(config, model):
+        results.write_json(OUT / "off.json", {"off": reason})
+        return _report(seeds, [])
+    jobs = [Job(seed, config, model, data) for seed in seeds]
+    return _report(seeds, learning.finished(work.run(jobs, pretrain, label="pretrain")))
+
+
+def pretrain(job: Job) -> Told:
+    """Train one seed and save its network."""
+    seed = learning.Seed.plant(job.seed)
+    train, dev = job.data.read("train"), job.data.read("dev")
+    network = Network(job.model, train.streams, train.heads())
+    engine.standardise(network, train)
+    network.to(device())
+    before, objective = _recall(network, dev), SelfSupervised(job.config.weights)
+    draws = seed.draws(train, job.data.share, "shuffled", job.config.batch)
+    history = engine.fit(network, objective, train, draws, AlignmentScore(dev, objective), job.config)
+    checkpoint.save(OUT / f"seed-{job.seed}", network)
+    after, chance = _recall(network, dev)
+    return Told(history, {"before": before[0], "after": after, "chance": chance})
+
+
+def _off(config: PretrainConfig, model: NetworkConfig) -> str:
+    if len(model.modalities) == 1:
+        return "model.modalities names one modality: nothing to align it with"
+    return "" if config.epochs else "pretrain.epochs is 0"
+
+
+def _recall(network: Network, dev: learning.Split) -> tuple[float, float]:
+    return recall_at_1(*latents(network, dev), network.modalities)
+
+
+def _report(seeds: list[int], told: list[Told]) -> None:
+    by_seed = dict(zip(seeds, told, strict=bool(told)))
+    recall = {
+        when: float(np.mean([one.recall[when] for one in told])) if told else None
+        for when in ("before", "after", "chance")
+    }
+    best = {seed: engine.best_epoch(by_seed[seed].history) if told else None for seed in seeds}
+    results.write_json(Path("metrics/pretrain.json"), {"recall_at_1": recall, "best_epoch": best})
+    learning.write_curves("pretrain", {seed: one.history for seed, one in by_seed.items()})
+
+
+if __name__ == "__main__":
+    entry.run(main)

@@ -1,0 +1,166 @@
+"""The encode stage on a manifest of four utterances: every medium, every way of missing it."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from PIL import Image
+from safetensors.torch import save_file
+
+from merc import encoders, manifest, packs, results, tracks
+from merc.encoders import packing, raw
+from merc.encoders.encoder import features
+from stages import encode
+
+PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
+TEXTS = ["Where are you?", "", "Gone.", None]
+
+
+def row(split, turn):
+    """The first has everything, the second no face, the third no sound, the fourth nothing."""
+    name = f"dia0_utt{turn}"
+    status = {"text_status": "ok", "audio_status": "ok", "vision_status": "ok"}
+    missing = [(), (), ("audio",), ("text", "audio", "vision")][turn]
+    status |= {f"{modality}_status": manifest.MISSING for modality in missing}
+    return {
+        **dict.fromkeys(manifest.SCHEMA.names),
+        **{"corpus": "sample", "split": split, "dialogue": "0", "turn": turn, "utterance": name, "speaker": "Ann"},
+        **{"text": TEXTS[turn], "wav": f"audio/{name}.wav", "frame": f"frames/{name}.jpg"},
+        **{"tracks": None if turn == 1 else f"tracks/{name}.safetensors", **status},
+    }
+
+
+def picture(seed, side, frames):
+    return np.random.default_rng(seed).integers(0, 256, (frames, side, side, 3)).astype(np.uint8)
+
+
+def track(seed, frames, size):
+    boxes = np.tile(np.array([5, 6, size, size], np.float32), (frames, 1))
+    return tracks.Track(np.arange(2, 2 + frames, dtype=np.int32), boxes, picture(seed, 64, frames))
+
+
+def extract(split):
+    folder = manifest.folder(split, "sample")
+    for kind in ("audio", "frames", "tracks"):
+        (folder / kind).mkdir(parents=True)
+    rows = pd.DataFrame(
+        [row(split, turn) for turn in range(0 if split == "test" else 4)], columns=manifest.SCHEMA.names
+    )
+    manifest.write(folder / "manifest.parquet", rows)
+    for one in rows[: 3 if len(rows) else 0].itertuples():
+        samples = 0.1 * np.random.default_rng(one.turn).standard_normal(9_000)
+        soundfile.write(folder / one.wav, samples, 16_000, subtype="PCM_16")
+        Image.fromarray(picture(one.turn, 40, 1)[0]).save(folder / one.frame)
+        if isinstance(one.tracks, str):
+            tracks.write(folder / one.tracks, [track(one.turn, 9, 20), track(one.turn + 5, 12, 30)])
+
+
+@pytest.fixture(autouse=True)
+def corpus(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(PARAMS.read_text(encoding="utf-8").replace("workers: 0", "workers: 1"))
+    for split in manifest.SPLITS:
+        extract(split)
+
+
+def pack(modality, split="train"):
+    return packs.read(packs.path(split, "sample", modality), manifest.read(split, ["sample"]))
+
+
+@pytest.mark.parametrize(
+    ("modality", "present"),
+    [("text", [1, 1, 1, 0]), ("audio", [1, 1, 0, 0]), ("vision", [1, 1, 1, 0])],
+)
+def test_what_is_missing_is_absent_and_has_no_steps(modality, present):
+    encode.main("sample", modality)
+    made = pack(modality)
+    assert made.present.tolist() == [bool(one) for one in present]
+    assert (np.diff(made.offsets) > 0).tolist() == made.present.tolist()
+    assert len(made.units) == len(made.values)
+    assert made.values.dtype == np.float16
+    assert len(made.blank) >= 1
+    assert pack(modality, "test").present.shape == (0,)
+
+
+def test_a_pack_holds_what_the_encoder_says_of_each_utterance():
+    encode.main("sample", "audio")
+    config = encoders.section("audio")
+    encoder = encoders.build("audio", "prosody", config)
+    rows = manifest.read("train", ["sample"])
+    sounds = raw.sounds(manifest.folder("train", "sample"), rows)
+    for index in (0, 1):
+        expected = features(encoder, [sounds[index]])[0]
+        assert np.allclose(pack("audio").utterance(index), expected, atol=0.01)
+
+
+def test_the_largest_face_is_encoded_and_without_a_face_the_whole_picture():
+    encode.main("sample", "vision")
+    made = pack("vision")
+    first, second = (made.units[made.offsets[index] : made.offsets[index + 1]] for index in (0, 1))
+    assert (first[:, 3] == 30).all()
+    assert second[:, 1:].tolist() == [[0, 0, 40, 40]]
+
+
+def test_twice_is_the_same_to_the_bit_whatever_the_number_of_workers():
+    written = []
+    for workers in (1, 2):
+        text = PARAMS.read_text(encoding="utf-8").replace("workers: 0", f"workers: {workers}")
+        Path("params.yaml").write_text(text)
+        encode.main("sample", "audio")
+        written.append(packs.path("train", "sample", "audio").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_none_writes_the_same_rows_all_absent():
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("encoder: prosody", "encoder: none"))
+    encode.main("sample", "audio")
+    made = pack("audio")
+    assert (made.encoder, made.dim, made.present.tolist()) == ("none", 0, [False] * 4)
+
+
+def tuned_weights(stage, factor, name="minilm"):
+    encoder = encoders.build("text", "minilm", encoders.section("text"))
+    folder = Path("out") / stage / "text"
+    folder.mkdir(parents=True)
+    save_file({key: value * factor for key, value in encoder.state_dict().items()}, folder / "model.safetensors")
+    results.write_json(folder / "config.json", {"encoder": name})
+
+
+def test_finetuned_weights_win_over_adapted_over_original_ones():
+    seen = []
+    for stage, factor in ((None, 1), ("adapt", 0.9), ("finetune", 0.8)):
+        if stage:
+            tuned_weights(stage, factor)
+        encode.main("sample", "text")
+        seen.append(pack("text").values.astype(np.float32))
+    assert all(np.abs(one - other).max() > 0.05 for one, other in itertools.pairwise(seen))
+
+
+def test_weights_of_another_encoder_and_a_stage_that_is_off_change_nothing():
+    encode.main("sample", "text")
+    before = packs.path("train", "sample", "text").read_bytes()
+    tuned_weights("adapt", 0.5, "another")
+    Path("out/finetune/text").mkdir(parents=True)
+    results.write_json(Path("out/finetune/text/off.json"), {"off": "finetune.epochs is 0"})
+    encode.main("sample", "text")
+    assert packs.path("train", "sample", "text").read_bytes() == before
+
+
+def test_shards_are_whole_dialogues():
+    names = [str(number) for number in range(40) for _ in range(9)]
+    shards = list(packing.shards(pd.DataFrame({"dialogue": names})))
+    assert [name for shard in shards for name in shard["dialogue"]] == names
+    assert all(len(shard) % 9 == 0 and len(shard) >= packing.SHARD for shard in shards[:-1])
+
+
+def test_lines_know_their_own_dialogue_only():
+    rows = pd.DataFrame([row("train", turn) for turn in (0, 1, 2, 0)])
+    rows["dialogue"] = ["0", "0", "0", "1"]
+    lines = raw.lines(Path(), rows)
+    assert [len(line.before) for line in lines] == [0, 1, 2, 0]
+    assert [len(line.after) for line in lines] == [2, 1, 0, 0]
+    assert lines[2].before[-1].text == ""

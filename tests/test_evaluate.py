@@ -1,0 +1,294 @@
+"""Evaluation from predictions alone: the contract of its metrics, intervals, files."""
+
+from pathlib import Path
+
+import finished
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from merc import (
+    batches,
+    conditions,
+    corruptions,
+    engine,
+    evaluation,
+    intervals,
+    labels,
+    predictions,
+    results,
+    robustness,
+    scoreboard,
+    scores,
+    tables,
+)
+from merc.__main__ import main
+from merc.predictions import Key, Predictions
+from merc.problem import Problem
+from models import checkpoint
+from stages import evaluate
+
+SPACE = labels.space("meld")
+MODALITIES = ("text", "audio", "vision")
+UNEVEN = [{m: 0.7 if m == most else 0.1 for m in MODALITIES} for most in MODALITIES]
+CONDITIONS = conditions.names(MODALITIES, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], UNEVEN, 2)
+
+
+def manifest(dialogues=12, turns=5, split="test"):
+    """Utterances whose labels follow a fixed draw; the last one has none."""
+    generator = np.random.default_rng(dialogues)
+    size = dialogues * turns
+    rows = pd.DataFrame({"corpus": "sample", "split": split, "dialogue": np.arange(size) // turns})
+    rows["dialogue"] = rows["dialogue"].astype(str)
+    rows["utterance"] = [f"dia{n // turns}_utt{n % turns}" for n in range(size)]
+    rows["group"] = "sample/" + split + "/" + rows["dialogue"]
+    rows["emotion"] = generator.choice(SPACE.emotion, size)
+    rows["sentiment"] = generator.choice(SPACE.sentiment, size)
+    return rows.assign(emotion=rows["emotion"].where(rows.index < size - 1, None))
+
+
+def answers(rows, skill=1.0, seeds=(1, 2), names=("full",), seed=0):
+    """Made-up networks: the truth shines through as far as they are skilled."""
+    generator = np.random.default_rng(seed)
+    keys = [Key(model, each, name) for model in ("teacher", "student") for each in seeds for name in names]
+    made = {task: _softmax(rows, task, len(keys), skill, generator) for task in labels.TASKS}
+    whole = {task: {"raw": p, "probability": p, "set": p > 0.1} for task, p in made.items()}
+    kept = rows[list(predictions.ROW) + list(labels.TASKS)]
+    return Predictions(kept, {task: getattr(SPACE, task) for task in labels.TASKS}, tuple(keys), whole)
+
+
+def _softmax(rows, task, blocks, skill, generator):
+    actual, order = SPACE.indices(rows, task), getattr(SPACE, task)
+    logits = generator.normal(size=(blocks, len(rows), len(order)))
+    logits += skill * (actual[:, None] == np.arange(len(order)))
+    powers = np.exp(logits)
+    return (powers / powers.sum(-1, keepdims=True)).round(6).astype(np.float32)
+
+
+def board_of(found, train=None):
+    draws = intervals.draw(found.groups()[1], 2, 50, 1)
+    return scoreboard.scoreboard(found, SPACE, manifest(20, split="train") if train is None else train, draws)
+
+
+def numbers(content):
+    return sum(map(numbers, content.values())) if isinstance(content, dict) else 1
+
+
+def test_the_board_is_the_contract():
+    found = answers(manifest())
+    board = board_of(found)
+    assert list(board)[:2] == ["teacher", "student"]
+    for model in ("teacher", "student"):
+        for task in labels.TASKS:
+            by_seed = [
+                scores.scores(found.actual(task), each[0], len(found.orders[task]))
+                for each in found.predicted(task, model)
+            ]
+            for name in scores.HEADLINE:
+                expected = np.mean([each[name] for each in by_seed])
+                assert board[model][task][name] == pytest.approx(expected)
+                assert board[model][task][f"{name}_low"] <= board[model][task][f"{name}_high"]
+    assert numbers(board) <= 90
+    assert numbers(robustness.robustness(answers(manifest(), names=CONDITIONS))) <= 90
+
+
+def test_recalls_of_the_confusion_plot_average_to_uar():
+    found = answers(manifest())
+    plotted = tables.confusions(found, "emotion", "student")
+    assert list(plotted) == ["actual", "predicted", "seed"]
+    shares = pd.crosstab(plotted["actual"], plotted["predicted"], normalize="index")
+    diagonal = [shares.loc[label, label] for label in shares.index]
+    assert np.mean(diagonal) == pytest.approx(board_of(found)["student"]["emotion"]["uar"])
+
+
+def test_a_task_without_labels_keeps_its_keys_with_null(tmp_path):
+    whole, rows = board_of(answers(manifest())), manifest().assign(sentiment=None)
+    found = answers(rows)
+    del found.answers["sentiment"]
+    board = board_of(found, manifest(20, split="train").assign(sentiment=None))
+    results.write_json(tmp_path / "evaluate.json", board)
+    written = results.read_json(tmp_path / "evaluate.json")
+    for model in whole:
+        for task in whole[model]:
+            assert list(written[model][task]) == list(whole[model][task])
+            assert all((value is None) == (task == "sentiment") for value in written[model][task].values())
+    predictions.write(tmp_path / "predictions.parquet", found)
+    assert list(predictions.read(tmp_path / "predictions.parquet").answers) == ["emotion"]
+
+
+def test_predictions_are_read_as_written_with_the_same_bytes(tmp_path):
+    found = answers(manifest(), names=("full", "only:text"))
+    for name in ("one", "two"):
+        predictions.write(tmp_path / name, found)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    again = predictions.read(tmp_path / "one")
+    assert again.keys == found.keys
+    assert again.orders == found.orders
+    for task in labels.TASKS:
+        assert np.array_equal(again.actual(task), found.actual(task))
+        for part in predictions.PARTS:
+            assert np.array_equal(again.answers[task][part], found.answers[task][part])
+
+
+def test_an_empty_test_split_has_null_scores():
+    board = board_of(answers(manifest(dialogues=0)))
+    assert np.isnan(board["student"]["emotion"]["macro_f1"])
+
+
+def test_curve_and_summary():
+    made = {"full": 0.8, "only:text": 0.5, "only:audio": 0.3, "rate:0.5": 0.6, "rate:1": 0.2, "rate:text=1": 0.1}
+    told = robustness.summary(made)
+    assert told == pytest.approx({"area": 0.55, "worst_subset": 0.3, "loss_at_half": 0.25})
+
+
+def test_the_baseline_knows_only_training_labels():
+    train = manifest(20, split="train").assign(emotion="fear", sentiment="negative")
+    found = answers(manifest())
+    board = board_of(found, train)
+    assert board["baseline"]["emotion"]["accuracy"] == pytest.approx((found.rows["emotion"] == "fear").sum() / 59)
+    assert board["student"]["sentiment"]["consistency"] == pytest.approx(
+        (found.predicted("sentiment", "student") == 0).mean()
+    )
+
+
+def outputs(folder):
+    paths = [path for top in ("out/evaluate", "metrics", "plots") for path in sorted((folder / top).rglob("*"))]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """The stage run on made-up networks: (folder, its outputs)."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
+    params["evaluate"] |= {"rates": [0.5, 0.2], "repeats": 2, "rounds": 50}
+    finished.write(folder, params | {"compute": {"workers": 1, "device": "cpu"}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        evaluate.main()
+    return folder, outputs(folder)
+
+
+def test_the_stage_gives_the_same_bytes_again(evaluated, monkeypatch):
+    folder, first = evaluated
+    monkeypatch.chdir(folder)
+    evaluate.main()
+    assert outputs(folder) == first
+    assert {"metrics/evaluate.json", "metrics/robustness.json", "out/evaluate/masks/sample.parquet"} <= set(first)
+    assert {f"plots/evaluate/confusion_{task}{form}" for task in labels.TASKS for form in (".csv", ".png")} <= set(
+        first
+    )
+
+
+def test_scores_are_recomputed_from_the_file_alone(evaluated):
+    folder, _ = evaluated
+    found = predictions.read(folder / predictions.FILE)
+    written = results.read_json(folder / "metrics/evaluate.json")
+    for model in ("teacher", "student"):
+        for task in labels.TASKS:
+            measured = scores.summarise(scores.confusion(found.actual(task), found.predicted(task, model), 7))
+            assert float(measured["macro_f1"].mean()) == pytest.approx(written[model][task]["macro_f1"], abs=1e-4)
+
+
+def test_a_missing_modality_changes_answers_and_the_other_conditions_do_not_matter(evaluated, monkeypatch):
+    folder, _ = evaluated
+    found = predictions.read(folder / predictions.FILE)
+    full, text = (found.of("emotion", "student", [name]) for name in ("full", "only:text"))
+    assert not np.allclose(full, text)
+    monkeypatch.chdir(folder)
+    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
+    network = checkpoint.load(folder / "out/distill/seed-2")
+    mask = conditions.present("rate:0.5/1", split.manifest, MODALITIES, 1)
+    calibrated = results.read_json(folder / "out/distill/seed-2/calibration.json")
+    alone = evaluation.ask(network, split, {"rate:0.5/1": mask}, calibrated)["emotion"]["probability"][0]
+    assert np.array_equal(alone, found.of("emotion", "student", ["rate:0.5/1"])[1, 0])
+
+
+def test_the_answers_are_those_of_the_engine(evaluated, monkeypatch):
+    folder, _ = evaluated
+    monkeypatch.chdir(folder)
+    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
+    network = checkpoint.load(folder / "out/train/seed-1")
+    mask = conditions.present("only:text", split.manifest, MODALITIES, 1)
+    logits = engine.predict(network, split, mask)["sentiment"] / 1.5  # the temperature that was made up
+    expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    found = predictions.read(folder / predictions.FILE).of("sentiment", "teacher", ["only:text"])[0, 0]
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_corruptions_are_asked_of_the_first_seed_alone(evaluated):
+    folder, _ = evaluated
+    found = predictions.read(folder / predictions.FILE)
+    asked = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["evaluate"]["corruptions"]
+    assert {key.seed for key in found.keys if key.condition in asked} == {1}
+    full = found.of("emotion", "student", ["full"])[0, 0]
+    for name in asked:
+        assert not np.allclose(found.of("emotion", "student", [name])[0, 0], full), name
+    told = results.read_json(folder / "metrics/robustness.json")
+    assert set(asked) <= set(told["student"]["emotion"])
+    assert numbers(told) <= 90
+
+
+def test_damage_is_what_its_name_says(evaluated, monkeypatch):
+    monkeypatch.chdir(evaluated[0])
+    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
+    whole = split.features["vision/hog"]
+    mixed = corruptions.corrupted(split, "shuffle:vision", 1).features["vision/hog"]
+    assert whole.values.sort(0).values.equal(mixed.values.sort(0).values)
+    assert not whole.values.equal(mixed.values)
+    words = split.features["text/minilm"].values
+    dropped = corruptions.corrupted(split, "drop:text/0.3", 1).features["text/minilm"].values
+    assert (dropped == 0).all(1).float().mean() == pytest.approx(0.3, abs=0.07)
+    assert words[(dropped != 0).all(1)].equal(dropped[(dropped != 0).all(1)])
+    sound = split.features["audio/prosody"]
+    noisy = corruptions.corrupted(split, "noise:audio/10dB", 1).features["audio/prosody"]
+    assert (noisy.lengths > 0).equal(sound.lengths > 0)
+
+
+def test_noise_has_the_ratio_asked_for():
+    generator = np.random.default_rng(0)
+    samples = (0.1 * np.sin(np.arange(16000) / 20)).astype(np.float32)
+    noise = corruptions._add(samples, 10, generator) - samples
+    assert 10 * np.log10(np.square(samples).mean() / np.square(noise).mean()) == pytest.approx(10, abs=0.2)
+
+
+@pytest.mark.parametrize("name", ["fog:audio/1", "noise:text/10dB", "blank:smell", "drop:text/often"])
+def test_an_unknown_corruption_is_named(evaluated, monkeypatch, name):
+    monkeypatch.chdir(evaluated[0])
+    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
+    with pytest.raises(Problem, match=name):
+        corruptions.corrupted(split, name, 1)
+
+
+def test_results_fit_one_screen(evaluated, monkeypatch, capsys):
+    monkeypatch.chdir(evaluated[0])
+    assert main(["results"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 23  # and the prompt
+    assert max(map(len, lines)) <= 80
+    student = results.read_json(evaluated[0] / "metrics/evaluate.json")["student"]["emotion"]
+    assert f"{student['macro_f1']:.3f}" in "".join(lines)
+
+
+def test_mistakes_on_the_command_line_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["results"]) == 2
+    assert capsys.readouterr().err == "merc: metrics/evaluate.json: not there; run `make repro`\n"
+    assert main(["compare", "nowhere.parquet"]) == 2
+    assert main(["fly"]) == 2
+    assert main([]) == 2
+
+
+def test_compare_tells_runs_apart(evaluated, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = manifest(40)
+    predictions.write(predictions.FILE, answers(rows, skill=3.0))
+    predictions.write(tmp_path / "other.parquet", answers(rows, skill=0.5))
+    assert main(["compare", "other.parquet"]) == 0
+    told = capsys.readouterr().out
+    assert "our student beats their student" in told
+    assert main(["compare", str(predictions.FILE)]) == 0
+    assert "our student beats" not in capsys.readouterr().out
+    assert main(["compare", str(evaluated[0] / predictions.FILE)]) == 2
+    assert "different utterances" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""The exported folder: complete, sealed, chosen by dev alone, and the same network as the checkpoint."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from explained import LABELS, write_params, write_student, write_world
+from safetensors.torch import save_file
+
+from merc import exporting, modelcard, results
+from merc.problem import Problem
+from models import checkpoint
+from stages import export
+
+CALIBRATION = {task: {"temperature": 1.5, "threshold": 0.1} for task in LABELS}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """What export reads: two seeds' students, the second better on dev, and nothing of test."""
+    folder = tmp_path_factory.mktemp("export")
+    write_world(folder, split="dev")
+    for seed in (1, 2):
+        write_student(folder, seed=seed, scale=20.0)
+        results.write_json(folder / f"out/distill/seed-{seed}/calibration.json", CALIBRATION)
+    results.write_json(folder / "metrics/distill.json", {"by_seed": {"1": 0.4, "2": 0.5}})
+    write_params(folder)
+    return folder
+
+
+@pytest.fixture
+def exported(world, tmp_path, monkeypatch):
+    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("merc.encoders.naming.needs", lambda modality, streams: dict(ENCODER))
+    export.main()
+    return Path("out/export")
+
+
+ENCODER = {"encoder": "toy", "source": "a test", "weights": None, "sha256": "0"}
+
+
+def test_what_is_exported_is_the_checkpoint_and_loads_without_parameters(exported):
+    metrics = results.read_json(Path("metrics/export.json"))
+    assert metrics["difference"] == 0
+    assert metrics["agreement"] == 1
+    assert metrics["bytes"] == sum(path.stat().st_size for path in exported.rglob("*") if path.is_file())
+    Path("params.yaml").unlink()
+    own, other = checkpoint.load("out/distill/seed-2"), checkpoint.load(exported)
+    assert all(torch.equal(a, b) for a, b in zip(own.parameters(), other.parameters(), strict=True))
+    assert results.read_json(exported / "labels.json") == {task: list(names) for task, names in LABELS.items()}
+    assert results.read_json(exported / "calibration.json") == CALIBRATION
+    assert set(results.read_json(exported / "encoders.json")) == {"text", "audio", "vision"}
+
+
+def test_the_same_inputs_give_the_same_bytes(exported):
+    before = exporting.verify(exported)
+    export.main()
+    assert exporting.verify(exported) == before
+
+
+def test_a_folder_that_is_not_what_was_exported_is_refused_by_name(exported):
+    exporting.verify(exported)
+    with (exported / "labels.json").open("a") as opened:
+        opened.write(" ")
+    with pytest.raises(Problem, match=r"labels\.json: was changed"):
+        exporting.verify(exported)
+    (exported / "labels.json").unlink()
+    with pytest.raises(Problem, match=r"labels\.json: is missing"):
+        exporting.verify(exported)
+
+
+def test_a_foreign_file_a_newer_format_and_no_model_are_refused(exported):
+    (exported / "extra.py").write_text("")
+    with pytest.raises(Problem, match=r"extra\.py"):
+        exporting.verify(exported)
+    known = results.read_json(exported / "hashes.json")
+    results.write_json(exported / "hashes.json", known | {"format": exporting.FORMAT + 1})
+    with pytest.raises(Problem, match="newer"):
+        exporting.verify(exported)
+    with pytest.raises(Problem, match="dvc repro export"):
+        exporting.verify(exported / "nothing")
+
+
+def test_tuned_encoders_and_the_lip_sync_network_go_along(world, tmp_path, monkeypatch):
+    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for place in ("out/adapt/text", "out/lipsync/vision"):
+        Path(place).mkdir(parents=True)
+        save_file({"weight": torch.ones(2)}, f"{place}/model.safetensors")
+        results.write_json(Path(place) / "config.json", {"encoder": "toy"})
+    tuned = {"text": "out/adapt/text"}
+    monkeypatch.setattr(
+        "merc.encoders.naming.needs", lambda modality, streams: ENCODER | {"weights": tuned.get(modality)}
+    )
+    export.main()
+    files = exporting.verify(Path("out/export"))
+    assert {"encoders/text/model.safetensors", "lipsync/model.safetensors", "lipsync/config.json"} <= set(files)
+    needed = json.loads(Path("out/export/encoders.json").read_text())
+    assert needed["text"]["weights"] == "encoders/text"
+    assert needed["audio"]["weights"] is None
+
+
+def test_the_seed_is_the_best_on_dev_or_the_one_asked_for():
+    scores = {"1": 0.4, "2": 0.5, "3": 0.5, "4": None}
+    assert exporting.choose("best", [1, 2, 3, 4], scores) == 2
+    assert exporting.choose(4, [1, 2, 3, 4], scores) == 4
+    with pytest.raises(Problem, match=r"export\.seed = 9"):
+        exporting.choose(9, [1, 2], scores)
+
+
+def test_the_card_tells_dev_figures_and_the_limits(exported):
+    card = (exported / "card.md").read_text()
+    network = checkpoint.load(exported)
+    assert f"{modelcard.parameters(network):,} parameters" in card
+    assert "| emotion | " in card
+    assert "drawn by a program" in card
+    assert "seed 2" in card
+
+
+def test_untouched_encoders_are_named_by_the_digest_of_their_weights(tmp_path, monkeypatch):
+    from merc.encoders import naming
+
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    text, sound = (naming.needs(m, [s]) for m, s in (("text", "text/minilm"), ("audio", "audio/prosody")))
+    assert text["weights"] is None
+    assert len(text["sha256"]) == 64
+    assert "all-MiniLM-L6-v2" in text["source"]
+    assert sound["sha256"] is None  # it has no weights
+    assert naming.needs("vision", ["text/minilm"]) is None

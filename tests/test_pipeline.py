@@ -1,0 +1,170 @@
+"""dvc.yaml against the code: what a stage imports and reads is what it declares, and nobody trains on test."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from closure import ROOT, closure, files_of, instances, names, pipeline
+
+STAGES = sorted(pipeline())
+INSTANCES = [pytest.param(*one, id="-".join([one[0], *one[1].values()])) for one in instances()]
+SEES_NO_TEST = {"lipsync", "adapt", "finetune", "pretrain", "train", "distill", "export"}
+# Sections of no stage; `compute` cannot change a result, so that nobody tracks it.
+SHARED_SECTIONS = {"data", "model"}
+# Modules that a registry looks up by name, by stage.
+LOOKED_UP = {
+    "extract": lambda item: ["merc.corpora.meld", "merc.corpora." + item["corpus"]],
+    "adapt": lambda item: ["merc.encoders." + item["modality"]],
+    "encode": lambda item: ["merc.encoders." + item["modality"]],
+    "finetune": lambda item: [f"merc.encoders.{modality}" for modality in ("text", "audio", "vision")],
+    "lipsync": lambda item: ["merc.encoders.audio"],
+}
+
+
+def own_files(stage: str, item: dict[str, str]) -> set[Path]:
+    looked_up = [files_of(module) for module in LOOKED_UP.get(stage, lambda item: [])(item)]
+    return {ROOT / "stages" / f"{stage}.py", ROOT / "stages" / "__init__.py"}.union(*looked_up)
+
+
+def calls(path: Path, function: str) -> list[ast.Call]:
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in tree if isinstance(node, ast.Call) and ast.unparse(node.func) == function]
+
+
+def keys_read(path: Path) -> set[str]:
+    """The params.yaml keys that a file reads; what an f-string fills in becomes a `*`."""
+    found = set()
+    for call in calls(path, "params.read"):
+        key = call.args[0]
+        parts = key.values if isinstance(key, ast.JoinedStr) else [key]
+        found.add("".join(part.value if isinstance(part, ast.Constant) else "*" for part in parts))
+    return found
+
+
+@pytest.mark.parametrize(("stage", "item", "declared"), INSTANCES)
+def test_deps_are_the_import_closure(stage, item, declared):
+    code = {dep for dep in names(declared["deps"]) if dep.endswith(".py")}
+    assert code == closure(own_files(stage, item))
+
+
+@pytest.mark.parametrize(("stage", "item", "declared"), INSTANCES)
+def test_every_parameter_that_is_read_is_declared_and_tracked_for_a_reason(stage, item, declared):
+    read = set().union(*(keys_read(ROOT / path) for path in closure(own_files(stage, item))))
+    read = {key for key in read if not key.startswith("compute.")}
+    tracked = set(declared["params"])
+    covered = {key for key in read for name in tracked if matches(key, name) or key.startswith(name + ".")}
+    assert read == covered, "read and not declared"
+    assert all(any(matches(key, name) or key.startswith(name + ".") for key in read) for name in tracked)
+
+
+def matches(key: str, name: str) -> bool:
+    return re.fullmatch(re.escape(key).replace(r"\*", r"[\w-]+"), name) is not None
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_one_name_in_six_places(stage):
+    declared = pipeline()[stage]
+    assert (ROOT / "stages" / f"{stage}.py").is_file()
+    assert declared["cmd"].split()[:3] == ["python", "-m", f"stages.{stage}"]
+    assert declared["desc"]
+    assert any(name.split(".")[0] == stage for name in declared["params"])
+    outs = names(declared["outs"])
+    tops = ("data/raw/sample",) if stage == "sample" else (f"out/{stage}", f"plots/{stage}")
+    assert all(out.startswith(tops) for out in outs)
+    metrics = names(declared.get("metrics", []))
+    exceptions = {"metrics/robustness.json"} if stage == "evaluate" else set()
+    assert all(
+        path.startswith((f"metrics/{stage}.json", f"metrics/{stage}/")) for path in set(metrics) - exceptions
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_is_small_is_in_git_and_what_is_large_is_not(stage):
+    declared = pipeline()[stage]
+    for entry in [*declared["outs"], *declared.get("metrics", [])]:
+        small = names([entry])[0].startswith(("metrics/", "plots/"))
+        assert isinstance(entry, dict) == small and (not small or list(entry.values()) == [{"cache": False}])
+
+
+@pytest.mark.parametrize(("stage", "item", "declared"), INSTANCES)
+def test_training_reads_neither_raw_data_nor_test(stage, item, declared):
+    data = [dep for dep in names(declared["deps"]) if not dep.endswith(".py")]
+    assert [dep for dep in data if dep.startswith("data/raw")] == (
+        [f"data/raw/{item['corpus']}"] if stage == "extract" else []
+    )
+    if stage in SEES_NO_TEST:
+        parents_of_test = {"out/extract", "out/encode", "data", "out", "out/evaluate", "out/explain"}
+        assert not parents_of_test & set(data)
+        assert not [dep for dep in data if "test" in Path(dep).parts]
+
+
+def test_no_stage_keeps_its_output_between_runs_or_is_frozen():
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert "persist" not in text
+    assert "frozen" not in text
+
+
+def python_files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names that a file imports, and the dotted names of the project's own."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def tops(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)}
+
+
+def test_stages_never_import_stages():
+    assert not [path for path in python_files("stages") if "stages" in tops(path)]
+
+
+def test_merc_never_imports_stages_and_models_only_where_said():
+    for path in python_files("merc"):
+        place = path.relative_to(ROOT / "merc").as_posix()
+        assert "stages" not in tops(path), place
+        if place.startswith("serve/") or place == "__main__.py":
+            continue
+        own = {name for name in imported(path) if name.split(".")[0] == "models"}
+        lipsync_only = all(name == "models" or name.startswith("models.lipsync") for name in own)
+        assert not own or (lipsync_only and (place.startswith("encoders/") or place == "speaking.py")), place
+
+
+def test_models_import_torch_pydantic_and_safetensors_alone():
+    import sys
+
+    allowed = {"models", "torch", "pydantic", "safetensors"} | set(sys.stdlib_module_names)
+    for path in python_files("models"):
+        assert tops(path) <= allowed, path
+
+
+@pytest.mark.parametrize(
+    ("libraries", "places"),
+    [
+        ({"av", "moviepy", "imageio"}, ("media.py", "synthesis/")),
+        ({"transformers"}, ("encoders/",)),
+        ({"matplotlib"}, ("plots", "report.py")),
+    ],
+)
+def test_a_library_stays_in_its_place(libraries, places):
+    for path in python_files("merc") + python_files("stages"):
+        if tops(path) & libraries:
+            assert path.relative_to(ROOT / "merc").as_posix().startswith(places), path
+
+
+def test_no_pickle_is_written_or_loaded():
+    for path in python_files("merc") + python_files("stages") + python_files("models"):
+        assert "pickle" not in tops(path), path
+        loads = [call for call in calls(path, "torch.load") if "weights_only=True" not in ast.unparse(call)]
+        assert not loads, path
+        assert not calls(path, "torch.save"), path
+        assert not [call for call in calls(path, "np.load") if "allow_pickle=True" in ast.unparse(call)], path

@@ -1,0 +1,101 @@
+"""Every planted protocol error is refused by name; slices and overlaps are found by code."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from finished import manifest
+
+from merc import manifest as manifests
+from merc import overlap, protocol, slices
+from merc.batches import Split
+from merc.problem import Problem
+from merc.streams import Stream
+
+
+@pytest.fixture
+def splits():
+    return {split: manifest(split, 4, 5, number) for number, split in enumerate(manifests.SPLITS)}
+
+
+def test_separate_splits_pass(splits):
+    protocol.separate(splits)
+
+
+def test_a_group_in_two_splits_is_refused(splits):
+    splits["test"].loc[3, "group"] = splits["train"].loc[0, "group"]
+    with pytest.raises(Problem, match="group 'sample/train/0' is in both train and test"):
+        protocol.separate(splits)
+
+
+def test_the_same_recording_in_two_splits_is_refused(splits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for split, row in (("train", 4), ("test", 7)):
+        splits[split].loc[row, ["text", "wav"]] = "Fine.", f"audio/{split}.wav"
+        file = manifests.folder(split, "sample") / f"audio/{split}.wav"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"sound")
+    with pytest.raises(Problem, match=r"audio/train.wav and .*audio/test.wav: the same recording in two splits"):
+        protocol.separate(splits)
+    file.write_bytes(b"other")
+    protocol.separate(splits)  # the same text alone is no crime
+
+
+def split_with(values, targets):
+    """A split of one stream with one step an utterance."""
+    size = len(values)
+    stream = Stream(torch.from_numpy(values), torch.arange(size), torch.ones(size, dtype=torch.long))
+    nothing = torch.zeros(0)
+    return Split(
+        pd.DataFrame(), ("text",), {"text/made": stream}, {}, {"emotion": targets}, nothing, nothing, nothing
+    )
+
+
+def test_a_dimension_that_determines_the_label_is_refused():
+    generator = np.random.default_rng(0)
+    values, targets = generator.normal(size=(150, 5)).astype(np.float32), generator.integers(0, 4, 150)
+    protocol.no_telling_dimensions(split_with(values, torch.from_numpy(targets)))
+    values[:, 3] = (targets * 7) % 4 + generator.random(150) * 0.5  # the label in disguise
+    with pytest.raises(Problem, match="text/made: dimension 3 alone determines the emotion"):
+        protocol.no_telling_dimensions(split_with(values, torch.from_numpy(targets)))
+
+
+def test_a_constant_dimension_tells_nothing():
+    values = np.zeros((150, 2), np.float32)
+    protocol.no_telling_dimensions(split_with(values, torch.arange(150) // 50))
+
+
+def test_another_label_order_is_refused(tmp_path):
+    protocol.same_order(tmp_path, {"emotion": ("joy", "fear")}, {"emotion": ("joy", "fear"), "sentiment": ("up",)})
+    with pytest.raises(Problem, match="its emotion labels are fear, joy"):
+        protocol.same_order(tmp_path, {"emotion": ("fear", "joy")}, {"emotion": ("joy", "fear")})
+
+
+def test_near_duplicates_are_found_and_short_texts_are_not():
+    seen = pd.Series(["You never told me about the red car!", "Oh my God!", None])
+    texts = pd.Series(["you never told me about the red car", "Oh my God!", "Something else was said here", None])
+    assert overlap.near_duplicates(texts, seen).tolist() == [True, False, False, False]
+    assert overlap.near_duplicates(texts, seen[:0]).tolist() == [False] * 4
+
+
+def test_overlapping_stretches_of_one_recording_are_found():
+    row = {"corpus": "c", "clip": "a.mp4"}
+    test = pd.DataFrame([row | {"start": 1.0, "end": 2.0}, row | {"start": 3.0, "end": 4.0}])
+    seen = pd.DataFrame([row | {"start": 1.5, "end": 3.0}, row | {"start": None, "end": None}])
+    assert overlap.overlapping(test, seen).tolist() == [True, False]
+
+
+def test_slices_part_the_test_split(splits):
+    test, seen = splits["test"], pd.concat([splits["train"], splits["dev"]], ignore_index=True)
+    test.loc[:, "speaker"] = ["new", *test["speaker"][1:]]
+    found = slices.slices(test, seen)
+    assert found["all"].all()
+    assert found["speaker: unseen"].tolist() == [True] + [False] * 19
+    assert found["audio: missing"].sum() == 1
+    for kind in ("speaker", "emotion", "turn", "length"):
+        parts = [mask for name, mask in found.items() if name.startswith(kind)]
+        assert (np.sum(parts, axis=0) == 1).all(), kind
+    names = test.loc[found["emotion: the speaker's shifts"]].index
+    for row in names:
+        before = test[:row].query("dialogue == @test.dialogue[@row] and speaker == @test.speaker[@row]")
+        assert before["emotion"].iloc[-1] != test["emotion"][row]

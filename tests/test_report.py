@@ -1,0 +1,72 @@
+"""The page stands alone, escapes what people said, and fits a phone."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from test_evaluate import SPACE, answers, manifest
+
+from merc import intervals, predictions, report, scoring
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WIDTH = "<script>document.title='width '+document.documentElement.scrollWidth</script>"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The files that `scoring.write` makes of made-up predictions; returns the page's path."""
+    folder = tmp_path_factory.mktemp("report")
+    splits = {split: full(manifest(9, split=split)) for split in ("train", "dev", "test")}
+    found = answers(splits["test"], skill=2.0, names=("full", "only:text", "rate:0.5/1", "rate:0.5/2"))
+    splits["test"].loc[0, "text"] = "<script>alert(1)</script>"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        scoring.write(found, SPACE, splits, intervals.draw(found.groups()[1], 2, 50, 1))
+        predictions.write(predictions.FILE, found)
+    return folder / "out/evaluate/report/index.html"
+
+
+def full(rows):
+    """With the columns that slices and dialogues are made of."""
+    rows = rows.assign(
+        speaker="someone", text="what was said then and there", turn=rows.groupby("dialogue").cumcount()
+    )
+    rows = rows.assign(clip=None, start=None, end=None)
+    return rows.assign(**{f"{modality}_status": "ok" for modality in ("text", "audio", "vision")})
+
+
+def test_nothing_is_asked_of_the_network(page):
+    text = page.read_text(encoding="utf-8")
+    assert set(re.findall(r'(?:src|href)="([a-z]+:)', text)) == {"data:"}
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_all_parts_are_there_and_words_are_escaped(page):
+    text = page.read_text(encoding="utf-8")
+    for part in ("Scores on the test split", "Figures: emotion", "Figures: sentiment", "For whom", "Dialogues"):
+        assert part in text
+    assert "<script>" not in text
+    assert text.count("<img ") == 12  # per task: classes, two confusions, missing rate, reliability, risk
+
+
+def test_most_wrong_and_most_right_dialogues_are_shown(page):
+    text = page.read_text(encoding="utf-8")
+    hits = [int(right) / int(all_) for right, all_ in re.findall(r": (\d) of (\d) right</h3>", text)]
+    assert len(hits) == 2 * report.DIALOGUES
+    assert max(hits[:3]) <= min(hits[3:])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (.ci/run installs it)")
+def test_it_renders_at_phone_width(page, tmp_path):
+    """Chromium lays the page out in 390 pixels and nothing sticks out."""
+    copy = tmp_path / "page.html"
+    narrow = page.read_text(encoding="utf-8").replace("<html ", '<html style="width:390px" ')
+    copy.write_text(narrow.replace("</body>", WIDTH), encoding="utf-8")
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    command = [CHROMIUM, *flags, "--window-size=390,844", "--dump-dom", copy.as_uri()]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=90).stdout
+    width = int(re.search(r"<title>width (\d+)</title>", told)[1])
+    assert width <= 500  # the narrowest window that chromium opens
+    assert "emotion: student" in told

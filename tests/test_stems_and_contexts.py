@@ -1,0 +1,97 @@
+"""Stems and contexts against torch's own layers, and what padding may not do."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from models.context import CONTEXTS, GRU, Transformer, sinusoids, to_dialogues
+from models.misls import AttentionPool, mean
+from models.stems import LONGEST, STEMS, MaskedBatchNorm, adaptive_average, within
+
+LENGTHS = torch.tensor([4, 1, 7])
+
+
+def ragged(dim: int = 8, seed: int = 0) -> torch.Tensor:
+    values = torch.randn(3, 7, dim, generator=torch.Generator().manual_seed(seed))
+    return values.masked_fill(~within(LENGTHS, 7).unsqueeze(-1), 0)
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_a_stem_reads_no_padding_in_training_either(name):
+    torch.manual_seed(0)
+    stem, values = STEMS[name](8, 12, 0.0).train(), ragged()
+    clean, steps = stem(values, LENGTHS)
+    dirty, _ = stem(torch.where(within(LENGTHS, 7).unsqueeze(-1), values, 9.0), LENGTHS)
+    real = within(steps, clean.shape[1])
+    assert steps.min() >= 1
+    torch.testing.assert_close(clean[real], dirty[real])
+
+
+def test_masked_batch_norm_is_batch_norm_over_the_real_steps():
+    torch.manual_seed(0)
+    ours, torchs, values = MaskedBatchNorm(8), nn.BatchNorm1d(8), ragged() * 3 + 1
+    real = within(LENGTHS, 7)
+    for training in (True, True, False):
+        ours.train(training), torchs.train(training)
+        torch.testing.assert_close(ours(values, real)[real], torchs(values[real]))
+    torch.testing.assert_close(ours.state_dict(), torchs.state_dict())
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 20, 33])
+def test_adaptive_average_is_torchs_for_each_length(length):
+    values = torch.randn(1, 40, 5)
+    pooled, steps = adaptive_average(values, torch.tensor([length]), LONGEST)
+    assert steps.tolist() == [min(length, LONGEST)]
+    expected = functional.adaptive_avg_pool1d(values[:, :length].transpose(1, 2), min(length, LONGEST))
+    torch.testing.assert_close(pooled[:, : int(steps)], expected.transpose(1, 2))
+
+
+def test_the_pool_starts_as_the_mean_and_reads_real_steps_alone():
+    pool, values = AttentionPool(8), ragged()
+    torch.testing.assert_close(pool(values, LENGTHS), mean(values, LENGTHS))
+    expected = torch.stack([one[:length].mean(0) for one, length in zip(values, LENGTHS, strict=True)])
+    torch.testing.assert_close(mean(values, LENGTHS), expected)
+    assert not mean(values, torch.zeros(3, dtype=torch.long)).any()
+
+
+def test_the_gru_is_torchs_bidirectional_gru_on_packed_sequences():
+    torch.manual_seed(0)
+    ours, torchs = GRU(8, 0.0), nn.GRU(8, 8, batch_first=True, bidirectional=True)
+    weights = ours.ahead.state_dict() | {f"{n}_reverse": w for n, w in ours.back.state_dict().items()}
+    torchs.load_state_dict(weights)
+    packed = nn.utils.rnn.pack_padded_sequence(ragged(), LENGTHS, batch_first=True, enforce_sorted=False)
+    states = nn.utils.rnn.pad_packed_sequence(torchs(packed)[0], batch_first=True)[0]
+    real = within(LENGTHS, 7)
+    torch.testing.assert_close(ours(ragged(), LENGTHS, False)[real], (ragged() + ours.out(states))[real])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_transformer_answers_the_same_for_a_dialogue_alone(causal):
+    torch.manual_seed(0)
+    context, x = Transformer(8, 0.0).eval(), ragged()
+    many = context(x, LENGTHS, causal)
+    for row, length in enumerate(LENGTHS):
+        alone = context(x[row : row + 1, :length], LENGTHS[row : row + 1], causal)
+        torch.testing.assert_close(many[row, :length], alone[0])
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_a_context_is_added_to_what_it_is_given(name):
+    context, x = CONTEXTS[name](8, 0.0).eval(), ragged()
+    if name != "none":
+        nn.init.zeros_(context.out.weight), nn.init.zeros_(context.out.bias)
+    assert torch.equal(context(x, LENGTHS, False), x)
+
+
+def test_dialogues_are_placed_by_turn():
+    place = torch.tensor([[1, 1], [0, 0], [1, 0]])
+    grid, lengths = to_dialogues(torch.tensor([[1.0], [2.0], [3.0]]), place)
+    assert grid[..., 0].tolist() == [[2.0, 0.0], [3.0, 1.0]]
+    assert lengths.tolist() == [1, 2]
+
+
+def test_sinusoids_tell_positions_apart():
+    codes = sinusoids(torch.arange(50), 16)
+    assert codes.shape == (50, 16)
+    assert (torch.cdist(codes, codes) + 9 * torch.eye(50)).min() > 0.3

@@ -1,0 +1,258 @@
+"""The training loop, its objectives and the three stages that use it, on a small synthetic split."""
+
+import copy
+from pathlib import Path
+from typing import get_args
+
+import packed
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.optim.adamw import adamw
+
+from merc import alignment, batches, engine, learning, objectives, optimiser, results
+from merc.distillation import Distillation, DistillWeights
+from merc.labels import space
+from merc.sampling import SAMPLINGS
+from models import checkpoint
+from models.network import Network, NetworkConfig
+from stages import distill as distill_stage
+from stages import pretrain as pretrain_stage
+from stages import train as train_stage
+
+MODALITIES = ("text", "audio", "vision")
+RATES = engine.LearningRates(text=1.0, audio=1.0, vision=1.0)
+OPTIMISATION = engine.Optimisation(
+    epochs=12, patience=12, lr=0.005, lr_scale=RATES, schedule="cosine", warmup=0.1, weight_decay=0.01, clip=1.0,
+    average=0.5, batch=4,
+)  # fmt: skip
+TASKS = objectives.TaskWeights(emotion=1.0, sentiment=0.5)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    packed.write_split("train", seed=1, dialogues=20)
+    packed.write_split("dev", seed=2, dialogues=8)
+    return tmp_path
+
+
+def read(split):
+    return batches.read_split(split, ["sample"], MODALITIES, space("meld"))
+
+
+def network(train, dropout=0.0, fusion="esag"):
+    torch.manual_seed(1)
+    stem = {"text": "mlp", "audio": "conv1d", "vision": "mlp"}
+    config = NetworkConfig(
+        modalities=list(MODALITIES), dim=16, stem=stem, fusion=fusion, context="gru", heads="independent",
+        causal=False, dropout=dropout, roles=3,
+    )  # fmt: skip
+    built = Network(config, train.streams, train.heads())
+    engine.standardise(built, train)
+    return built
+
+
+def draws(train, seed=1):
+    return learning.Seed(seed, torch.Generator().manual_seed(seed)).draws(train, {"sample": 1.0}, "shuffled", 4)
+
+
+def labels(train, power=0.5, smoothing=0.0):
+    return objectives.Labels.of(train, power, TASKS, smoothing)
+
+
+def hide(chance):
+    return objectives.Hide(chance, torch.Generator().manual_seed(1))
+
+
+def test_overfits_a_small_split(folder):
+    train = read("train")
+    built = network(train)
+    objective = objectives.Supervised(labels(train), hide(0.0))
+    config = OPTIMISATION.model_copy(update={"epochs": 12, "patience": 12})
+    history = engine.fit(built, objective, train, draws(train), learning.EmotionScore(train, subsets=False), config)
+    assert history[-1]["train_loss"] < 0.2 * history[0]["train_loss"]
+    assert learning.EmotionScore(train, subsets=False)(built)["dev_macro_f1"] > 0.95
+
+
+def test_the_best_epochs_weights_come_back(folder):
+    train, seen = read("train"), []
+
+    def score(trailing):
+        seen.append(copy.deepcopy(trailing.state_dict()))
+        return {engine.SCORE: [0.1, 0.3, 0.9, 0.2, 0.9, 0.5, 0.4][len(seen) - 1]}
+
+    built = network(train)
+    config = OPTIMISATION.model_copy(update={"patience": 4})
+    history = engine.fit(built, objectives.Supervised(labels(train), hide(0.0)), train, draws(train), score, config)
+    assert len(history) == 7  # the third was the best, then four without a better one
+    assert engine.best_epoch(history) == 3
+    assert all(torch.equal(seen[2][name], tensor) for name, tensor in built.state_dict().items())
+
+
+def test_adamw_equals_torchs():
+    torch.manual_seed(1)
+    own = [nn.Parameter(torch.randn(4, 3)), nn.Parameter(torch.randn(5))]
+    other = [[one.detach().clone(), torch.zeros_like(one), torch.zeros_like(one), torch.tensor(0.0)] for one in own]
+    rates = [0.01, 0.002]
+    ours = optimiser.AdamW([optimiser.Group.of([one], rate) for one, rate in zip(own, rates, strict=True)], 0.1)
+    for _ in range(20):
+        for one, (value, mean, square, steps), rate in zip(own, other, rates, strict=True):
+            one.grad = torch.randn_like(one)
+            adamw(
+                [value], [one.grad], [mean], [square], [], [steps], lr=rate, weight_decay=0.1, beta1=0.9,
+                beta2=0.999, eps=1e-8, amsgrad=False, maximize=False, foreach=False,
+            )  # fmt: skip
+        ours.step()
+    assert all(torch.allclose(one, value, atol=1e-6) for one, (value, *_) in zip(own, other, strict=True))
+
+
+def test_a_modalitys_learning_rate_reaches_its_own_parameters_alone(folder):
+    train = read("train")
+    built = network(train)
+    config = OPTIMISATION.model_copy(update={"lr_scale": RATES.model_copy(update={"audio": 0.5})})
+    groups = engine._groups(built, config)
+    slow = {id(one) for group in groups if group.rate == config.lr * 0.5 for one in group.parameters}
+    names = {name for name, parameter in built.named_parameters() if id(parameter) in slow}
+    assert names and all("audio" in name for name in names)
+    assert any(name.startswith("stems") for name in names)
+    assert sum(len(group.parameters) for group in groups) == len(list(built.parameters()))
+
+
+def test_the_moving_average_starts_as_a_mean(folder):
+    module = nn.Linear(1, 1, bias=False)
+    average, seen = optimiser.MovingAverage(module, 0.75), []
+    for value in (4.0, 2.0, 9.0, 1.0, 3.0):
+        nn.init.constant_(module.weight, value)
+        average.update()
+        seen.append(average.network.weight.item())
+    assert seen == pytest.approx([4.0, 3.0, 5.0, 4.0, 3.75])
+
+
+def test_warmup_then_cosine():
+    shares = [optimiser.rate_share("cosine", 0.1, done) for done in (0.05, 0.1, 0.55, 1.0)]
+    assert shares[0] == pytest.approx(0.5, rel=0.02) and shares[1] > 0.97 and shares[3] == pytest.approx(0.0)
+    assert optimiser.rate_share("constant", 0.0, 0.5) == 1.0
+
+
+@pytest.mark.parametrize("fusion", ["esag", "concat"])
+def test_distilling_from_oneself_leaves_the_label_loss(folder, fusion):
+    train = read("train")
+    built = network(train, fusion=fusion).eval()
+    weights = DistillWeights(label=1.0, soft=1.0, feature=1.0, relation=1.0)
+    objective = Distillation(copy.deepcopy(built), labels(train), hide(0.0), 2.0, weights)
+    batch = train.batch(range(6))
+    parts = objective(built, batch)
+    assert parts["label"].item() == pytest.approx(sum(labels(train)(built(batch), batch).values()).item())
+    assert all(parts[name].item() == pytest.approx(0.0, abs=1e-6) for name in ("soft", "feature", "relation"))
+    apart = Distillation(network(train, fusion=fusion).eval(), *list(vars(objective).values())[1:])
+    nn.init.normal_(apart.teacher.context.out.weight)
+    assert all(apart(built, batch)[name].item() > 1e-3 for name in ("soft", "feature", "relation"))
+
+
+def test_the_teacher_sees_everything_and_stays_as_it_is(folder):
+    train, dev = read("train"), read("dev")
+    teacher, student = network(train, dropout=0.3).eval(), network(train, dropout=0.3)
+    before, views = copy.deepcopy(teacher.state_dict()), []
+    teacher.register_forward_pre_hook(lambda _, inputs: views.append(len(inputs) > 1))
+    weights = DistillWeights(label=1.0, soft=1.0, feature=0.5, relation=0.1)
+    objective = Distillation(teacher, labels(train), hide(0.5), 2.0, weights)
+    config = OPTIMISATION.model_copy(update={"epochs": 2})
+    engine.fit(student, objective, train, draws(train), learning.EmotionScore(dev, subsets=True), config)
+    assert views and not any(views) and not teacher.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+
+
+def test_modality_dropout_hides_and_never_touches_features(folder):
+    train = read("train")
+    batch = train.batch(range(train.dialogues))
+    before = copy.deepcopy(batch)
+    masks = torch.stack([hider(batch) for hider in [hide(0.4)] for _ in range(300)])
+    assert torch.equal(batch["present"], before["present"])
+    assert all(torch.equal(one, before["values"][name]) for name, one in batch["values"].items())
+    assert not (masks & ~batch["present"]).any()
+    there = batch["present"].expand_as(masks)
+    assert (masks & there).sum() / there.sum() == pytest.approx(0.6, abs=0.02)
+    assert torch.equal(hide(0.0)(batch), batch["present"])
+
+
+def test_class_weights_and_counts(folder):
+    train = read("train")
+    frequency = torch.bincount(train.targets["emotion"][train.targets["emotion"] >= 0], minlength=7).float()
+    for power in (0.0, 0.5, 1.0):
+        weights = objectives.class_weights(train, "emotion", power)
+        assert torch.allclose((weights * frequency).sum() / frequency.sum(), torch.tensor(1.0))
+        assert torch.allclose(weights * frequency**power, (weights * frequency**power)[0].expand(7))
+    batch, loss = train.batch(range(3)), labels(train, smoothing=0.1)
+    logits = {"emotion": torch.randn(len(batch["index"]), 7), "sentiment": torch.randn(len(batch["index"]), 3)}
+    reference = nn.functional.cross_entropy(
+        logits["emotion"], batch["emotion"], loss.weights["emotion"], label_smoothing=0.1
+    )
+    assert loss(logits, batch)["emotion"].item() == pytest.approx(reference.item(), rel=1e-5)
+    count = torch.ones(len(batch["index"]))
+    count[0] = 0
+    without = batch | {"emotion": batch["emotion"].clone(), "sentiment": batch["sentiment"].clone()}
+    without["emotion"][0] = without["sentiment"][0] = -100
+    counted, reference = loss(logits, batch | {"count": count}), loss(logits, without)
+    assert all(torch.allclose(counted[task], reference[task]) for task in counted)
+
+
+def test_alignment_is_least_for_aligned_latents(folder):
+    torch.manual_seed(1)
+    vectors, present = torch.randn(20, 8), torch.ones(20, 2, dtype=torch.bool)
+    same, other = ({"text": vectors, "audio": one} for one in (vectors, torch.randn(20, 8)))
+    pair = ("text", "audio")
+    assert alignment.align(same, present, pair) < 0.1 < alignment.align(other, present, pair)
+    assert alignment.recall_at_1(same, present, pair) == (1.0, pytest.approx(1 / 20))
+    present[1:, 0] = False
+    assert alignment.align(same, present, pair) == 0.0  # one utterance has nothing to be told from
+
+
+def test_registries_and_choices_agree():
+    assert set(get_args(learning.Supervision.model_fields["sampling"].annotation)) == set(SAMPLINGS)
+    assert set(get_args(engine.Optimisation.model_fields["schedule"].annotation)) == set(optimiser.SCHEDULES)
+
+
+QUICK = {
+    "train__seeds": [3, 4], "train__epochs": 2, "pretrain__epochs": 2, "distill__epochs": 2,
+    "distill__phase_epochs": 1, "model__dim": 8, "compute__device": "cpu",
+}  # fmt: skip
+
+
+def run_stages(folder, **changes):
+    packed.copy_parameters(folder, **(QUICK | changes))
+    for stage in (pretrain_stage, train_stage, distill_stage):
+        stage.main()
+    return {str(path): path.read_bytes() for top in ("out/pretrain", "out/train", "out/distill", "metrics", "plots")
+            for path in sorted(Path(top).rglob("*")) if path.is_file()}  # fmt: skip
+
+
+def test_stages_repeat_bit_for_bit_in_parallel_and_in_order(folder):
+    first = run_stages(folder, compute__workers=2)
+    assert first == run_stages(folder, compute__workers=1)
+    assert {f"out/{stage}/seed-{seed}/model.safetensors" for stage in ("pretrain", "train", "distill")
+            for seed in (3, 4)} <= first.keys()  # fmt: skip
+    for stage in ("train", "distill"):
+        measured = results.read_json(Path(f"metrics/{stage}.json"))
+        assert list(measured) == ["emotion", "sentiment", "best_epoch", "by_seed"]
+        assert set(measured["by_seed"]) == {"3", "4"} and 0 <= measured["emotion"]["macro_f1"] <= 1
+        curves = pd.read_csv(f"plots/{stage}/learning.csv")
+        assert {"seed", "epoch", "train_loss", "dev_loss", "dev_macro_f1"} <= set(curves)
+    built = checkpoint.load("out/distill/seed-3")
+    logits = engine.predict(built, read("dev"))
+    nothing = engine.predict(built, read("dev"), torch.zeros(len(read("dev")), 3))
+    assert logits["emotion"].shape == (len(read("dev")), 7) and logits["sentiment"].shape[1] == 3
+    assert not (logits["emotion"] == nothing["emotion"]).all()
+
+
+def test_without_pretraining_and_with_weighted_sampling(folder):
+    files = run_stages(folder, pretrain__epochs=0, train__sampling="weighted", train__modality_dropout=0.2)
+    assert "out/pretrain/off.json" in files and not any("pretrain/seed" in name for name in files)
+    assert results.read_json(Path("metrics/pretrain.json"))["recall_at_1"]["after"] is None
+    assert list(pd.read_csv("plots/pretrain/learning.csv"))[:2] == ["seed", "epoch"]
+
+
+def test_one_modality_is_trained(folder):
+    run_stages(folder, model__modalities=["audio"], train__seeds=[3])
+    assert "one modality" in results.read_json(Path("out/pretrain/off.json"))["off"]

@@ -1,0 +1,205 @@
+"""Where pretrained weights come from: found, or refused in one line, soon, and with nothing run."""
+
+import pickle
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from transformers import (
+    BertConfig,
+    BertModel,
+    DebertaV2Config,
+    DebertaV2Model,
+    HubertConfig,
+    HubertModel,
+    ViTConfig,
+    ViTModel,
+    Wav2Vec2Config,
+    Wav2Vec2Model,
+)
+
+from merc import encoders
+from merc.encoders import sources
+from merc.encoders.encoder import features
+from merc.encoders.raw import Line, Sound
+from merc.problem import Problem
+
+PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
+COMMIT = "8ccc9b6f36199bec6961081d44eb72fb3f7353f3"
+
+
+class Malice:
+    """What the plain unpickler would run."""
+
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch it-ran",)
+
+
+@pytest.fixture(autouse=True)
+def weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PARAMS, "params.yaml")
+    return tmp_path / "data/weights"
+
+
+def build(modality, name, **changes):
+    return encoders.build(modality, name, encoders.section(modality).model_copy(update=changes))
+
+
+def as_bin(folder):
+    """The older form in which many official weights are published."""
+    from safetensors.torch import load_file
+
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def test_a_folder_under_data_weights_is_an_encoder(weights):
+    tiny.language(BertModel, BertConfig, weights / "mine")
+    assert features(build("text", "mine"), [Line("yes", "")])[0].shape == (4, 16)
+
+
+def test_official_bin_files_give_the_same_features_as_safetensors(weights):
+    tiny.language(BertModel, BertConfig, weights / "mine")
+    before = features(build("text", "mine"), [Line("yes", "")])[0]
+    as_bin(weights / "mine")
+    assert np.array_equal(features(build("text", "mine"), [Line("yes", "")])[0], before)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_hub_that_does_not_answer_costs_one_line_and_no_minute(monkeypatch, offline):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://127.0.0.1:9")
+    begin = time.monotonic()
+    with pytest.raises(Problem) as told:
+        sources.folder(f"microsoft/deberta-v3-base@{COMMIT}")
+    assert time.monotonic() - begin < 3
+    message = str(told.value)
+    assert "\n" not in message
+    for part in ("microsoft/deberta-v3-base", "data/weights/deberta-v3-base", "hub", "choose an encoder"):
+        assert part in message
+
+
+def test_a_checkpoint_that_cannot_be_fetched_says_where_it_belongs(monkeypatch):
+    monkeypatch.setattr("merc.encoders.backbones.TORCHVISION", "https://127.0.0.1:9/models/")
+    begin = time.monotonic()
+    with pytest.raises(Problem, match=r"resnet50: not in data/weights/resnet50-11ad3fa6.pth.*cannot be reached"):
+        build("vision", "resnet50")
+    assert time.monotonic() - begin < 3
+
+
+@pytest.mark.parametrize("name", ["owner/name", "owner/name@"])
+def test_a_hub_model_needs_its_revision(name):
+    with pytest.raises(Problem, match="owner/name@revision"):
+        build("text", name)
+
+
+def test_a_tokenizer_without_its_vocabulary_is_refused(weights):
+    tiny.language(BertModel, BertConfig, weights / "mine")
+    (weights / "mine/tokenizer.json").unlink()
+    with pytest.raises(Problem, match="tokenizer"):
+        build("text", "mine")
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(weights):
+    tiny.language(BertModel, BertConfig, weights / "mine")
+    larger = tiny.tokenizer()
+    larger.add_tokens(["extra", "more"])
+    larger.save_pretrained(weights / "mine")
+    with pytest.raises(Problem, match=r"tokenizer has \d+ tokens and its model \d+"):
+        build("text", "mine")
+
+
+def test_weights_that_are_missing_are_never_drawn_at_random(weights):
+    from safetensors.torch import load_file, save_file
+
+    tiny.language(BertModel, BertConfig, weights / "mine")
+    file = weights / "mine/model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(file).items() if "layer.1.attention" not in name}
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(Problem, match=r"weights are missing .*layer\.1\.attention"):
+        build("text", "mine")
+
+
+def test_a_pickle_that_runs_something_is_refused_by_name_and_nothing_runs(weights):
+    tiny.language(BertModel, BertConfig, weights / "mine")
+    as_bin(weights / "mine")
+    (weights / "mine/pytorch_model.bin").write_bytes(pickle.dumps({"weight": Malice()}, 2))
+    (weights / "resnet50-11ad3fa6.pth").write_bytes(pickle.dumps({"weight": Malice()}, 2))
+    torch.save({"weight": Malice()}, weights / "r3d_18-b3b3357e.pth")
+    for modality, name in (("text", "mine"), ("vision", "resnet50"), ("vision", "r3d_18")):
+        with pytest.raises(Problem, match=r"refused.*system"):
+            build(modality, name)
+    assert not Path("it-ran").exists()
+
+
+def test_a_checkpoint_of_another_form_is_refused(weights):
+    tiny.checkpoint(partial(torch.nn.Linear, 2, 2), weights / "resnet50-11ad3fa6.pth")
+    with pytest.raises(Problem, match="is not of this form"):
+        build("vision", "resnet50")
+
+
+def test_what_a_model_cannot_read_is_refused_before_it_fails(weights):
+    tiny.language(BertModel, BertConfig, weights / "mine", max_position_embeddings=32)
+    with pytest.raises(Problem, match=r"max_tokens = 64: mine reads at most 32"):
+        build("text", "mine")
+    with pytest.raises(Problem, match="bert model does not hear samples"):
+        build("audio", "mine")
+
+
+def test_a_picture_model_without_its_scaling_is_refused(weights):
+    tiny.sight(ViTModel, ViTConfig, weights / "mine")
+    (weights / "mine/preprocessor_config.json").unlink()
+    with pytest.raises(Problem, match=r"preprocessor_config.json: not there"):
+        build("vision", "mine")
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+@pytest.mark.parametrize("layer", [-1, 1, "mean"])
+def test_speech_features_are_the_models_own_hidden_states(weights, norm, layer):
+    options = {"feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"}
+    tiny.speech(HubertModel, HubertConfig, weights / "mine", **options)
+    encoder = build("audio", "mine", frame_rate=50.0, layer=layer)
+    sounds = [Sound(0.1 * np.random.default_rng(n).standard_normal(n).astype(np.float32)) for n in (4_000, 9_999)]
+    samples = torch.from_numpy((sounds[0].samples - sounds[0].samples.mean()) / sounds[0].samples.std())[None]
+    with torch.no_grad():
+        told = encoder.model(samples, output_hidden_states=True)
+    hidden = told.hidden_states
+    expected = {-1: told.last_hidden_state, 1: hidden[1], "mean": torch.stack(hidden[1:]).mean(dim=0)}[layer][0]
+    assert np.allclose(features(encoder, sounds)[0], expected.numpy(), atol=1e-4)
+
+
+def test_a_layer_that_is_not_there_is_refused(weights):
+    tiny.speech(Wav2Vec2Model, Wav2Vec2Config, weights / "mine")
+    with pytest.raises(Problem, match="layer = 3: mine has 2 layers"):
+        build("audio", "mine", layer=3)
+
+
+def test_deberta_with_a_sentencepiece_model_and_nothing_else(weights):
+    """Its official files: spm.model, no tokenizer.json."""
+    trainer = pytest.importorskip("sentencepiece", reason="sentencepiece is not installed")
+    pytest.importorskip("google.protobuf", reason="protobuf is not installed")
+    folder = weights / "deberta-v3-base"
+    lines = [f"{word} {other} again" for word in ["what", "where", "who"] for other in ["now", "then", "never"]]
+    folder.mkdir(parents=True)
+    options = {"vocab_size": 40, "pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "hard_vocab_limit": False}
+    pieces = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+    trainer.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines * 20),
+        model_prefix=str(folder / "spm"),
+        **options,
+        **pieces,
+    )
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "DebertaV2Tokenizer"}')
+    tiny._save(DebertaV2Model(DebertaV2Config(vocab_size=24, pad_token_id=0, **tiny.WORDS)), folder)
+    encoder = build("text", "deberta-v3-base")
+    text = "what now"
+    spans = encoder.units([Line(text, "")])[0].astype(int)
+    assert "".join(text[start:end] for start, end in spans).replace(" ", "") == "whatnow"

@@ -1,0 +1,92 @@
+"""merc.work: results in order, and a bad job costs itself alone."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from merc import progress, work
+from merc.problem import Problem
+
+
+@pytest.fixture(autouse=True)
+def two_workers(monkeypatch):
+    monkeypatch.setattr(work, "workers", lambda: 2)
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def process(number: int) -> int:
+    return os.getpid()
+
+
+def die_at_three(number: int) -> int:
+    if number == 3:
+        os._exit(9)
+    return number
+
+
+def hang_at_three(number: int) -> int:
+    if number == 3:
+        time.sleep(60)
+    return number
+
+
+def die_the_first_time(marker: str) -> str:
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os._exit(9)
+    return "done"
+
+
+def stumble(number: int) -> int:
+    raise (ValueError if number else Problem)("seven is not allowed")
+
+
+def test_results_come_in_job_order():
+    assert work.run(range(50), square) == [number * number for number in range(50)]
+    assert work.run([], square) == []
+
+
+def test_a_dying_worker_costs_one_job():
+    results = work.run(range(8), die_at_three)
+    assert results[3] == work.Failed("its worker process died (exit code 9)")
+    assert results[:3] + results[4:] == [0, 1, 2, 4, 5, 6, 7]
+
+
+def test_a_hanging_worker_costs_one_job_and_its_time():
+    results = work.run(range(6), hang_at_three, seconds=0.5)
+    assert results[3] == work.Failed("took longer than 0.5 s")
+    assert results[:3] + results[4:] == [0, 1, 2, 4, 5]
+
+
+def test_a_death_is_forgiven_once(tmp_path):
+    assert work.run([str(tmp_path / "a"), str(tmp_path / "b")], die_the_first_time) == ["done", "done"]
+
+
+def test_an_exception_is_raised_here_with_its_place():
+    with pytest.raises(RuntimeError, match=r"(?s)in stumble.*seven is not allowed"):
+        work.run([1, 1], stumble)
+    with pytest.raises(Problem, match="seven is not allowed"):
+        work.run([0, 0], stumble)
+
+
+def test_one_worker_works_here_and_a_time_limit_needs_another_process(monkeypatch):
+    monkeypatch.setattr(work, "workers", lambda: 1)
+    assert set(work.run(range(3), process)) == {os.getpid()}
+    assert os.getpid() not in work.run(range(3), process, seconds=5.0)
+
+
+def test_workers_are_replaced_after_a_while(monkeypatch):
+    monkeypatch.setattr(work, "JOBS_PER_WORKER", 5)
+    assert len(set(work.run(range(40), process))) >= 6
+
+
+def test_plain_lines_tell_the_progress(capsys, monkeypatch):
+    monkeypatch.setattr(progress.time, "monotonic", iter(range(0, 10000, 20)).__next__)
+    bar = progress.Progress("extract", 4)
+    bar.step()
+    assert capsys.readouterr().err == "extract 1/4, 0.1/s, 1:00 left\n"
