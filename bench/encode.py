@@ -31,11 +31,13 @@ WORDS = ("well", "you", "know", "that", "we", "never", "really", "wanted", "to",
 def main() -> None:
     """Time every way of encoding the same sentences, in turn, and check that they agree."""
     torch.set_num_threads(1)
-    encoder = encoders.build("text", "minilm", encoders.section("text"))
+    # as many word pieces as sentence-transformers reads of this model
+    section = encoders.section("text").model_copy(update={"max_tokens": 256})
+    encoder = encoders.build("text", "minilm", section)
     ways = {
-        "ours": lambda lines: features(encoder, lines),
-        "unsorted": lambda lines: _unsorted(encoder, lines),
-        "single": lambda lines: [features(encoder, [line])[0] for line in lines],
+        "ours": lambda lines: features(_fresh(encoder), lines),
+        "unsorted": lambda lines: _unsorted(_fresh(encoder), lines),
+        "single": lambda lines: [features(_fresh(encoder), [line])[0] for line in lines],
         "sentence_transformers": _sentence_transformers(),
     }
     lines = _lines()
@@ -44,10 +46,16 @@ def main() -> None:
     report = {
         **{f"vs_{name}": seconds[name] / seconds["ours"] for name in list(ways)[1:]},
         "sentences_per_second": {name: SENTENCES / taken for name, taken in seconds.items()},
-        "largest_difference": difference,
+        "agree_within_0.001": difference < 1e-3,
     }
     results.write_json(Path("metrics/bench/encode.json"), report)
     print(Path("metrics/bench/encode.json").read_text(encoding="utf-8"))
+
+
+def _fresh(encoder):
+    """The encoder without the tokens that it remembers from the round before."""
+    encoder.known.clear()
+    return encoder
 
 
 def _lines() -> list[Line]:
@@ -82,7 +90,7 @@ def _sentence_transformers() -> Callable[[list[Line]], list[np.ndarray]]:
 def _difference(found: dict[str, list[np.ndarray]]) -> float:
     """The largest difference of any feature from ours."""
     pairs = [zip(found["ours"], other, strict=True) for other in found.values()]
-    return max(float(np.abs(one[: len(other)] - other[: len(one)]).max()) for pair in pairs for one, other in pair)
+    return max(float(np.abs(one - other).max()) for pair in pairs for one, other in pair)
 
 
 def _interleaved(ways: dict[str, Callable], lines: list[Line]) -> dict[str, float]:

@@ -111,10 +111,12 @@ def integrated_gradients(case: Case) -> Gradients:
     steps = {stream: torch.zeros(own.shape, device=own.device) for stream, own in case.owner.items()}
     pieces = _Pieces(case.probe.rows, torch.zeros_like(blank), torch.ones_like(blank), blank, whole)
     for halving in range(HALVINGS.stop):
-        limit = torch.zeros_like(allowed) - 1 if halving < HALVINGS.start else allowed
-        pieces = _round(
-            case, pieces, steps, limit if halving < HALVINGS[-1] else torch.full_like(allowed, torch.inf)
-        )
+        if halving < HALVINGS.start:
+            everywhere = torch.ones_like(pieces.rows, dtype=torch.bool)
+            pieces = pieces.halves(_worth(case, pieces.rows, pieces.middle), everywhere)
+        else:
+            last = halving == HALVINGS[-1]
+            pieces = _round(case, pieces, steps, torch.full_like(allowed, torch.inf) if last else allowed)
     explained = (whole - blank).double()
     gap = explained - sum(own.double().sum(1) for own in steps.values())
     numbers = {stream: own.double().cpu().numpy() for stream, own in steps.items()}
@@ -138,9 +140,27 @@ def _round(case: Case, pieces: _Pieces, steps: dict[str, Tensor], limit: Tensor)
     return pieces.halves(worth, open_)
 
 
+def _worth(case: Case, rows: Tensor, at: Tensor) -> Tensor:
+    """The log-odds (Q,) at a point of each row's way."""
+    logits = case.probe.changed(rows, lambda own: _along(case, rows[own], at[own], {}))
+    return log_odds(logits, case.emotion[rows])
+
+
 def _gradients(case: Case, rows: Tensor, at: Tensor) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
-    """The log-odds (Q,) at a point of each row's way; by stream whose gradients times ways (n, S) there are."""
+    """The same; and by stream the questions that have it and their gradients times their ways (n, S)."""
     leaves: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    with torch.backends.cudnn.flags(enabled=False):  # its GRU has no backward pass outside training
+        worth = log_odds(case.probe.ask(rows, change=_along(case, rows, at, leaves)), case.emotion[rows])
+        gradients = torch.autograd.grad(worth.sum(), [leaf for _, leaf, _ in leaves.values()]) if leaves else ()
+    found = {
+        stream: (which, (gradient.nan_to_num() * way).sum(2))
+        for (stream, (which, _, way)), gradient in zip(leaves.items(), gradients, strict=True)
+    }
+    return worth.detach(), found
+
+
+def _along(case: Case, rows: Tensor, at: Tensor, leaves: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Change:
+    """To a point of the way; `leaves` keeps what gradients are asked of, and where it goes, by stream."""
 
     def change(stream: str, values: Tensor, which: Tensor) -> Tensor:
         if stream not in case.owner:
@@ -151,11 +171,4 @@ def _gradients(case: Case, rows: Tensor, at: Tensor) -> tuple[Tensor, dict[str, 
         leaves[stream] = (which, leaf, way)
         return leaf
 
-    with torch.backends.cudnn.flags(enabled=False):  # its GRU has no backward pass outside training
-        worth = log_odds(case.probe.ask(rows, change=change), case.emotion[rows])
-        gradients = torch.autograd.grad(worth.sum(), [leaf for _, leaf, _ in leaves.values()]) if leaves else ()
-    found = {
-        stream: (which, (gradient.nan_to_num() * way).sum(2))
-        for (stream, (which, _, way)), gradient in zip(leaves.items(), gradients, strict=True)
-    }
-    return worth.detach(), found
+    return change

@@ -14,10 +14,12 @@ from merc.attribution import Case, integrated_gradients, occlusion
 from merc.batches import Split
 from merc.params import Strict
 from merc.probe import Probe, log_odds, probability
+from merc.reading import Reading, unread
 from merc.units import Units
 
 ROW = ("corpus", "dialogue", "utterance", "group")
 PART_METHODS = ("integrated_gradients", "occlusion")
+UNREAD = "unread"  # of words alone, through the language model
 RANDOM = "random"
 AT_ONCE = 60  # utterances that one process explains at a time
 
@@ -39,7 +41,7 @@ class Explained:
     worth: np.ndarray  # (n, 2^M) log-odds under every coalition of modalities
     probability: np.ndarray  # (n, 2^M) the same as a probability
     gates: np.ndarray  # (n, C, M) each emotion's trust in each modality; NaN of a fusion without gates
-    parts: pd.DataFrame  # one row a part of an utterance: row, part, modality, start, end, word, PART_METHODS
+    parts: pd.DataFrame  # one row a part of an utterance: row, part, modality, start, end, word, scores
     curves: np.ndarray  # (n, PART_METHODS and RANDOM, shares) probability while parts are deleted
     explained: np.ndarray  # (n,) log-odds minus those of the blank utterance: what integrated gradients explain
     gap: np.ndarray  # (n,) what they miss of it
@@ -61,10 +63,18 @@ def choose(split: Split, utterances: int) -> list[list[int]]:
     return [taken[piece == number].tolist() for number in np.unique(piece)]
 
 
-def explain(
-    network: nn.Module, split: Split, units: Units, config: ExplainConfig, dialogues: list[int]
-) -> Explained:
+@dataclass(frozen=True)
+class Sources:
+    """What explanations need beside the network: the split, what its steps are, the language models behind it."""
+
+    split: Split
+    units: Units
+    readings: dict[str, Reading]
+
+
+def explain(network: nn.Module, sources: Sources, config: ExplainConfig, dialogues: list[int]) -> Explained:
     """Explain every utterance of the dialogues."""
+    split = sources.split
     probe = Probe(network, split.batch(dialogues))
     index = probe.batch["index"].cpu().numpy()
     rows = split.manifest.iloc[index][list(ROW)].reset_index(drop=True)
@@ -72,8 +82,10 @@ def explain(
     emotion = known["emotion"].argmax(1)
     rows["actual"], rows["predicted"] = probe.batch["emotion"].cpu().numpy(), emotion.cpu().numpy()
     worth, chances, present = _coalitions(probe, emotion)
-    case = _case(probe, emotion, units, index, split.manifest["text"].to_numpy()[index])
+    case = case_of(probe, emotion, sources.units, index, split.manifest["text"].to_numpy()[index])
     table, curves, found = _parts(case, [f"{one.corpus}/{one.utterance}" for one in rows.itertuples()], config)
+    words = unread(case, sources.readings, index)
+    table[UNREAD] = words[table["row"], table["part"]]
     gates = (
         known["gate"].double().cpu().numpy()
         if "gate" in known
@@ -108,7 +120,8 @@ def _coalitions(probe: Probe, emotion: torch.Tensor) -> tuple[np.ndarray, np.nda
     return worth, chances, present
 
 
-def _case(probe: Probe, emotion: torch.Tensor, units: Units, index: np.ndarray, texts: np.ndarray) -> Case:
+def case_of(probe: Probe, emotion: torch.Tensor, units: Units, index: np.ndarray, texts: np.ndarray) -> Case:
+    """What is asked about the rows `index` of the split, whose texts these are."""
     there = {stream: own for stream, own in units.of(index).items() if stream in probe.entries}
     own = parts.take_apart(there, [text or "" for text in texts], units.seconds)
     owner = {stream: torch.from_numpy(one).to(emotion.device) for stream, one in own.owner.items()}

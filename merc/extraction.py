@@ -1,6 +1,7 @@
 """From a clip to files: sound, a picture, face tracks; what cannot be had is missing, with the reason."""
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from merc import faces, facetracks, media, portraits, tracks, work
+from merc import faces, facetracks, media, portraits, speech, tracks, work
 from merc.corpora import Listing, Utterance
 from merc.manifest import MISSING
 from merc.params import Strict
@@ -26,12 +27,15 @@ class AudioSettings(Strict):
 
     min_seconds: float
     max_seconds: float
+    vad: str
 
 
 class VideoSettings(Strict):
     """Section `extract.video`."""
 
     frame: str
+    fps: float
+    side: int
 
 
 class FaceSettings(Strict):
@@ -63,6 +67,7 @@ class Medium:
     """What came of an utterance's sound, or of its pictures."""
 
     files: dict[str, str] = field(default_factory=dict)  # manifest column -> path below the split's folder
+    series: list[str] = field(default_factory=list)  # pictures at extract.video.fps, same
     status: str = MISSING
     reason: str = ""
 
@@ -71,8 +76,14 @@ def check(settings: Settings) -> None:
     """Refuse values that no type can refuse."""
     _choose("faces.detector", settings.faces.detector, faces.DETECTORS)
     _choose("video.frame", settings.video.frame, portraits.PORTRAITS)
+    _choose("audio.vad", settings.audio.vad, speech.DETECTORS)
+    speech.check(settings.audio.vad)
     if not 0 < settings.audio.min_seconds <= settings.audio.max_seconds:
         raise Problem("params.yaml: extract.audio: 0 < min_seconds <= max_seconds is needed")
+    if not 0 <= settings.video.fps <= tracks.RATE:
+        raise Problem(f"params.yaml: extract.video.fps = {settings.video.fps}: 0 to {tracks.RATE:g}")
+    if settings.video.side < 8:
+        raise Problem(f"params.yaml: extract.video.side = {settings.video.side}: at least 8 pixels")
     if settings.faces.size < 8:
         raise Problem(f"params.yaml: extract.faces.size = {settings.faces.size}: at least 8 pixels")
 
@@ -102,8 +113,8 @@ def extract(job: Job) -> dict[str, Any]:
         sound, pictures = Sound(reason=utterance.absent), Pictures(reason=utterance.absent)
     else:
         limits = media.Limits(settings.audio.min_seconds, settings.audio.max_seconds)
-        detector = faces.DETECTORS[settings.faces.detector]
-        sound, pictures = media.read(utterance.media, limits, ticks=detector is not None)
+        follow = faces.DETECTORS[settings.faces.detector] is not None
+        sound, pictures = media.read(utterance.media, limits, ticks=follow or settings.video.fps > 0)
     outcome = {"audio": asdict(_save_sound(job, sound)), "vision": asdict(_save_pictures(job, pictures))}
     _write(job, _done(job), json.dumps(outcome).encode())
     return outcome
@@ -112,8 +123,10 @@ def extract(job: Job) -> dict[str, Any]:
 def _save_sound(job: Job, sound: Sound) -> Medium:
     if sound.samples is None:
         return Medium(reason=sound.reason)
+    if (detector := speech.DETECTORS[job.settings.audio.vad]) is not None:
+        sound = speech.silence(sound, detector)
     wav = _write(job, f"audio/{job.utterance.name}.wav", media.wav(sound.samples))
-    return Medium({"wav": wav}, ",".join(sound.flags) or "ok", sound.reason)
+    return Medium({"wav": wav}, [], ",".join(sound.flags) or "ok", sound.reason)
 
 
 def _save_pictures(job: Job, pictures: Pictures) -> Medium:
@@ -128,7 +141,18 @@ def _save_pictures(job: Job, pictures: Pictures) -> Medium:
             pictures.flags.append(NO_FACE)
     portrait = portraits.PORTRAITS[settings.video.frame](pictures, followed)
     files["frame"] = _write(job, f"frames/{name}.jpg", tracks.encode(portrait, PICTURE_QUALITY))
-    return Medium(files, ",".join(pictures.flags) or "ok", pictures.reason)
+    return Medium(files, _save_series(job, pictures), ",".join(pictures.flags) or "ok", pictures.reason)
+
+
+def _save_series(job: Job, pictures: Pictures) -> list[str]:
+    """frames/<utterance>/<number>.jpg: the picture at number / fps seconds."""
+    video, written = job.settings.video, []
+    for number in range(math.floor(len(pictures.ticks) / tracks.RATE * video.fps)):
+        index = max(round(number / video.fps * tracks.RATE) - pictures.first, 0)
+        picture = portraits.shrink(pictures.ticks[index], video.side)
+        name = f"frames/{job.utterance.name}/{number:04}.jpg"
+        written.append(_write(job, name, tracks.encode(picture, PICTURE_QUALITY)))
+    return written
 
 
 def _write(job: Job, name: str, content: bytes) -> str:
@@ -151,7 +175,7 @@ def _finished(job: Job) -> dict[str, Any] | None:
     if not (home / _done(job)).is_file():
         return None
     outcome = json.loads((home / _done(job)).read_text(encoding="utf-8"))
-    names = [name for medium in outcome.values() for name in medium["files"].values()]
+    names = [name for medium in outcome.values() for name in [*medium["files"].values(), *medium["series"]]]
     return outcome if all((home / name).is_file() for name in names) else None
 
 

@@ -1,5 +1,6 @@
 """What extraction found: every item that is not plainly there, counts, the corpus's statistics."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pandas as pd
 from merc.corpora import Listing
 from merc.manifest import MISSING, MODALITIES, SPLITS
 
+FLAGS = ("truncated", "padded", "repaired", "damaged", "no_face", "no_speech")
 SECONDS_STEP = 0.5  # of the histogram of lengths
 SAMPLES = 3  # utterances named per split, so that a reader of the report knows what a name looks like
 
@@ -46,6 +48,12 @@ def tables(manifest: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write CSV; floats are bin edges."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, float_format="%.1f", lineterminator="\n")
+
+
 def _parts(manifest: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(split, manifest[manifest["split"] == split]) for split in SPLITS]
 
@@ -82,9 +90,7 @@ def _counts(part: pd.DataFrame) -> dict[str, Any]:
         "utterances": len(part),
         "dialogues": part["dialogue"].nunique(),
         "missing": {m: int((part[f"{m}_status"] == MISSING).sum()) for m in MODALITIES},
-        "flags": {
-            flag: int((flags == flag).sum()) for flag in ("truncated", "padded", "repaired", "damaged", "no_face")
-        },
+        "flags": {flag: int((flags == flag).sum()) for flag in FLAGS},
         "emotion": emotions.sort_index().to_dict(),
         "sentiment": part["sentiment"].value_counts().sort_index().to_dict(),
         # the most frequent emotion by the least frequent

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from merc import faithfulness, pointing, shapley
 from merc.attribution import GAP, GAP_SHARE
-from merc.explanation import PART_METHODS, RANDOM, ExplainConfig, Explained
+from merc.explanation import PART_METHODS, RANDOM, UNREAD, ExplainConfig, Explained
 
 Modalities = tuple[str, ...]
 
@@ -35,8 +35,8 @@ def hits(found: Explained, truth: pd.DataFrame, modalities: Modalities) -> dict[
     ]
     carriers = {row: told["words"][row] for row, names in enumerate(informative) if "text" in names}
     own = _modality_hits(found, modalities, informative)
-    words = {method: pointing.word_hits(found.parts, method, carriers) for method in PART_METHODS}
-    first = words[PART_METHODS[0]]
+    words = {method: pointing.word_hits(found.parts, method, carriers) for method in (UNREAD, *PART_METHODS)}
+    first = words[UNREAD]
     return {
         "modality_hit": own["shapley"]["hit"].mean(),
         "modality_hit_gates": own["gates"]["hit"].mean(),
@@ -44,7 +44,7 @@ def hits(found: Explained, truth: pd.DataFrame, modalities: Modalities) -> dict[
         "modality_hit_constant": pointing.constant(own["shapley"]),
         "modality_hit_utterances": len(own["shapley"]),
         "word_hit": first["hit"].mean(),
-        **{f"word_hit_{method}": words[method]["hit"].mean() for method in PART_METHODS[1:]},
+        **{f"word_hit_{method}": words[method]["hit"].mean() for method in PART_METHODS},
         "word_hit_chance": first["chance"].mean(),
         "word_hit_utterances": len(first),
     }
@@ -109,6 +109,7 @@ _PART = pa.struct(
         ("end", pa.float32()),
         ("word", pa.string()),  # empty: the sentence as a whole, a span of sound, a moment of the face
         *[(method, pa.float32()) for method in PART_METHODS],
+        (UNREAD, pa.float32()),  # NaN for what is no word
     ]
 )
 SCHEMA = pa.schema(

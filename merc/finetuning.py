@@ -16,6 +16,7 @@ from merc.encoders.encoder import Encoder, features
 from merc.learning import Data
 from merc.objectives import Labels
 from merc.params import Strict
+from merc.problem import Problem
 from merc.sampling import Draw
 from merc.scores import scores
 from merc.streams import Stream
@@ -63,7 +64,9 @@ def learnt(insides: list[Inside], wanted: Sequence[str]) -> dict[str, Encoder]:
         name = encoders.section(modality).encoder
         own = [one for one in insides if (one.modality, one.encoder.name) == (modality, name)]
         remedy = f"take {modality} out of finetune.encoders"
-        check_trainable(own[0].encoder if own else None, modality, name, remedy)
+        if not own:
+            raise Problem(f"params.yaml: {modality}: no encoder {name!r} runs inside the network; {remedy}")
+        check_trainable(own[0].encoder, modality, name, remedy)
         chosen[own[0].stream] = own[0].encoder
     return chosen
 

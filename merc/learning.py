@@ -1,6 +1,6 @@
 """What the training stages share: the data, the dev score that selects, what they leave behind for all seeds."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -16,13 +16,14 @@ from torch.nn import functional
 from merc import batches, calibration, labels, params, results
 from merc.batches import Split
 from merc.device import device
-from merc.engine import SCORE, Draws, History, Optimisation, predict
+from merc.engine import SCORE, Draws, History, Optimisation, predict, standardise
 from merc.objectives import Hide, Labels, TaskWeights
 from merc.problem import Problem
 from merc.sampling import SAMPLINGS, shares
 from merc.scores import HEADLINE, scores
 from merc.work import Failed
 
+PRETRAINED = Path("out/pretrain")
 T = TypeVar("T")
 
 
@@ -88,6 +89,15 @@ class Seed(NamedTuple):
     def hide(self, chance: float) -> Hide:
         """Modality dropout."""
         return Hide(chance, self.generator)
+
+
+def start(seed: int, load: Callable[[Path], nn.Module], build: Callable[[], nn.Module], train: Split) -> nn.Module:
+    """The seed's pretrained network; where pretraining is off, a new one that knows the split's statistics."""
+    if not (PRETRAINED / "off.json").exists():
+        return load(PRETRAINED / f"seed-{seed}").to(device())
+    network = build()
+    standardise(network, train)
+    return network.to(device())
 
 
 class Outcome(NamedTuple):

@@ -26,9 +26,10 @@ def modality_hits(scores: np.ndarray, modalities: tuple[str, ...], informative: 
 def word_hits(parts: pd.DataFrame, scores: str, carriers: dict[int, list[dict[str, int]]]) -> pd.DataFrame:
     """One row per utterance in `carriers` (row -> spans) that has words: is its top word a carrier?
 
-    chance: one of its words at random.
+    chance: one of its words at random. Words that the method does not score are left out.
     """
-    spoken = parts[(parts["modality"] == "text") & (parts["word"] != "") & parts["row"].isin(list(carriers))]
+    words = (parts["modality"] == "text") & (parts["word"] != "") & parts[scores].notna()
+    spoken = parts[words & parts["row"].isin(list(carriers))]
     found = []
     for row, own in spoken.groupby("row"):
         spans = zip(own["start"], own["end"], strict=True)

@@ -1,4 +1,4 @@
-"""Which picture of a clip represents it."""
+"""Which picture of a clip represents it, and how large."""
 
 from collections.abc import Callable
 
@@ -25,6 +25,12 @@ PORTRAITS: dict[str, Callable[[Pictures, list[Track]], np.ndarray]] = {
     "middle": middle,
     "face": face,
 }
+
+
+def shrink(picture: np.ndarray, side: int) -> np.ndarray:
+    """The picture with its longer side at most so long."""
+    factor = side / max(picture.shape[:2])
+    return picture if factor >= 1 else cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
 
 def _score(track: Track, tick: int) -> float:

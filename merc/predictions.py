@@ -83,7 +83,17 @@ class Predictions:
 
     def counts(self, task: str, model: str, conditions: Sequence[str] = (FULL,)) -> np.ndarray:
         """(S, len(conditions), G, C, C) confusion matrices of each group; all 0 if the task has no answers."""
-        classes, (group, groups) = len(self.orders[task]), self.groups()
+        return self._counted(task, model, conditions, *self.groups())
+
+    def matrices(self, task: str, model: str, conditions: Sequence[str] = (FULL,)) -> np.ndarray:
+        """(S, len(conditions), C, C) confusion matrices; all 0 if the task has no answers."""
+        together = np.zeros(len(self.rows), np.int64)
+        return self._counted(task, model, conditions, together, 1)[:, :, 0]
+
+    def _counted(
+        self, task: str, model: str, conditions: Sequence[str], group: np.ndarray, groups: int
+    ) -> np.ndarray:
+        classes = len(self.orders[task])
         if task not in self.answers:
             return np.zeros((*self.blocks(model, conditions).shape, groups, classes, classes), np.int64)
         predicted = self.predicted(task, model, conditions)

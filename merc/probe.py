@@ -1,9 +1,10 @@
 """Asking a network about one utterance at a time: what would it answer if this one's features were others?"""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 ROWS = 600  # utterances that one pass of the network sees at most, unless a dialogue is longer
 
@@ -18,7 +19,7 @@ class Probe:
     stems make of all others is computed once.
     """
 
-    def __init__(self, network: nn.Module, batch: dict):
+    def __init__(self, network: Any, batch: dict):
         self.network, self.batch = network.eval().requires_grad_(False), batch
         with torch.no_grad():
             self.hidden, self.steps = network.tokens(batch)

@@ -95,18 +95,14 @@ def _figures(paths: Sequence[Path]) -> str:
 
 
 def _slices(sliced: pd.DataFrame) -> str:
-    """One row a slice, a column a model."""
-    wide = sliced.pivot_table(index="slice", columns="model", values="accuracy", sort=False, dropna=False)
-    sizes, worst = sliced.groupby("slice")["utterances"].first(), set(sliced.loc[sliced["worst"], "slice"])
-    rows = [
-        [
-            escape(name) + (" (worst)" if name in worst else ""),
-            str(sizes[name]),
-            *(number(value) for value in values),
-        ]
-        for name, values in zip(wide.index, wide.to_numpy(), strict=True)
-    ]
-    return table(["accuracy", "utterances", *map(escape, wide.columns)], rows)
+    """One row a slice, a column a model; each model's worst slice is bold."""
+    cells: dict[str, list[str]] = {}
+    for row in sliced.itertuples():
+        value = f"<b>{number(row.accuracy)}</b>" if row.worst else number(row.accuracy)
+        cells.setdefault(row.slice, [str(row.utterances)]).append(value)
+    rows = [[escape(name), *own] for name, own in cells.items()]
+    models = map(escape, sliced["model"].drop_duplicates())
+    return table(["accuracy (worst of the larger slices: bold)", "utterances", *models], rows)
 
 
 def _dialogues(found: Predictions, test: pd.DataFrame) -> str:

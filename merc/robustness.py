@@ -83,8 +83,8 @@ def _point(
 
 
 def _macro_f1(predictions: Predictions, task: str, model: str, conditions: list[str]) -> float:
-    counts = predictions.counts(task, model, conditions).sum(axis=2)
-    return float(scores.summarise(counts)["macro_f1"].mean())
+    matrices = predictions.matrices(task, model, conditions)
+    return float(scores.summarise(matrices)["macro_f1"].mean())
 
 
 def _even(name: str) -> bool:

@@ -54,7 +54,7 @@ def _plot(found: Predictions, task: str, draws: intervals.Draws) -> None:
 def _figures(found: Predictions, task: str, drawn: Mapping[str, pd.DataFrame]) -> None:
     models = found.models()
     for model in models:
-        matrix = found.counts(task, model).sum(axis=(1, 2)).mean(axis=0)
+        matrix = found.matrices(task, model)[:, 0].mean(axis=0)
         title = f"{model}, {task}: % of each actual label"
         plots.confusion(FIGURES / f"confusion_{task}_{model}.svg", matrix, found.orders[task], title)
         if model == "student":

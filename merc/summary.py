@@ -17,9 +17,9 @@ ROWS = (
     ("baseline", "sentiment"),
 )
 WHERE = """\
-Numbers  metrics/evaluate.json, metrics/robustness.json   dvc metrics show | diff
-Plots    dvc plots show -> dvc_plots/index.html           plots/evaluate/*.png
-Words    README.md, "What comes out"                      docs/data.md (best possible)"""
+Numbers  metrics/evaluate.json, metrics/robustness.json; dvc metrics show, diff
+Plots    plots/evaluate/*.png; dvc plots show (dvc_plots/index.html)
+Words    README.md, "What comes out"; out/evaluate/report/index.html"""
 
 
 def results(*words: str) -> None:

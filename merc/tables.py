@@ -69,8 +69,8 @@ def every(predictions: Predictions) -> pd.DataFrame:
 
 
 def _condition(predictions: Predictions, model: str, task: str, condition: str) -> pd.DataFrame:
-    measured = scores.summarise(predictions.counts(task, model, [condition]).sum(axis=(1, 2)))  # (S,) each
     seeds = [predictions.keys[block].seed for block in predictions.blocks(model, [condition])[:, 0]]
+    measured = scores.summarise(predictions.matrices(task, model, [condition])[:, 0])  # (S,) each
     return pd.DataFrame({"model": model, "task": task, "condition": condition, "seed": seeds, **measured})
 
 

@@ -11,9 +11,9 @@ LAYERS = 2
 torch.backends.mha.set_fastpath_enabled(False)
 
 
-def to_dialogues(vectors: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, D) utterances -> (B, T, D) dialogues, zero-padded, and their lengths (B,)."""
-    dialogues, turns = (place.amax(0) + 1).tolist()
+def to_dialogues(vectors: Tensor, place: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """(N, D) utterances -> `size` = (B, T) dialogues (B, T, D), zero-padded, and their lengths (B,)."""
+    dialogues, turns = size
     grid = vectors.new_zeros(dialogues, turns, vectors.shape[1]).index_put(tuple(place.unbind(1)), vectors)
     ones = torch.ones_like(place[:, 0])
     return grid, torch.zeros(dialogues, dtype=torch.long, device=place.device).index_add(0, place[:, 0], ones)

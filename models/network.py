@@ -115,7 +115,10 @@ class Network(nn.Module):
         return [one for part in (*stems, self.misls.projections[modality]) for one in part.parameters()]
 
     def forward(self, batch: dict[str, Any], present: Tensor | None = None) -> dict[str, Any]:
-        """See merc/batches.py for a batch; `present` (N, M) hides modalities from it."""
+        """See merc/batches.py for a batch; `present` (N, M) hides modalities from it.
+
+        A batch may know its `size`, (dialogues, longest dialogue), which an export cannot read off the places.
+        """
         return self.judge(*self.tokens(batch), batch, present)
 
     def judge(
@@ -131,7 +134,8 @@ class Network(nn.Module):
         z, lengths, latent = self.misls(hidden, steps, here)
         place, speaker = batch["place"], batch["speaker"]
         utterance, weights = self.fusion(z, lengths, here, place, speaker, self.config.causal)
-        context = self._in_context(utterance, place, speaker)
+        size = batch.get("size") or (place.amax(0) + 1).tolist()
+        context = self._in_context(utterance, place, speaker, size)
         given = {"emotion": BELIEF_SHARE * weights["belief"]} if "belief" in weights else {}
         logits = self.heads(context, given)
         return {**logits, "latent": latent, "utterance": utterance, "context": context, "weights": weights}
@@ -147,10 +151,10 @@ class Network(nn.Module):
         joined = {m: _scatter(part, batch["present"], self.config.dim) for m, part in parts.items()}
         return {m: values for m, (values, _) in joined.items()}, {m: steps for m, (_, steps) in joined.items()}
 
-    def _in_context(self, utterance: Tensor, place: Tensor, speaker: Tensor) -> Tensor:
+    def _in_context(self, utterance: Tensor, place: Tensor, speaker: Tensor, size: tuple[int, int]) -> Tensor:
         if self.role is not None:
             utterance = utterance + self.role(speaker.clamp(max=self.config.roles - 1))
-        dialogues, lengths = to_dialogues(utterance, place)
+        dialogues, lengths = to_dialogues(utterance, place, size)
         return self.context(dialogues, lengths, self.config.causal)[place[:, 0], place[:, 1]]
 
 
@@ -162,8 +166,8 @@ def _key(stream: str) -> str:
 def _scatter(parts: list[tuple[Tensor, Tensor, Tensor]], like: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Several (values (n, S, D), steps (n,), rows (n,)) -> (N, S, D) and (N,) steps, 0 for a row of none."""
     size = max([values.shape[1] for values, _, _ in parts], default=1)
-    joined = torch.zeros(len(like), size, dim, device=like.device)
-    lengths = torch.zeros(len(like), dtype=torch.long, device=like.device)
+    joined = torch.zeros(like.shape[0], size, dim, device=like.device)
+    lengths = torch.zeros(like.shape[0], dtype=torch.long, device=like.device)
     for values, steps, rows in parts:
         padded = functional.pad(values.float(), (0, 0, 0, size - values.shape[1]))
         joined, lengths = joined.index_copy(0, rows, padded), lengths.index_copy(0, rows, steps)

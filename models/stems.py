@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 LONGEST = 8  # steps that a conv1d stem leaves of an utterance (ours)
 
@@ -23,6 +24,12 @@ def adaptive_average(values: Tensor, steps: Tensor, longest: int) -> tuple[Tenso
     inside = (step >= first) & (step < end) & (bin_ < bins)  # (n, longest, S)
     share = inside.to(values.dtype) / inside.sum(-1, keepdim=True).clamp(min=1)
     return share @ values, steps.clamp(max=longest)
+
+
+def halve(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    """The larger of steps 2s and 2s + 1 (MaxPool1d) of values that are 0 beyond the last step and never below."""
+    values = functional.pad(values, (0, 0, 0, 1))
+    return torch.maximum(values[:, :-1:2], values[:, 1::2]), (steps + 1) // 2
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -82,13 +89,12 @@ class Conv1d(nn.Module):
         super().__init__()
         self.first, self.second = nn.Conv1d(dim_in, dim, 3, padding=1), nn.Conv1d(dim, dim, 3, padding=1)
         self.first_norm, self.second_norm = MaskedBatchNorm(dim), MaskedBatchNorm(dim)
-        self.halve = nn.MaxPool1d(2, ceil_mode=True)
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(dim, dim)
 
     def forward(self, values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         values = _block(self.first, self.first_norm, values, steps)
-        values, steps = self.halve(values.transpose(1, 2)).transpose(1, 2), (steps + 1) // 2
+        values, steps = halve(values, steps)
         values = _block(self.second, self.second_norm, self.dropout(values), steps)
         values, steps = adaptive_average(values, steps, LONGEST)
         return self.out(self.dropout(values)), steps

@@ -10,7 +10,7 @@ from merc import engine, entry, learning, params, work
 from merc.device import device
 from merc.distillation import Distillation, DistillWeights
 from models import checkpoint
-from models.network import NetworkConfig
+from models.network import Network, NetworkConfig
 
 OUT, TEACHER = Path("out/distill"), Path("out/train")
 
@@ -47,10 +47,17 @@ def main() -> None:
 
 
 def distil(job: Job) -> learning.Outcome:
-    """Distil one seed's teacher and save the student and its calibration."""
+    """Distil one seed's teacher and save the student and its calibration.
+
+    The student starts where the teacher did: on dev that did better, and was less overconfident, than starting
+    from the teacher's weights, which have learnt the training split by heart.
+    """
     seed, config = learning.Seed.plant(job.seed), job.config
     train, dev = job.data.read("train"), job.data.read("dev")
-    teacher, student = (checkpoint.load(TEACHER / f"seed-{job.seed}").to(device()) for _ in range(2))
+    teacher = checkpoint.load(TEACHER / f"seed-{job.seed}").to(device())
+    student = learning.start(
+        seed.number, checkpoint.load, lambda: Network(teacher.config, train.streams, train.heads()), train
+    )
     draws = seed.draws(train, job.data.share, config.sampling, config.batch)
     history: engine.History = []
     for number, (epochs, chance) in enumerate(config.phases(), start=1):

@@ -1,17 +1,17 @@
 """Why the student answers what it answers on the test split, and whether the why is faithful. Fits nothing."""
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from merc import entry, findings, labels, params, plots_explain, results, tables, truth, units, work
-from merc.batches import Split, read_split
+from merc import entry, findings, labels, params, plots_explain, reading, results, tables, truth, units, work
+from merc.batches import read_split
 from merc.device import device
-from merc.explanation import ExplainConfig, Explained, choose, explain, join
+from merc.explanation import ExplainConfig, Explained, Sources, choose, explain, join
 from merc.problem import Problem
-from merc.units import Units
 from models import checkpoint
 
 OUT, METRICS, PLOTS = Path("out/explain"), Path("metrics/explain.json"), Path("plots/explain")
@@ -25,8 +25,8 @@ def main() -> None:
     network = checkpoint.load(folder)
     modalities, order = network.modalities, network.labels["emotion"]
     split = read_split("test", corpora, modalities, space).known(list(network.streams))
-    asked = partial(answer, split, units.read("test", corpora, split), config, folder)
-    pieces = work.run(choose(split, config.utterances), asked, label="explain")
+    sources = Sources(split, units.read("test", corpora, split), reading.read("test", corpora, split))
+    pieces = work.run(choose(split, config.utterances), partial(answer, sources, config, folder), label="explain")
     if failures := [piece.reason for piece in pieces if isinstance(piece, work.Failed)]:
         raise Problem(f"explain: {failures[0]}; lower compute.workers if memory ran out")
     found = join([piece for piece in pieces if isinstance(piece, Explained)])
@@ -41,10 +41,10 @@ def main() -> None:
     plots_explain.contributions(PLOTS / "modalities.png", emotions, "What the student's answers rest on")
 
 
-def answer(split: Split, own: Units, config: ExplainConfig, folder: Path, dialogues: list[int]) -> Explained:
+def answer(sources: Sources, config: ExplainConfig, folder: Path, dialogues: list[int]) -> Explained:
     """The explanations of some dialogues; a job of its own process."""
     network = checkpoint.load(folder, device())
-    return explain(network, split.to(device()), own, config, dialogues)
+    return explain(network, replace(sources, split=sources.split.to(device())), config, dialogues)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from merc import corpora, entry, extraction, extraction_report, manifest, params, partial, tables, truth
+from merc import corpora, entry, extraction, extraction_report, manifest, params, partial, truth
 from merc.corpora import Listing
 from merc.results import write_json
 
@@ -43,7 +43,7 @@ def _describe(corpus: str, rows, listing: Listing) -> None:
     write_json(Path(f"out/extract/report/{corpus}.json"), found)
     write_json(Path(f"metrics/extract/{corpus}.json"), extraction_report.metrics(rows))
     for name, table in extraction_report.tables(rows).items():
-        tables.write(Path(f"plots/extract/{corpus}/{name}.csv"), table)
+        extraction_report.write_table(Path(f"plots/extract/{corpus}/{name}.csv"), table)
     print(extraction_report.summary(found))
 
 

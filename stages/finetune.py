@@ -1,6 +1,7 @@
 """Finetune: encoders inside the whole network, frozen at first, then learning with it; off by default."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -20,7 +21,7 @@ class FinetuneConfig(Strict):
 
     epochs: int = Field(ge=0)
     freeze_epochs: int = Field(ge=0)
-    encoders: list[str] = Field(min_length=1)
+    encoders: list[Literal["text", "audio", "vision"]] = Field(min_length=1)
     lr: float = Field(gt=0)
     network_lr: float = Field(gt=0)
     batch: int = Field(ge=1)

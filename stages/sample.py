@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from merc import entry, params
-from merc.corpora.sample import Counts, draw_corpus
+from merc.synthesis.corpus import Counts, draw_corpus
 
 FOLDER = Path("data/raw/sample")
 

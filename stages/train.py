@@ -7,12 +7,11 @@ from typing import NamedTuple
 from pydantic import Field
 
 from merc import engine, entry, learning, params, work
-from merc.device import device
 from merc.objectives import Supervised
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
-OUT, START = Path("out/train"), Path("out/pretrain")
+OUT = Path("out/train")
 
 
 class TrainConfig(learning.Supervision):
@@ -42,22 +41,15 @@ def teach(job: Job) -> learning.Outcome:
     """Train one seed and save its network and calibration."""
     seed, config = learning.Seed.plant(job.seed), job.config
     train, dev = job.data.read("train"), job.data.read("dev")
-    network = _start(job, train).to(device())
+    network = learning.start(
+        seed.number, checkpoint.load, lambda: Network(job.model, train.streams, train.heads()), train
+    )
     objective = Supervised(config.label_loss(train), seed.hide(config.modality_dropout))
     draws = seed.draws(train, job.data.share, config.sampling, config.batch)
     history = engine.fit(network, objective, train, draws, learning.EmotionScore(dev, subsets=False), config)
     folder = OUT / f"seed-{job.seed}"
     checkpoint.save(folder, network)
     return learning.Outcome(engine.best_epoch(history), history, learning.finish(network, dev, folder))
-
-
-def _start(job: Job, train: learning.Split) -> Network:
-    """The pretrained network; where pretraining is off, a new one."""
-    if not (START / "off.json").exists():
-        return checkpoint.load(START / f"seed-{job.seed}")
-    network = Network(job.model, train.streams, train.heads())
-    engine.standardise(network, train)
-    return network
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 from packed import copy_parameters
 
+from merc import explanation, packs, probe, truth
 from merc import manifest as manifests
-from merc import packs, truth
 from merc.labels import MELD_EMOTIONS, MELD_SENTIMENTS
 from models import checkpoint
 from models.network import Network, NetworkConfig
@@ -113,6 +113,15 @@ def _pieces(row) -> tuple[np.ndarray, None]:
 def _seconds(steps: int) -> tuple[np.ndarray, None]:
     starts = np.arange(steps, dtype=np.float32) / 10
     return np.stack([starts, starts + 0.1], 1), None
+
+
+def case_of(network, world):
+    """Everything that is asked about a network's own predictions."""
+    split, own = world.split, world.units
+    asked = probe.Probe(network, split.batch(range(split.dialogues)))
+    emotion = asked.logits(asked.rows).argmax(1)
+    texts = split.manifest["text"].to_numpy()
+    return explanation.case_of(asked, emotion, own, np.arange(len(split)), texts)
 
 
 UNITS = {

@@ -11,7 +11,6 @@ import yaml
 from merc import (
     batches,
     conditions,
-    corruptions,
     engine,
     evaluation,
     intervals,
@@ -23,9 +22,7 @@ from merc import (
     scores,
     tables,
 )
-from merc.__main__ import main
 from merc.predictions import Key, Predictions
-from merc.problem import Problem
 from models import checkpoint
 from stages import evaluate
 
@@ -228,67 +225,3 @@ def test_corruptions_are_asked_of_the_first_seed_alone(evaluated):
     told = results.read_json(folder / "metrics/robustness.json")
     assert set(asked) <= set(told["student"]["emotion"])
     assert numbers(told) <= 90
-
-
-def test_damage_is_what_its_name_says(evaluated, monkeypatch):
-    monkeypatch.chdir(evaluated[0])
-    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
-    whole = split.features["vision/hog"]
-    mixed = corruptions.corrupted(split, "shuffle:vision", 1).features["vision/hog"]
-    assert whole.values.sort(0).values.equal(mixed.values.sort(0).values)
-    assert not whole.values.equal(mixed.values)
-    words = split.features["text/minilm"].values
-    dropped = corruptions.corrupted(split, "drop:text/0.3", 1).features["text/minilm"].values
-    assert (dropped == 0).all(1).float().mean() == pytest.approx(0.3, abs=0.07)
-    assert words[(dropped != 0).all(1)].equal(dropped[(dropped != 0).all(1)])
-    sound = split.features["audio/prosody"]
-    noisy = corruptions.corrupted(split, "noise:audio/10dB", 1).features["audio/prosody"]
-    assert (noisy.lengths > 0).equal(sound.lengths > 0)
-
-
-def test_noise_has_the_ratio_asked_for():
-    generator = np.random.default_rng(0)
-    samples = (0.1 * np.sin(np.arange(16000) / 20)).astype(np.float32)
-    noise = corruptions._add(samples, 10, generator) - samples
-    assert 10 * np.log10(np.square(samples).mean() / np.square(noise).mean()) == pytest.approx(10, abs=0.2)
-
-
-@pytest.mark.parametrize("name", ["fog:audio/1", "noise:text/10dB", "blank:smell", "drop:text/often"])
-def test_an_unknown_corruption_is_named(evaluated, monkeypatch, name):
-    monkeypatch.chdir(evaluated[0])
-    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
-    with pytest.raises(Problem, match=name):
-        corruptions.corrupted(split, name, 1)
-
-
-def test_results_fit_one_screen(evaluated, monkeypatch, capsys):
-    monkeypatch.chdir(evaluated[0])
-    assert main(["results"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) <= 23  # and the prompt
-    assert max(map(len, lines)) <= 80
-    student = results.read_json(evaluated[0] / "metrics/evaluate.json")["student"]["emotion"]
-    assert f"{student['macro_f1']:.3f}" in "".join(lines)
-
-
-def test_mistakes_on_the_command_line_are_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["results"]) == 2
-    assert capsys.readouterr().err == "merc: metrics/evaluate.json: not there; run `make repro`\n"
-    assert main(["compare", "nowhere.parquet"]) == 2
-    assert main(["fly"]) == 2
-    assert main([]) == 2
-
-
-def test_compare_tells_runs_apart(evaluated, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    rows = manifest(40)
-    predictions.write(predictions.FILE, answers(rows, skill=3.0))
-    predictions.write(tmp_path / "other.parquet", answers(rows, skill=0.5))
-    assert main(["compare", "other.parquet"]) == 0
-    told = capsys.readouterr().out
-    assert "our student beats their student" in told
-    assert main(["compare", str(predictions.FILE)]) == 0
-    assert "our student beats" not in capsys.readouterr().out
-    assert main(["compare", str(evaluated[0] / predictions.FILE)]) == 2
-    assert "different utterances" in capsys.readouterr().err

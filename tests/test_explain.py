@@ -1,19 +1,22 @@
 """Explanations: exact where they claim to be, blind to what the network ignores, faithful in planted cases."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from explained import SILENT, write_params, write_student, write_world
-from hypothesis import given
-from hypothesis import strategies as st
+from explained import SILENT, case_of, write_params, write_student, write_world
 
-from merc import attribution, explanation, faithfulness, labels, parts, pointing, probe, results, shapley, units
+from merc import (
+    attribution,
+    explanation,
+    faithfulness,
+    labels,
+    probe,
+    results,
+    units,
+)
 from merc.batches import read_split
-from models.esag import ESAG
 from models.network import FUSIONS
 from stages import explain
 
@@ -34,25 +37,17 @@ def world(folder, monkeypatch):
     """The test split and its units, read as the stage reads them."""
     monkeypatch.chdir(folder)
     split = read_split("test", ["sample"], MODALITIES, labels.space("meld"))
-    return split, units.read("test", ["sample"], split)
+    return explanation.Sources(split, units.read("test", ["sample"], split), {})
 
 
 def student(folder, **changes):
     return write_student(folder, scale=5.0, **changes)
 
 
-def case_of(network, split, own):
-    """Everything that is asked about a network's own predictions."""
-    asked = probe.Probe(network, split.batch(range(split.dialogues)))
-    emotion = asked.logits(asked.rows).argmax(1)
-    texts = split.manifest["text"].to_numpy()
-    return explanation._case(asked, emotion, own, np.arange(len(split)), texts)
-
-
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_question_about_one_row_is_answered_as_the_network_would(folder, world, fusion):
     """Repeating the dialogue, caching the stems and changing a row is the same as a batch with that row changed."""
-    split, _ = world
+    split = world.split
     network = student(folder, fusion=fusion)
     batch = split.batch(range(split.dialogues))
     asked = probe.Probe(network, batch)
@@ -72,38 +67,11 @@ def test_a_question_about_one_row_is_answered_as_the_network_would(folder, world
 
 def test_many_questions_are_asked_in_several_passes(folder, world, monkeypatch):
     network, rows = student(folder), torch.arange(12).repeat(3)
-    asked = probe.Probe(network, world[0].batch(range(3)))
+    asked = probe.Probe(network, world.split.batch(range(3)))
     at_once = asked.logits(rows)
     monkeypatch.setattr(probe, "ROWS", 9)
     assert len(list(asked.chunks(rows))) > 10
     assert torch.allclose(asked.logits(rows), at_once, atol=1e-5)
-
-
-@given(st.integers(1, 4), st.integers(0, 99))
-def test_shapley_values_equal_the_mean_over_all_orders_and_add_up(players, seed):
-    worth = np.random.default_rng(seed).normal(size=(3, 2**players))
-    phi = shapley.values(worth)
-    assert np.allclose(phi.sum(1), worth[:, -1] - worth[:, 0])
-    orders = list(itertools.permutations(range(players)))
-    for player in range(players):
-        before = [sum(1 << one for one in order[: order.index(player)]) for order in orders]
-        gains = [worth[:, code | 1 << player] - worth[:, code] for code in before]
-        assert np.allclose(phi[:, player], np.mean(gains, axis=0))
-
-
-def test_shapley_removal_equals_counting_every_order():
-    worth, present = np.random.default_rng(1).normal(size=(2, 8)), np.array([[1, 1, 1], [1, 0, 1]], bool)
-    worth = shapley.only_present(worth, present)
-    scores = np.array([[0.1, 0.3, 0.2], [0.1, 0.9, 0.2]])
-    own, random = shapley.removal(worth, scores, present)
-    path = worth[0, [7, 5, 1, 0]]  # audio goes first, then vision, then text
-    assert own[0] == pytest.approx(np.trapezoid(path, [0, 1 / 3, 2 / 3, 1]))
-    areas = []
-    for order in itertools.permutations(range(3)):
-        codes = [7 & ~sum(1 << one for one in order[:gone]) for gone in range(4)]
-        areas.append(np.trapezoid(worth[0, codes], [0, 1 / 3, 2 / 3, 1]))
-    assert random[0] == pytest.approx(np.mean(areas))
-    assert own[1] == pytest.approx(np.trapezoid(worth[1, [5, 1, 0]], [0, 0.5, 1]))  # text and vision alone
 
 
 def test_what_the_network_ignores_gets_nothing(folder, world):
@@ -113,7 +81,7 @@ def test_what_the_network_ignores_gets_nothing(folder, world):
         network.misls.projections["vision"].weight.zero_()
         network.misls.projections["vision"].bias.zero_()
         network.misls.absent["vision"].zero_()
-    found = explanation.explain(network, *world, CONFIG, [0, 1, 2])
+    found = explanation.explain(network, world, CONFIG, [0, 1, 2])
     assert np.abs(found.shapley[:, 2]).max() < 1e-6
     vision = found.parts[found.parts["modality"] == "vision"]
     assert vision[list(explanation.PART_METHODS)].abs().to_numpy().max() < 1e-6
@@ -121,15 +89,17 @@ def test_what_the_network_ignores_gets_nothing(folder, world):
 
 
 def test_an_absent_modality_gets_exactly_nothing_and_values_add_up(folder, world):
-    found = explanation.explain(student(folder), *world, CONFIG, [0, 1, 2])
+    found = explanation.explain(student(folder), world, CONFIG, [0, 1, 2])
     assert found.shapley[SILENT, 1] == 0
     assert np.abs(found.shapley.sum(1) - (found.worth[:, -1] - found.worth[:, 0])).max() < 1e-5
     assert not ((found.parts["row"] == SILENT) & (found.parts["modality"] == "audio")).any()
     assert found.gates.sum(-1) == pytest.approx(1)
+    gates = student(folder)(world.split.batch(range(3)))["weights"]["gate"]
+    assert found.gates == pytest.approx(gates.detach().numpy(), abs=1e-5)
 
 
 def test_integrated_gradients_add_up_to_the_difference_from_blank(folder, world):
-    case = case_of(student(folder), *world)
+    case = case_of(student(folder), world)
     found = attribution.integrated_gradients(case)
     gone = torch.ones(len(case.probe), int(case.parts.counts.max()), dtype=torch.bool)
     blank = probe.log_odds(case.without(case.probe.rows, gone), case.emotion)
@@ -141,7 +111,7 @@ def test_integrated_gradients_add_up_to_the_difference_from_blank(folder, world)
 
 def test_integrated_gradients_of_a_linear_way_are_gradient_times_difference(folder, world):
     """With linear stems and a linear judge there is a closed form: w . (x - blank) of each step."""
-    split, own = world
+    split = world.split
     network = student(folder, stem=dict.fromkeys(MODALITIES, "linear"))
 
     def judge(hidden, steps, batch, present=None):
@@ -150,7 +120,7 @@ def test_integrated_gradients_of_a_linear_way_are_gradient_times_difference(fold
         return {"emotion": logits, "weights": {}}
 
     network.judge = judge
-    case = case_of(network, split, own)
+    case = case_of(network, world)
     case.emotion[:] = 0
     found = attribution.integrated_gradients(case)
     stem, standard = network.stems["text/toy"].layers[0], network.standards["text/toy"]
@@ -163,7 +133,7 @@ def test_integrated_gradients_of_a_linear_way_are_gradient_times_difference(fold
 
 
 def test_occlusion_is_the_fall_without_one_part(folder, world):
-    case = case_of(student(folder), *world)
+    case = case_of(student(folder), world)
     found = attribution.occlusion(case)
     gone = torch.zeros(1, int(case.parts.counts.max()), dtype=torch.bool)
     gone[0, 2] = True
@@ -174,27 +144,8 @@ def test_occlusion_is_the_fall_without_one_part(folder, world):
     assert np.isnan(found[0, case.parts.counts[0] :]).all()
 
 
-def test_text_is_taken_apart_into_words_and_the_sentence():
-    spans = np.array([[0, 0], [0, 2], [3, 9], [9, 12], [12, 13]], np.float32)
-    found = parts.take_apart({"text/toy": [spans]}, ["so wonderful!"], {"text/toy": None})
-    assert found.table["word"].tolist() == ["", "so", "wonderful!"]
-    assert found.owner["text/toy"].tolist() == [[0, 1, 2, 2, 2]]
-
-
-@given(st.integers(1, 60))
-def test_sound_is_taken_apart_into_few_spans_that_cover_it(steps):
-    starts = np.arange(steps) / 10
-    own = {"audio/toy": [np.stack([starts, starts + 0.1], 1)]}
-    found = parts.take_apart(own, [""], {"audio/toy": 0.1})
-    assert len(found.table) == min(steps, parts.SPANS)
-    assert found.table["start"].iloc[0] == 0
-    assert found.table["end"].iloc[-1] == pytest.approx(steps / 10)
-    assert np.allclose(found.table["start"][1:], found.table["end"][:-1])
-    assert sorted(set(found.owner["audio/toy"][0])) == list(range(len(found.table)))
-
-
 def test_the_best_order_beats_random_and_the_worst_loses(folder, world):
-    case = case_of(student(folder), *world)
+    case = case_of(student(folder), world)
     scores = attribution.occlusion(case)
     names = [f"row{row}" for row in range(len(scores))]
     orders = [faithfulness.random_scores(names, case.parts.counts, order, 1) for order in range(3)]
@@ -202,33 +153,14 @@ def test_the_best_order_beats_random_and_the_worst_loses(folder, world):
     assert best < np.mean(random) < worst
 
 
-def test_the_lower_bound_draws_whole_groups():
-    groups = np.repeat(["a", "b", "c", "d", "e"], 40)
-    gains = np.repeat([1.0, 0.0, 1.0, 0.0, 1.0], 40) + 0.01 * np.random.default_rng(0).normal(size=200)
-    assert 0.1 < faithfulness.lower_bound(gains, groups, 1) < 0.3  # of 200 independent rows it would be 0.53
-    assert np.isnan(faithfulness.lower_bound(gains[:0], groups[:0], 1))
-
-
-def test_hits_count_the_cases_that_truth_decides():
-    scores = np.array([[3.0, 1.0, 2.0], [0.0, np.nan, 1.0], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
-    hits = pointing.modality_hits(scores, MODALITIES, [["text"], ["text"], ["text", "audio"], []])
-    assert hits["hit"].tolist() == [True, False]
-    assert hits["chance"].tolist() == [pytest.approx(1 / 3), 0.5]
-    table = pd.DataFrame(
-        {"row": 0, "modality": "text", "word": ["", "so", "glad"], "start": [0, 0, 3], "end": [0, 2, 7]}
-    )
-    words = pointing.word_hits(table.assign(score=[9.0, 1.0, 2.0]), "score", {0: [{"start": 3, "end": 7}]})
-    assert (words["hit"].tolist(), words["chance"].tolist()) == ([True], [0.5])
-
-
 def test_dialogues_are_chosen_whole_by_name_and_explained_in_any_grouping(folder, world):
-    split, own = world
+    split = world.split
     few = explanation.choose(split, 5)
     assert sum(map(len, few)) == 2  # two dialogues of four
     assert explanation.choose(split, 1000) == [[0, 1, 2]]
     network = student(folder)
-    one = explanation.explain(network, split, own, CONFIG, [0, 1, 2])
-    pieces = [explanation.explain(network, split, own, CONFIG, [dialogue]) for dialogue in range(3)]
+    one = explanation.explain(network, world, CONFIG, [0, 1, 2])
+    pieces = [explanation.explain(network, world, CONFIG, [dialogue]) for dialogue in range(3)]
     other = explanation.join(pieces)
     assert np.allclose(one.worth, other.worth, atol=1e-4)
     assert np.allclose(one.curves, other.curves, atol=1e-4)
@@ -269,12 +201,3 @@ def test_without_truth_or_gates_their_metrics_are_null(folder, tmp_path, monkeyp
     assert metrics["word_hit_chance"] is None
     assert metrics["gates_deletion"] is None
     assert metrics["shapley_deletion"] is not None
-
-
-def test_gates_are_those_of_the_fusion(folder, world):
-    network = student(folder)
-    assert isinstance(network.fusion, ESAG)
-    found = explanation.explain(network, *world, CONFIG, [0, 1, 2])
-    assert np.allclose(
-        found.gates, network(world[0].batch(range(3)))["weights"]["gate"].detach().numpy(), atol=1e-5
-    )

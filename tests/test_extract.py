@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from merc import corpora, extraction, facetracks, manifest, partial, portraits, text, tracks, work
+from merc import corpora, extraction, facetracks, manifest, media, partial, portraits, sound, speech, text, tracks
 from merc.faces import Face
 from merc.pictures import Pictures
 from merc.problem import Problem
 from stages import extract
 
 ROOT = Path(__file__).resolve().parent.parent
+GRID = ROOT.parent / "shared" / "data" / "clips"
 FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
 COLUMNS = ("Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season",
            "Episode", "StartTime", "EndTime")  # fmt: skip
@@ -39,8 +40,11 @@ extract:
   audio:
     min_seconds: 0.2
     max_seconds: 1.0
+    vad: none
   video:
     frame: middle
+    fps: 0.0
+    side: 80
   faces:
     detector: haar
     size: 32
@@ -354,6 +358,39 @@ def test_the_picture_can_be_the_sharpest_of_the_largest_face():
     assert portraits.PORTRAITS["middle"](pictures, [track])[0, 0, 0] == 0
 
 
+@pytest.mark.parametrize("detector", ["none", "haar"])
+def test_pictures_at_a_fixed_rate(here, detector):
+    _corpus(here / "data/raw/sample", count=1)
+    _truthless(here)
+    wanted = PARAMS.replace("fps: 0.0", "fps: 10.0").replace("detector: haar", f"detector: {detector}")
+    Path("params.yaml").write_text(wanted, encoding="utf-8")
+    extract.main("sample")
+    files = sorted(Path("out/extract/dev/sample/frames/dia0_utt0").iterdir())
+    assert [file.name for file in files] == ["0000.jpg", "0001.jpg", "0002.jpg", "0003.jpg"]
+    shown = [tracks.decode(np.fromfile(file, np.uint8)) for file in files]
+    assert shown[0].shape == (48, 80, 3) and [one.mean() > 128 for one in shown] == [False, False, True, True]
+    assert (_manifest("dev")["tracks"].isna() == (detector == "none")).all()
+
+
+def test_silence_falls_where_nobody_speaks_and_nothing_is_lost_where_nobody_does():
+    samples = np.full(1600, 7, np.int16)
+    half = speech.silence(sound.Sound(samples), lambda heard: np.arange(len(heard)) < 800)
+    assert list(np.unique(half.samples[:800])) == [7] and not half.samples[800:].any() and half.flags == []
+    raw = speech.silence(sound.Sound(samples), lambda heard: np.zeros(len(heard), bool))
+    assert (raw.samples == samples).all() and raw.flags == ["no_speech"]
+
+
+@pytest.mark.parametrize("detector", ["webrtc", "silero"])
+def test_speech_detectors_tell_a_voice_from_silence(detector):
+    pytest.importorskip(speech.PACKAGES[detector][0])
+    if not GRID.is_dir():
+        pytest.skip("no ../shared/data")
+    voice = media.read(GRID / "bbaf2n.mpg", media.Limits(0.2, 15.0), ticks=False)[0].samples
+    heard = speech.DETECTORS[detector](voice)
+    assert len(heard) == len(voice) and 0.3 < heard.mean() < 1
+    assert not speech.DETECTORS[detector](np.zeros(8000, np.int16)).any()
+
+
 def test_tracks_survive_their_file(tmp_path):
     rng = np.random.default_rng(0)
     smooth = np.repeat(np.repeat(rng.integers(0, 255, (150, 4, 4, 3), dtype=np.uint8), 8, 1), 8, 2)
@@ -380,9 +417,10 @@ def test_settings_that_cannot_be_are_refused(here):
         ("min_seconds: 0.2", "min_seconds: 2.0", "min_seconds <= max_seconds"),
         ("size: 32", "size: 2", "at least 8"),
         ("frame: middle", "frame: midle", "middle, face"),
+        ("vad: none", "vad: som", "choose one of none, webrtc, silero"),
+        ("fps: 0.0", "fps: 26.0", "0 to 25"),
         ("detector:", "detectr:", "did you mean detector"),
     ):
         Path("params.yaml").write_text(PARAMS.replace(old, new), encoding="utf-8")
         with pytest.raises(Problem, match=words):
             extract.main("sample")
-    assert work.Failed("x").reason == "x"

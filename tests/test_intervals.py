@@ -71,6 +71,14 @@ def test_mcnemar_equals_scipy_and_a_model_equals_itself():
     assert comparisons.permutation(table, table, 50, 1) == (0, 1)
 
 
+def test_the_paired_t_test_equals_scipy():
+    from scipy import stats
+
+    gains = np.array([0.02, 0.01, -0.005, 0.03, 0.015])
+    assert comparisons.paired_t(gains) == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
+    assert np.isnan(comparisons.paired_t(gains[:1]))
+
+
 @pytest.mark.slow
 def test_the_interval_covers():
     """1,000 studies of 200 dialogues; the truth is what a very large study says."""

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from models.context import CONTEXTS, GRU, Transformer, sinusoids, to_dialogues
 from models.misls import AttentionPool, mean
-from models.stems import LONGEST, STEMS, MaskedBatchNorm, adaptive_average, within
+from models.stems import LONGEST, STEMS, MaskedBatchNorm, adaptive_average, halve, within
 
 LENGTHS = torch.tensor([4, 1, 7])
 
@@ -45,6 +45,15 @@ def test_adaptive_average_is_torchs_for_each_length(length):
     assert steps.tolist() == [min(length, LONGEST)]
     expected = functional.adaptive_avg_pool1d(values[:, :length].transpose(1, 2), min(length, LONGEST))
     torch.testing.assert_close(pooled[:, : int(steps)], expected.transpose(1, 2))
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 8])
+def test_halving_is_torchs_max_pool(length):
+    values = torch.rand(2, length, 5)
+    pooled, steps = halve(values, torch.tensor([length, 1]))
+    expected = functional.max_pool1d(values.transpose(1, 2), 2, ceil_mode=True).transpose(1, 2)
+    assert torch.equal(pooled, expected)
+    assert steps.tolist() == [expected.shape[1], 1]
 
 
 def test_the_pool_starts_as_the_mean_and_reads_real_steps_alone():
@@ -86,7 +95,7 @@ def test_a_context_is_added_to_what_it_is_given(name):
 
 def test_dialogues_are_placed_by_turn():
     place = torch.tensor([[1, 1], [0, 0], [1, 0]])
-    grid, lengths = to_dialogues(torch.tensor([[1.0], [2.0], [3.0]]), place)
+    grid, lengths = to_dialogues(torch.tensor([[1.0], [2.0], [3.0]]), place, (2, 2))
     assert grid[..., 0].tolist() == [[2.0, 0.0], [3.0, 1.0]]
     assert lengths.tolist() == [1, 2]
 

@@ -70,7 +70,7 @@ def test_overfits_a_small_split(folder):
     train = read("train")
     built = network(train)
     objective = objectives.Supervised(labels(train), hide(0.0))
-    config = OPTIMISATION.model_copy(update={"epochs": 12, "patience": 12})
+    config = OPTIMISATION.model_copy(update={"epochs": 20, "patience": 20, "lr": 0.01})
     history = engine.fit(built, objective, train, draws(train), learning.EmotionScore(train, subsets=False), config)
     assert history[-1]["train_loss"] < 0.2 * history[0]["train_loss"]
     assert learning.EmotionScore(train, subsets=False)(built)["dev_macro_f1"] > 0.95

@@ -1,17 +1,19 @@
 """Corpora: one module per dataset. A reader says what the utterances are and where their media lie."""
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from merc import params
 from merc.problem import Problem
 
-# name under data/raw -> module:function(folder, scratch) -> Listing; `scratch` is where archives may be unpacked
+# folder under data/raw -> module with `Options` (its section data.<corpus> of params.yaml) and
+# `read(folder, scratch, options) -> Listing`; `scratch` is where archives may be unpacked
 CORPORA = {
-    "sample": "merc.corpora.meld:read_sample",
-    "meld": "merc.corpora.meld:read_meld",
+    "sample": "merc.corpora.sample",
+    "meld": "merc.corpora.meld",
 }
 
 
@@ -50,20 +52,17 @@ def read(corpus: str, folder: Path, scratch: Path) -> Listing:
     """What is in data/raw/<corpus>."""
     if not folder.is_dir():
         raise Problem(f"{folder}: not there; docs/data.md says how to bring it, or take it off data.corpora")
-    listing = _reader(corpus)(folder, scratch)
+    reader = module(corpus)
+    listing = reader.read(folder, scratch, params.read(f"data.{corpus}", reader.Options))
     _check_names(corpus, listing)
     return listing
 
 
-def module(corpus: str) -> str:
+def module(corpus: str) -> ModuleType:
     """The module that reads a corpus."""
     if corpus not in CORPORA:
-        raise Problem(f"params.yaml: data.corpora: {corpus!r} is unknown; choose from {', '.join(CORPORA)}")
-    return CORPORA[corpus].split(":")[0]
-
-
-def _reader(corpus: str) -> Callable[[Path, Path], Listing]:
-    return getattr(importlib.import_module(module(corpus)), CORPORA[corpus].split(":")[1])
+        raise Problem(f"{params.FILE}: data.corpora: {corpus!r} is unknown; choose from {', '.join(CORPORA)}")
+    return importlib.import_module(CORPORA[corpus])
 
 
 def _check_names(corpus: str, listing: Listing) -> None:

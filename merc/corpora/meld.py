@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from merc import media, params, text
+from merc import media, text
 from merc.corpora import Listing, Utterance, meld_archives
 from merc.corpora.meld_files import Clip, Files, find, without_clips
 from merc.labels import MELD_EMOTIONS, MELD_SENTIMENTS
@@ -29,10 +29,6 @@ class Options(Strict):
     twins: Literal["evidence", "plain", "final"]
 
 
-class NoOptions(Strict):
-    """Section `data.sample` of params.yaml."""
-
-
 @dataclass(frozen=True)
 class _Row:
     split: str
@@ -45,20 +41,13 @@ class _Row:
         return f"dia{self.dialogue}_utt{self.number}"
 
 
-def read_meld(folder: Path, scratch: Path) -> Listing:
+def read(folder: Path, scratch: Path, options: Options) -> Listing:
     """MELD under data/raw/meld."""
-    return _read("meld", folder, scratch, params.read("data.meld", Options).twins)
+    return read_layout("meld", folder, scratch, options.twins)
 
 
-def read_sample(folder: Path, scratch: Path) -> Listing:
-    """The bundled corpus, with its truth."""
-    params.read("data.sample", NoOptions)
-    listing = _read("sample", folder, scratch, "evidence")
-    listing.truth = {split: folder / "truth" / f"{split}.parquet" for split in SPLITS}
-    return listing
-
-
-def _read(corpus: str, folder: Path, scratch: Path, twins: str) -> Listing:
+def read_layout(corpus: str, folder: Path, scratch: Path, twins: str) -> Listing:
+    """A corpus in MELD's layout; archives unpack into `scratch`."""
     files = _find(folder, scratch)
     listing = Listing([], ignored=files.ignored, decided=files.decided)
     for split in SPLITS:

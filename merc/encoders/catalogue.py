@@ -10,12 +10,11 @@ HEAD = """# Encoders
 
 Generated from `merc/encoders/{text,audio,vision}.py` by `python -m merc.encoders.catalogue`; do not edit.
 
-Set `encode.<modality>.encoder` to a name below; or to the name of a folder under `data/weights`; or to a model of the
+Set `encode.<modality>.encoder` to a name below, to the name of a folder under `data/weights`, or to a model of the
 Hugging Face hub as `owner/name@revision`, the revision being a commit, so that it stays the same. Text takes any
-`AutoModel` with a fast tokenizer, audio any that hears samples (wav2vec2, hubert, wavlm, data2vec-audio), vision any
-image or video `AutoModel`. A folder `data/weights/<name>` is always preferred to the hub (see `data/weights/README.md`).
-The published line-ups combine deberta-v3-base, bert-base-uncased or roberta-base with wav2vec2-base or hubert-base-ls960
-and with resnet50, r3d_18, vit-base-patch16-224 or timesformer-base-finetuned-k400; any combination works.
+`AutoModel` with a fast tokenizer, audio any that hears samples (wav2vec2, hubert, wavlm ...), vision any image or
+video `AutoModel`. A folder `data/weights/<name>` is always preferred to the hub; see `data/weights/README.md`.
+`encode.<modality>.by_corpus.<corpus>` names another encoder for one corpus.
 """
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+ACCELERATED = 32  # times the budget where an accelerator wants larger batches
+
 
 class Encoder(nn.Module):
     """Turns what a medium holds (merc/encoders/raw.py) into a sequence of feature vectors."""
@@ -16,7 +18,7 @@ class Encoder(nn.Module):
     dim: int
     unit_names: tuple[str, ...]  # what a step is, column by column of `units`
     step_seconds: float | None  # None where steps are no equal spans of time
-    budget: int  # `size` units, padding included, that one batch may hold
+    budget: int  # `size` units, padding included, that one batch may hold on a CPU core
     differentiable: str | None  # the tensor of `prepare` that gradients of the features reach; None: weights only
     silence: Any  # the raw input that says nothing: an empty text, silence, a black picture
 
@@ -49,7 +51,8 @@ def features(encoder: Encoder, raw: Sequence[Any]) -> list[np.ndarray]:
     was_training = encoder.training
     encoder.eval()
     with torch.inference_mode():
-        for batch in batches([encoder.size(one) for one in raw], encoder.budget):
+        budget = encoder.budget * (1 if where.type == "cpu" else ACCELERATED)
+        for batch in batches([encoder.size(one) for one in raw], budget):
             tensors = encoder.prepare([raw[index] for index in batch])
             values, steps = encoder({name: tensor.to(where) for name, tensor in tensors.items()})
             found |= zip(batch, _cut(values, steps), strict=True)

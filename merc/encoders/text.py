@@ -64,7 +64,7 @@ ENCODERS: dict[str, Card] = {
         "microsoft/deberta-v3-base@8ccc9b6f36199bec6961081d44eb72fb3f7353f3",
         licence="MIT",
         width=768,
-        about="the strongest of the base models on sentences",
+        about="its official files need sentencepiece and protobuf",
     ),
     "bert-base-uncased": _hub(
         "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594",

@@ -1,0 +1,124 @@
+"""Adapt: heads first, then the encoder's top layers; encode loads what came of it; off it costs nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
+
+from merc import adapting, tuning
+from merc.encoders.raw import Line
+from merc.problem import Problem
+from merc.results import read_json
+from stages.adapt import NOTHING, main
+
+ON = {"epochs": 8, "freeze_epochs": 1, "unfreeze_layers": 1, "lr": 0.01, "head_lr": 0.1, "batch": 2}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_top_layer_learns_and_encode_loads_it():
+    set_up("adapt.text", **ON)
+    main("text")
+    scores = read_json(Path("metrics/adapt/text.json"))
+    assert scores["emotion"]["macro_f1"] == 1.0  # what is said goes with the emotion
+    assert scores["best_epoch"] > ON["freeze_epochs"]
+    learnt = changed(original(), as_encode_loads_it())
+    assert learnt
+    assert all("layer.1." in name for name in learnt)
+
+
+def test_twice_the_same_bytes():
+    set_up("adapt.text", **ON)
+    main("text")
+    first = Path("out/adapt/text/model.safetensors").read_bytes()
+    main("text")
+    assert Path("out/adapt/text/model.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize("modality", ["text", "audio", "vision"])
+def test_off_it_leaves_a_marker_and_never_imports_torch(modality):
+    set_up(f"adapt.{modality}", epochs=0)
+    run_without_torch("adapt", modality)
+    assert [path.name for path in Path("out/adapt", modality).iterdir()] == ["off.json"]
+    assert read_json(Path(f"metrics/adapt/{modality}.json")) == NOTHING
+
+
+def test_an_encoder_without_weights_is_named():
+    set_up("adapt.vision", **ON)
+    with pytest.raises(Problem, match=r"encode\.vision\.encoder = 'hog'.* set adapt\.vision\.epochs to 0"):
+        main("vision")
+
+
+def test_an_encoder_that_would_never_learn_is_refused():
+    set_up("adapt.text", **(ON | {"freeze_epochs": 8}))
+    with pytest.raises(Problem, match="freeze_epochs must be less than epochs"):
+        main("text")
+
+
+class Two(nn.Module):
+    """A layer with another one above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below, self.above = nn.Linear(2, 2), nn.Linear(2, 1)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.above(self.below(values))
+
+
+def test_gradients_reach_the_encoder_only_once_it_is_unfrozen_and_the_best_epoch_is_kept():
+    torch.manual_seed(0)
+    network, events, states = Two(), [], []
+    network.below.weight.register_post_accumulate_grad_hook(lambda _: events.append("gradient"))
+
+    def score() -> float:
+        events.append("epoch")
+        states.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        return [0.1, 0.3, 0.9, 0.2][len(states) - 1]
+
+    plan = tuning.Plan(
+        epochs=4,
+        freeze_epochs=2,
+        above=[tuning.Part(list(network.above.parameters()), 0.1)],
+        encoder=[tuning.Part(list(network.below.parameters()), 0.1)],
+    )
+    batches = [torch.ones(3, 2), -torch.ones(3, 2)]
+    best = tuning.fit(network, plan, lambda: batches, lambda batch: network(batch).square().mean(), score)
+    assert events == ["epoch", "epoch", *["gradient"] * 2, "epoch", *["gradient"] * 2, "epoch"]
+    assert torch.equal(states[0]["below.weight"], states[1]["below.weight"])
+    assert not torch.equal(states[0]["above.weight"], states[1]["above.weight"])
+    assert best == 3
+    assert all(torch.equal(tensor, states[2][name]) for name, tensor in network.state_dict().items())
+
+
+def test_layers_are_found_in_any_network():
+    layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
+    bert = nn.ModuleDict({"embeddings": nn.Embedding(3, 2), "layer": layers})
+    assert tuning.layers_of(bert) == list(layers)
+    residual = nn.Sequential(nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1)))
+    assert tuning.layers_of(residual) == [residual[0][0], residual[0][2]]
+    parts = tuning.top(bert, 2, 1.0)
+    assert [part.rate for part in parts] == [1.0, tuning.LAYER_DECAY]
+    assert parts[0].parameters[0] is layers[2].weight
+
+
+def test_shares_say_how_often_an_utterance_is_seen():
+    set_up("adapt.text", epochs=0)
+    lines = [Line("a" * (1 + number % 5), "Ann") for number in range(40)]
+    share = np.repeat([2.0, 0.5, 0.0], [10, 20, 10])
+    train = adapting.Utterances(lines, {"emotion": np.zeros(40, np.int64)}, share)
+    epochs = adapting.Epochs(train, original(), 4, seed=1)
+    seen = np.zeros(40)
+    for _ in range(50):
+        for batch in epochs():
+            assert 1 <= len(batch) <= 4
+            np.add.at(seen, batch, 1)
+    assert (seen[:10] == 100).all()
+    assert abs(seen[10:30].mean() - 25) < 3
+    assert (seen[30:] == 0).all()

@@ -1,0 +1,51 @@
+"""python -m merc: one screen of results, comparisons of runs, mistakes in one line."""
+
+import pytest
+from test_evaluate import SPACE, answers, manifest
+
+from merc import conditions, intervals, predictions, results, robustness, scoreboard
+from merc.__main__ import main
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A folder with the metrics of made-up predictions."""
+    monkeypatch.chdir(tmp_path)
+    rows = manifest(40)
+    found = answers(rows, skill=3.0, names=conditions.names(("text", "audio", "vision"), [0.5], [], 1))
+    draws = intervals.draw(found.groups()[1], found.seeds(), 20, 1)
+    board = scoreboard.scoreboard(found, SPACE, manifest(40, split="train"), draws)
+    results.write_json(tmp_path / "metrics/evaluate.json", board)
+    results.write_json(tmp_path / "metrics/robustness.json", robustness.robustness(found))
+    predictions.write(predictions.FILE, found)
+    return tmp_path
+
+
+def test_results_fit_one_screen(run, capsys):
+    assert main(["results"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 23  # and the prompt
+    assert max(map(len, lines)) <= 80
+    student = results.read_json(run / "metrics/evaluate.json")["student"]["emotion"]
+    assert f"{student['macro_f1']:.3f}" in "".join(lines)
+
+
+def test_mistakes_on_the_command_line_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["results"]) == 2
+    assert capsys.readouterr().err == "merc: metrics/evaluate.json: not there; run `make repro`\n"
+    assert main(["compare", "nowhere.parquet"]) == 2
+    assert main(["fly"]) == 2
+    assert main([]) == 2
+
+
+def test_compare_tells_runs_apart(run, capsys):
+    predictions.write(run / "other.parquet", answers(manifest(40), skill=0.5))
+    assert main(["compare", "other.parquet"]) == 0
+    told = capsys.readouterr().out
+    assert "our student beats their student" in told
+    assert main(["compare", str(predictions.FILE)]) == 0
+    assert "our student beats" not in capsys.readouterr().out
+    predictions.write(run / "other.parquet", answers(manifest(30)))
+    assert main(["compare", "other.parquet"]) == 2
+    assert "different utterances" in capsys.readouterr().err

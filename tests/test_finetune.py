@@ -1,0 +1,121 @@
+"""Finetune: encoders learn inside the whole network after a frozen start; off it costs nothing."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
+
+from merc import finetuning, learning, objectives, tuning
+from merc.labels import TASKS
+from merc.manifest import MODALITIES
+from merc.problem import Problem
+from merc.results import read_json
+from merc.sampling import Draw
+from models.network import Network, NetworkConfig
+from stages.finetune import NOTHING, main
+
+ON = {"epochs": 3, "freeze_epochs": 1, "encoders": ["text"], "lr": 0.01, "network_lr": 0.01, "batch": 3}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_named_encoder_learns_after_the_frozen_epochs_and_encode_loads_it(monkeypatch):
+    set_up("finetune", **ON)
+    events, start, score = [], finetuning.start, finetuning.Judge.__call__
+
+    def watched(*arguments) -> list[finetuning.Inside]:
+        insides = start(*arguments)
+        weight = next(iter(insides[0].encoder.parameters()))
+        weight.register_post_accumulate_grad_hook(lambda _: events.append("gradient"))
+        return insides
+
+    def rising(judge) -> float:
+        events.append("epoch")
+        assert 0 <= score(judge) <= 1
+        return len(events)
+
+    monkeypatch.setattr(finetuning, "start", watched)
+    monkeypatch.setattr(finetuning.Judge, "__call__", rising)
+    main()
+    assert events == ["epoch", *["gradient"] * 2, "epoch", *["gradient"] * 2, "epoch"]
+    weights = {name for name, _ in original().named_parameters() if "pooler" not in name}
+    assert weights - changed(original(), as_encode_loads_it()) <= {
+        "model.model.embeddings.position_embeddings.weight",
+        "model.model.embeddings.token_type_embeddings.weight",
+    }
+    for modality in ("audio", "vision"):
+        assert [path.name for path in Path("out/finetune", modality).iterdir()] == ["off.json"]
+    metrics = read_json(Path("metrics/finetune.json"))
+    assert metrics["best_epoch"] == 3
+    assert set(metrics) == {*TASKS, "best_epoch"}
+
+
+def test_it_starts_from_what_adapt_left():
+    set_up("finetune", **ON)
+    encoder = original()
+    nn.init.zeros_(next(iter(encoder.parameters())))
+    tuning.save(Path("out/adapt/text"), encoder)
+    text = finetuning.start(["text"], ["sample"])[0].encoder
+    assert not changed(encoder, text)
+    assert changed(original(), text)
+
+
+def end_to_end() -> finetuning.EndToEnd:
+    """All three encoders inside a network, before any step."""
+    torch.manual_seed(0)
+    data = learning.data(list(MODALITIES))
+    insides = finetuning.start(MODALITIES, data.learnt)
+    learnt = finetuning.learnt(insides, ["text"])
+    train = finetuning.read("train", data, insides, learnt)
+    stems = dict.fromkeys(MODALITIES, "linear")
+    config = NetworkConfig(
+        **{"modalities": list(MODALITIES), "dim": 16, "stem": stems, "fusion": "concat", "context": "none"},
+        **{"heads": "independent", "causal": False, "dropout": 0.0, "roles": 0},
+    )
+    network = Network(config, train.split.streams, train.split.heads())
+    weights = objectives.TaskWeights(emotion=1.0, sentiment=1.0)
+    loss = objectives.Labels.of(train.split, 0.5, weights, smoothing=0.0)
+    return finetuning.EndToEnd(network, learnt, train, loss)
+
+
+def test_an_awake_encoder_says_the_same_as_its_kept_features():
+    set_up("finetune", **ON)
+    whole, batch = end_to_end(), Draw(torch.tensor([2, 0]), None)
+    encoder = whole.learnt["text/tiny"]
+    awake = whole.step(batch)
+    awake.backward()
+    assert any(parameter.grad.abs().sum() > 0 for parameter in encoder.parameters() if parameter.grad is not None)
+    encoder.requires_grad_(False)
+    assert whole.step(batch).item() == pytest.approx(awake.item(), abs=1e-5)
+
+
+def test_dev_is_judged_with_the_encoder_as_it_is_now():
+    set_up("finetune", **ON)
+    whole = end_to_end()
+    before = whole.predict(whole.source)["emotion"]
+    with torch.no_grad():
+        for parameter in whole.learnt["text/tiny"].parameters():
+            parameter.mul_(0.5)
+    assert abs(whole.predict(whole.source)["emotion"] - before).max() > 1e-4
+
+
+def test_off_it_leaves_three_markers_and_never_imports_torch():
+    set_up("finetune", epochs=0)
+    run_without_torch("finetune")
+    for modality in MODALITIES:
+        assert [path.name for path in Path("out/finetune", modality).iterdir()] == ["off.json"]
+    assert read_json(Path("metrics/finetune.json")) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"), [("vision", "'hog'.* take vision out of"), ("smell", r"finetune\.encoders\.0 = 'smell'")]
+)
+def test_what_cannot_be_fine_tuned_is_named(wanted, said):
+    set_up("finetune", **(ON | {"encoders": [wanted]}))
+    with pytest.raises(Problem, match=said):
+        main()
