@@ -7,6 +7,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from merc.batches import Split
+from merc.engine import outputs
 from merc.objectives import Hide, Labels
 from merc.params import Strict
 
@@ -24,15 +26,14 @@ class DistillWeights(Strict):
 class Distillation:
     """Labels, softened answers, utterance and context vectors, and relations; every distance to oneself is 0."""
 
-    teacher: nn.Module  # in eval mode
+    told: dict[str, Tensor]  # the teacher's answers to every row of train: see `listen`
     labels: Labels
     hide: Hide  # chance 0 in the first phase
     temperature: float
     weights: DistillWeights
 
     def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
-        with torch.no_grad():
-            told = self.teacher(batch)
+        told = {name: answer[batch["index"]] for name, answer in self.told.items()}
         seen = self.hide(batch)
         output = network(batch, seen)
         return {
@@ -51,6 +52,19 @@ class Distillation:
         return torch.stack(losses).sum()
 
 
+def listen(teacher: nn.Module, train: Split) -> dict[str, Tensor]:
+    """What the teacher, in eval mode and with every modality, says of each row: logits, vectors, its gate if any.
+
+    Asked once: neither batch mates nor the epoch change its answers.
+    """
+    parts: list[dict[str, Tensor]] = []
+    for _, output in outputs(teacher, train):
+        spoken = {name: output[name] for name in (*teacher.labels, "utterance", "context")}
+        gate = {"gate": output["weights"]["gate"]} if "gate" in output["weights"] else {}
+        parts.append({name: answer.clone() for name, answer in (spoken | gate).items()})
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
 def softened(logits: Tensor, told: Tensor, temperature: float) -> Tensor:
     """T^2 KL(softmax(told / T) || softmax(logits / T)), mean over utterances."""
     own, other = (functional.log_softmax(one / temperature, dim=1) for one in (logits, told))
@@ -64,8 +78,8 @@ def relation(output: dict, told: dict, seen: Tensor) -> Tensor:
     """
     likeness = (_likeness(one["context"]) for one in (output, told))
     loss = functional.mse_loss(*likeness)
-    if "gate" in output["weights"]:
-        target = told["weights"]["gate"] * seen.unsqueeze(1)
+    if "gate" in told:
+        target = told["gate"] * seen.unsqueeze(1)
         target = target / target.sum(2, keepdim=True).clamp(min=1e-6)
         loss = loss + (output["weights"]["gate"] - target).square().sum(2).mean()
     return loss

@@ -79,27 +79,38 @@ def best_epoch(history: History) -> int:
     return int(max(history, key=lambda row: row[SCORE])["epoch"])
 
 
-@torch.inference_mode()
 def predict(network: nn.Module, split: Split, present: Tensor | np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Logits (N, C) of every task; `present` (N, M) hides modalities; what has no stem is absent."""
-    parts: dict[str, list[Tensor]] = {task: [torch.zeros(0, len(names))] for task, names in network.labels.items()}
-    for _, output in outputs(network, split, present):
-        for task, logits in parts.items():
-            logits.append(output[task].float().cpu())
-    return {task: torch.cat(logits).numpy() for task, logits in parts.items()}
+    shown = torch.ones_like(split.present) if present is None else torch.as_tensor(present, dtype=torch.bool)
+    return {task: logits[0] for task, logits in answers(network, split, shown.unsqueeze(0)).items()}
 
 
 @torch.inference_mode()
-def outputs(
-    network: nn.Module, split: Split, present: Tensor | np.ndarray | None = None
-) -> Iterator[tuple[dict, dict]]:
+def answers(network: nn.Module, split: Split, shown: Tensor) -> dict[str, np.ndarray]:
+    """Logits (K, N, C) of every task under each of the K views (K, N, M); the stems answer once for all views."""
+    network.eval()
+    device = next(network.parameters()).device
+    shown = shown.to(device)
+    parts: dict[str, list[Tensor]] = {
+        task: [torch.zeros(len(shown), 0, len(names))] for task, names in network.labels.items()
+    }
+    for batch in split.known(network.streams).batches(DIALOGUES):
+        batch = move(batch, device)
+        tokens = network.tokens(batch)
+        views = [network.judge(*tokens, batch, view) for view in shown[:, batch["index"]]]
+        for task, logits in parts.items():
+            logits.append(torch.stack([view[task] for view in views]).float().cpu())
+    return {task: torch.cat(logits, 1).numpy() for task, logits in parts.items()}
+
+
+@torch.inference_mode()
+def outputs(network: nn.Module, split: Split) -> Iterator[tuple[dict, dict]]:
     """Each batch of the split, in order, with all that the network says of it, in eval mode."""
     network.eval()
     device = next(network.parameters()).device
-    shown = None if present is None else torch.as_tensor(present, dtype=torch.bool, device=device)
     for batch in split.known(network.streams).batches(DIALOGUES):
         batch = move(batch, device)
-        yield batch, network(batch, None if shown is None else batch["present"] & shown[batch["index"]])
+        yield batch, network(batch)
 
 
 def standardise(network: nn.Module, train: Split) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from merc import calibration, conditions
 from merc.batches import Split
-from merc.engine import DIALOGUES
+from merc.engine import answers
 from merc.labels import TASKS, LabelSpace
 from merc.params import Strict
 from merc.predictions import PARTS, PROBABILITY_DECIMALS, ROW, Key, Predictions
@@ -36,21 +36,8 @@ class EvaluateConfig(Strict):
 
 def ask(network: torch.nn.Module, split: Split, masks: Mapping[str, np.ndarray], calibrated: dict) -> Answers:
     """{task: {part: (K, N, C)}} answers under each of the K masks (N, M); a task without a head is left out."""
-    shown = torch.from_numpy(np.stack(list(masks.values()))).to(split.present.device)
-    batches = split.known(network.streams).batches(DIALOGUES)
-    logits = [_logits(network, batch, shown[:, batch["index"]]) for batch in batches]
-    tasks = [task for task in TASKS if task in network.labels]
-    empty = {task: np.zeros((len(masks), 0, len(network.labels[task])), np.float32) for task in tasks}
-    joined = {task: np.concatenate([empty[task], *(one[task] for one in logits)], axis=1) for task in tasks}
-    return {task: _parts(joined[task], calibrated[task]) for task in tasks}
-
-
-@torch.inference_mode()
-def _logits(network: torch.nn.Module, batch: dict, shown: torch.Tensor) -> dict[str, np.ndarray]:
-    """{task: (K, n, C)}: the stems answer once, what follows them once per condition."""
-    tokens = network.tokens(batch)
-    answers = [network.judge(*tokens, batch, present) for present in shown]
-    return {task: torch.stack([one[task] for one in answers]).float().cpu().numpy() for task in network.labels}
+    logits = answers(network, split, torch.from_numpy(np.stack(list(masks.values()))))
+    return {task: _parts(logits[task], calibrated[task]) for task in TASKS if task in logits}
 
 
 def _parts(logits: np.ndarray, calibrated: dict[str, float]) -> dict[str, np.ndarray]:
@@ -65,14 +52,14 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return values.round(PROBABILITY_DECIMALS).astype(np.float32)
 
 
-def join(answers: Sequence[Answers]) -> Answers:
+def join(blocks: Sequence[Answers]) -> Answers:
     """Blocks of answers, one after another; a task that one of them lacks is left out."""
-    tasks = [task for task in TASKS if all(task in one for one in answers)]
-    return {task: {part: np.concatenate([one[task][part] for one in answers]) for part in PARTS} for task in tasks}
+    tasks = [task for task in TASKS if all(task in one for one in blocks)]
+    return {task: {part: np.concatenate([one[task][part] for one in blocks]) for part in PARTS} for task in tasks}
 
 
 def collect(
-    manifest: pd.DataFrame, space: LabelSpace, keys: Sequence[Sequence[Key]], answers: Sequence[Answers]
+    manifest: pd.DataFrame, space: LabelSpace, keys: Sequence[Sequence[Key]], blocks: Sequence[Answers]
 ) -> Predictions:
     """Every network's answers, one after another, beside the rows and their labels."""
     rows = manifest[list(ROW)].copy()
@@ -80,4 +67,4 @@ def collect(
         order = getattr(space, task)
         rows[task] = [order[number] if number >= 0 else None for number in space.indices(manifest, task)]
     orders = {task: tuple(getattr(space, task)) for task in TASKS}
-    return Predictions(rows, orders, tuple(key for own in keys for key in own), join(answers))
+    return Predictions(rows, orders, tuple(key for own in keys for key in own), join(blocks))

@@ -16,7 +16,7 @@ from torch.nn import functional
 from merc import batches, calibration, labels, params, results
 from merc.batches import Split
 from merc.device import device
-from merc.engine import SCORE, Draws, History, Optimisation, predict, standardise
+from merc.engine import SCORE, Draws, History, Optimisation, answers, predict, standardise
 from merc.objectives import Hide, Labels, TaskWeights
 from merc.problem import Problem
 from merc.sampling import SAMPLINGS, shares
@@ -114,18 +114,16 @@ class EmotionScore:
     def __init__(self, dev: Split, *, subsets: bool) -> None:
         if not (dev.targets["emotion"] >= 0).any():
             raise Problem("dev: no utterance has an emotion; the best epoch cannot be chosen without")
-        self.dev, self.views = dev, subset_views(dev.modalities) if subsets else []
+        self.dev, count = dev, len(dev.modalities)
+        views = [torch.ones(count, dtype=torch.bool), *(subset_views(count) if subsets else [])]
+        self.views = torch.stack(views).unsqueeze(1).expand(-1, len(dev), -1)  # (K, N, M), everything first
 
     def __call__(self, network: nn.Module) -> dict[str, float]:
-        logits = predict(network, self.dev)["emotion"]
-        full = self._macro_f1(logits)
-        parts = [
-            self._macro_f1(predict(network, self.dev, view.expand(len(self.dev), -1))["emotion"])
-            for view in self.views
-        ]
+        logits = answers(network, self.dev, self.views)["emotion"]
+        full, *parts = [self._macro_f1(one) for one in logits]
         chosen = {SCORE: (full + float(np.mean(parts))) / 2 if parts else full}
         subset = {"dev_subsets_macro_f1": float(np.mean(parts))} if parts else {}
-        return {"dev_loss": self._loss(logits), "dev_macro_f1": full, **subset, **chosen}
+        return {"dev_loss": self._loss(logits[0]), "dev_macro_f1": full, **subset, **chosen}
 
     def _loss(self, logits: np.ndarray) -> float:
         return functional.cross_entropy(torch.from_numpy(logits), self.dev.targets["emotion"].cpu()).item()
@@ -134,10 +132,10 @@ class EmotionScore:
         return scores(self.dev.targets["emotion"].cpu().numpy(), logits.argmax(1), logits.shape[1])["macro_f1"]
 
 
-def subset_views(modalities: tuple[str, ...]) -> list[Tensor]:
-    """(M,) masks of every non-empty proper subset."""
-    chosen = [one for size in range(1, len(modalities)) for one in combinations(range(len(modalities)), size)]
-    return [torch.isin(torch.arange(len(modalities)), torch.tensor(one)) for one in chosen]
+def subset_views(modalities: int) -> list[Tensor]:
+    """(M,) masks of every non-empty proper subset of so many modalities."""
+    chosen = [one for size in range(1, modalities) for one in combinations(range(modalities), size)]
+    return [torch.isin(torch.arange(modalities), torch.tensor(one)) for one in chosen]
 
 
 def finish(network: nn.Module, dev: Split, folder: Path) -> dict[str, dict[str, float]]:

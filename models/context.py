@@ -48,15 +48,19 @@ class GRU(nn.Module):
         self.out, self.dropout = nn.Linear(2 * dim, dim), nn.Dropout(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor, causal: bool) -> Tensor:
-        order = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
-        if not causal:
-            order = torch.where(within(lengths, x.shape[1]), lengths.unsqueeze(1) - 1 - order, order)
-        ahead, back = self.ahead(x)[0], _take(self.back(_take(x, order))[0], order)
+        forwards = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
+        backwards = torch.where(within(lengths, x.shape[1]), lengths.unsqueeze(1) - 1 - forwards, forwards)
+        ahead, back = _read(self.ahead, x, forwards), _read(self.back, x, forwards if causal else backwards)
         return x + self.dropout(self.out(torch.cat([ahead, back], -1)))
 
 
-def _take(x: Tensor, order: Tensor) -> Tensor:
-    return x.gather(1, order.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+def _read(gru: nn.GRU, x: Tensor, order: Tensor) -> Tensor:
+    """The states, each at its own turn, of a GRU that reads the turns in this order (its own inverse).
+
+    Read forwards the gather changes nothing, but without it an export to ONNX fixes the number of turns.
+    """
+    index = order.unsqueeze(-1).expand(-1, -1, x.shape[-1])
+    return gru(x.gather(1, index))[0].gather(1, index)
 
 
 class Transformer(nn.Module):

@@ -87,8 +87,10 @@ class ESAG(nn.Module):
         return self.dropout(torch.relu(self.norm(v, every))), {"gate": gate, "belief": belief}
 
     def _first(self, pooled: dict[str, Tensor], present: Tensor) -> Tensor:
-        # dropout here and not on what is mixed: there it costs 0.04 macro F1 on 600 synthetic utterances
-        read = {m: self.dropout(p) for m, p in pooled.items()}
+        # in training the belief reads the latent space without shaping it, and it alone is under dropout: otherwise
+        # the network overfits (600 synthetic utterances, 8 seeds: macro F1 0.777 so, 0.750 shaping, 0.754 with
+        # dropout on what is mixed too; concat 0.773)
+        read = {m: self.dropout(p.detach() if self.training else p) for m, p in pooled.items()}
         return (self._each(self.evidence, read) * present.unsqueeze(-1)).sum(1) + self.base
 
     def _each(self, maps: nn.ModuleDict, pooled: dict[str, Tensor]) -> Tensor:

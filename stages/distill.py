@@ -8,7 +8,7 @@ from pydantic import Field
 
 from merc import engine, entry, learning, params, work
 from merc.device import device
-from merc.distillation import Distillation, DistillWeights
+from merc.distillation import Distillation, DistillWeights, listen
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
@@ -47,22 +47,19 @@ def main() -> None:
 
 
 def distil(job: Job) -> learning.Outcome:
-    """Distil one seed's teacher and save the student and its calibration.
-
-    The student starts where the teacher did: on dev that did better, and was less overconfident, than starting
-    from the teacher's weights, which have learnt the training split by heart.
-    """
+    """Distil one seed's teacher, into a student that starts where it did; save the student and its calibration."""
     seed, config = learning.Seed.plant(job.seed), job.config
     train, dev = job.data.read("train"), job.data.read("dev")
     teacher = checkpoint.load(TEACHER / f"seed-{job.seed}").to(device())
     student = learning.start(
         seed.number, checkpoint.load, lambda: Network(teacher.config, train.streams, train.heads()), train
     )
+    told = listen(teacher, train)
     draws = seed.draws(train, job.data.share, config.sampling, config.batch)
     history: engine.History = []
     for number, (epochs, chance) in enumerate(config.phases(), start=1):
         labels, before = config.label_loss(train), len(history)
-        objective = Distillation(teacher, labels, seed.hide(chance), config.temperature, config.weights)
+        objective = Distillation(told, labels, seed.hide(chance), config.temperature, config.weights)
         score = learning.EmotionScore(dev, subsets=chance > 0)
         phase = engine.fit(student, objective, train, draws, score, config.model_copy(update={"epochs": epochs}))
         best = before + engine.best_epoch(phase)

@@ -231,3 +231,41 @@ def test_every_stem_under_every_fusion(stem, fusion):
     made, many = network(stem=dict.fromkeys(MODALITIES, stem), fusion=fusion), batch()
     out, padded = made(many), made(batch(extra=5))
     torch.testing.assert_close(out["emotion"], padded["emotion"], atol=1e-5, rtol=1e-5)
+
+
+def test_a_batch_may_know_its_size():
+    made, many = network(), batch()
+    assert torch.equal(made({**many, "size": (3, 4)})["emotion"], made(many)["emotion"])
+
+
+class OneDialogue(torch.nn.Module):
+    """A network as it is exported: one dialogue of text, all present."""
+
+    def __init__(self, inner: Network):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, values, steps):
+        count = values.shape[0]
+        turn = torch.arange(count)
+        stream = {"values": values, "rows": turn, "steps": steps}
+        return self.inner(
+            {name: {"text/minilm": one} for name, one in stream.items()}
+            | {"present": torch.ones(count, 1, dtype=torch.bool), "speaker": turn % 2, "size": (1, count)}
+            | {"place": torch.stack([torch.zeros_like(turn), turn], 1)}
+        )["emotion"]
+
+
+@every_fusion
+def test_exports_with_free_lengths(fusion):
+    stem = {"text": "mlp" if fusion != "esag" else "conv1d"}
+    changes = {"modalities": ["text"], "stem": stem, "context": "transformer", "fusion": fusion}
+    made = OneDialogue(network(streams={"text/minilm": 5}, **changes)).eval()
+    turns, words = torch.export.Dim("turns", min=2, max=64), torch.export.Dim("words", min=3, max=512)
+    example = torch.randn(6, 8, 5), torch.tensor([8, 3, 1, 8, 5, 2])
+    shapes = ({0: turns, 1: words}, {0: turns})
+    exported = torch.export.export(
+        made, example, dynamic_shapes=shapes, prefer_deferred_runtime_asserts_over_guards=True
+    ).module()
+    other = torch.randn(4, 11, 5), torch.tensor([11, 2, 9, 4])
+    torch.testing.assert_close(exported(*other), made(*other), atol=1e-5, rtol=1e-5)

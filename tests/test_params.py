@@ -3,12 +3,45 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from merc import params
+from merc import encoders, params
+from merc.corpora import CORPORA, module
+from merc.evaluation import EvaluateConfig
+from merc.explanation import ExplainConfig
+from merc.exporting import ExportConfig
+from merc.extraction import Settings
+from merc.lipsync import LipSync
 from merc.params import Strict
 from merc.problem import Problem
+from merc.synthesis.corpus import Counts
+from models.network import NetworkConfig
+from stages.adapt import AdaptConfig
+from stages.distill import DistillConfig
+from stages.finetune import FinetuneConfig
+from stages.pretrain import PretrainConfig
+from stages.train import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
+MODALITIES = ("text", "audio", "vision")
+# Every mapping of the committed params.yaml and the type that its readers give it; `data` and `compute` hold
+# single values, which are read one by one.
+SECTIONS = {
+    "data.sample": module("sample").Options,
+    "model": NetworkConfig,
+    "sample.utterances": Counts,
+    "extract": Settings,
+    "lipsync": LipSync,
+    **{f"adapt.{modality}": AdaptConfig for modality in MODALITIES},
+    "finetune": FinetuneConfig,
+    **{f"encode.{m}": getattr(encoders.module(m), f"{m.capitalize()}Encoding") for m in MODALITIES},
+    "pretrain": PretrainConfig,
+    "train": TrainConfig,
+    "distill": DistillConfig,
+    "evaluate": EvaluateConfig,
+    "explain": ExplainConfig,
+    "export": ExportConfig,
+}
 
 
 class Rates(Strict):
@@ -53,3 +86,27 @@ def test_a_missing_file_says_where_to_run(tmp_path):
 
 def test_the_committed_parameters_are_the_preset_sample():
     assert (ROOT / "params.yaml").read_bytes() == (ROOT / "presets" / "sample.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("key", SECTIONS)
+def test_every_section_loads_and_a_misspelt_key_is_named(tmp_path, key):
+    committed = ROOT / "params.yaml"
+    params.read(key, SECTIONS[key], committed)
+    document = yaml.safe_load(committed.read_text(encoding="utf-8"))
+    node = document
+    for name in key.split("."):
+        node = node[name]
+    node["mispelt"] = 1
+    with pytest.raises(Problem, match=rf"{key}\.mispelt: unknown key"):
+        params.read(key, SECTIONS[key], written(tmp_path, yaml.safe_dump(document)))
+
+
+def test_every_section_stands_in_the_table():
+    document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert {key.split(".")[0] for key in SECTIONS} | {"compute"} == set(document)
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_every_corpus_has_options_and_a_reader(corpus):
+    assert issubclass(module(corpus).Options, Strict)
+    assert callable(module(corpus).read)

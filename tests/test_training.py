@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.adamw import adamw
 
 from merc import alignment, batches, engine, learning, objectives, optimiser, results
-from merc.distillation import Distillation, DistillWeights
+from merc.distillation import Distillation, DistillWeights, listen
 from merc.labels import space
 from merc.sampling import SAMPLINGS
 from models import checkpoint
@@ -141,27 +141,38 @@ def test_distilling_from_oneself_leaves_the_label_loss(folder, fusion):
     train = read("train")
     built = network(train, fusion=fusion).eval()
     weights = DistillWeights(label=1.0, soft=1.0, feature=1.0, relation=1.0)
-    objective = Distillation(copy.deepcopy(built), labels(train), hide(0.0), 2.0, weights)
+    objective = Distillation(listen(built, train), labels(train), hide(0.0), 2.0, weights)
     batch = train.batch(range(6))
     parts = objective(built, batch)
     assert parts["label"].item() == pytest.approx(sum(labels(train)(built(batch), batch).values()).item())
     assert all(parts[name].item() == pytest.approx(0.0, abs=1e-6) for name in ("soft", "feature", "relation"))
-    apart = Distillation(network(train, fusion=fusion).eval(), *list(vars(objective).values())[1:])
-    nn.init.normal_(apart.teacher.context.out.weight)
+    other = network(train, fusion=fusion)
+    nn.init.normal_(other.context.out.weight)
+    apart = Distillation(listen(other, train), *list(vars(objective).values())[1:])
     assert all(apart(built, batch)[name].item() > 1e-3 for name in ("soft", "feature", "relation"))
 
 
-def test_the_teacher_sees_everything_and_stays_as_it_is(folder):
-    train, dev = read("train"), read("dev")
-    teacher, student = network(train, dropout=0.3).eval(), network(train, dropout=0.3)
-    before, views = copy.deepcopy(teacher.state_dict()), []
-    teacher.register_forward_pre_hook(lambda _, inputs: views.append(len(inputs) > 1))
-    weights = DistillWeights(label=1.0, soft=1.0, feature=0.5, relation=0.1)
-    objective = Distillation(teacher, labels(train), hide(0.5), 2.0, weights)
-    config = OPTIMISATION.model_copy(update={"epochs": 2})
-    engine.fit(student, objective, train, draws(train), learning.EmotionScore(dev, subsets=True), config)
-    assert views and not any(views) and not teacher.training
+def test_the_teacher_is_heard_once_with_everything_and_stays_as_it_is(folder):
+    train = read("train")
+    teacher, batch = network(train, dropout=0.3), train.batch([3, 0])
+    before = copy.deepcopy(teacher.state_dict())
+    told = listen(teacher, train)
+    assert not teacher.training
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+    with torch.no_grad():
+        directly = teacher(batch)
+    for name in ("emotion", "sentiment", "utterance", "context"):
+        assert torch.allclose(told[name][batch["index"]], directly[name], atol=1e-5)
+
+
+def test_the_student_learns_with_modalities_hidden(folder):
+    train, dev = read("train"), read("dev")
+    teacher, student = network(train).eval(), network(train, dropout=0.3)
+    weights = DistillWeights(label=1.0, soft=1.0, feature=0.5, relation=0.1)
+    objective = Distillation(listen(teacher, train), labels(train), hide(0.5), 2.0, weights)
+    config = OPTIMISATION.model_copy(update={"epochs": 2})
+    history = engine.fit(student, objective, train, draws(train), learning.EmotionScore(dev, subsets=True), config)
+    assert history[1]["train_loss"] < history[0]["train_loss"]
 
 
 def test_modality_dropout_hides_and_never_touches_features(folder):

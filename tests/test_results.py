@@ -1,0 +1,78 @@
+"""The committed numbers: what was asked for is reached, and the README says what the metrics files say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+METRICS = ("accuracy", "weighted_f1", "macro_f1", "uar")
+
+
+def measured(name: str) -> dict:
+    return json.loads((ROOT / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def optimum() -> float:
+    """The best macro F1 that any model can reach on the sample's test split, from docs/data.md."""
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    return float(re.search(r"^\| text \+ audio \+ vision \| ([0-9.]+) \|", text, re.M)[1])
+
+
+def test_the_student_closes_most_of_the_gap_to_the_optimum():
+    scores = measured("evaluate")
+    majority = scores["baseline"]["emotion"]["macro_f1"]
+    assert (scores["student"]["emotion"]["macro_f1"] - majority) / (optimum() - majority) >= 0.60
+
+
+def test_three_modalities_beat_the_best_single_one():
+    student = measured("robustness")["student"]["emotion"]
+    single = max(student[f"only:{modality}"] for modality in ("text", "audio", "vision"))
+    assert student["full"] - single >= 0.03
+
+
+def test_without_any_one_modality_the_student_still_beats_majority():
+    student = measured("robustness")["student"]["emotion"]
+    majority = measured("evaluate")["baseline"]["emotion"]["macro_f1"]
+    pairs = ("text+audio", "text+vision", "audio+vision")
+    assert min(student[f"only:{pair}"] for pair in pairs) - majority >= 0.05
+
+
+def test_lipsync_finds_the_speaker_where_movement_alone_does_not():
+    scores = measured("lipsync")
+    assert scores["active_speaker_accuracy"] >= 0.85
+    assert scores["active_speaker_accuracy"] - scores["mouth_that_moves_most"] >= 0.15
+
+
+def readme_rows() -> list[list[str]]:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    start = lines.index("<!-- results -->")
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start + 3 :] if "|" in line]
+
+
+def test_the_readme_repeats_the_metrics_files():
+    rows = {row[0]: row[1:] for row in readme_rows() if len(row) == 5}
+    names = {"student": "student", "teacher": "teacher", "commonest label": "baseline"}
+    scores = measured("evaluate")
+    for label, model in names.items():
+        for task in ("emotion", "sentiment"):
+            said = [float(cell) for cell in rows[f"{label}, {task}"]]
+            assert said == [pytest.approx(scores[model][task][name], abs=5e-4) for name in METRICS]
+
+
+def test_the_readme_repeats_the_subsets_and_the_interval():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    student = measured("robustness")["student"]["emotion"]
+    for modality in ("text", "audio", "vision"):
+        assert f"{modality} alone {student[f'only:{modality}']:.3f}" in text
+    scores = measured("evaluate")["student"]["emotion"]
+    assert f"[{scores['macro_f1_low']:.3f}, {scores['macro_f1_high']:.3f}]" in text
+    assert f"best possible {optimum():.3f}" in text
+
+
+def test_the_readme_is_short_and_its_paths_exist():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 150
+    for path in re.findall(r"\]\(([^)#:]+)\)", "\n".join(lines)):
+        assert (ROOT / path).exists(), path
