@@ -4,6 +4,8 @@ import importlib
 import itertools
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -159,3 +161,31 @@ def test_another_folder_and_one_worker_give_the_same_bytes(finished, tmp_path, m
     first, second = contents(finished), contents(tmp_path)
     assert sorted(first) == sorted(second)
     assert [path for path in first if first[path] != second[path]] == []
+
+
+LOADED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+import importlib
+importlib.import_module("stages.{stage}").main(*{words!r})
+files = [Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
+ours = [file.resolve() for file in files if file.resolve().is_relative_to({root!r})]
+print("\\n".join(str(file.relative_to({root!r})) for file in ours if ".venv" not in file.parts))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "item", "declaration"), instances())
+def test_what_a_stage_really_imports_is_declared(finished, tmp_path, stage, item, declaration):
+    """Modules that a registry looks up by name included, which the static closure cannot see."""
+    shutil.copytree(finished, tmp_path / "merc")
+    write_params(tmp_path / "merc", merged(SMALL, {"compute": {"workers": 1}}))
+    program = LOADED.format(root=str(ROOT), stage=stage, words=list(item.values()))
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path / "merc", capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {line for line in done.stdout.splitlines() if line.endswith(".py")}
+    assert f"stages/{stage}.py" in loaded
+    assert loaded <= set(names(declaration["deps"]))
