@@ -2,12 +2,10 @@
 
 import os
 
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[_name] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from hypothesis import HealthCheck, settings  # noqa: E402 (threads are set before anything imports torch)
+import stages  # noqa: E402, F401 (sets one thread, before anything imports torch or OpenCV)
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 settings.register_profile("few", max_examples=15, derandomize=True, deadline=None)
 settings.register_profile(
