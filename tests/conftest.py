@@ -4,8 +4,9 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import stages  # noqa: E402, F401 (sets one thread, before anything imports torch or OpenCV)
-from hypothesis import HealthCheck, settings  # noqa: E402
+from hypothesis import HealthCheck, settings
+
+import stages  # noqa: F401 (sets one thread, before anything imports torch or OpenCV)
 
 settings.register_profile("few", max_examples=15, derandomize=True, deadline=None)
 settings.register_profile(

@@ -15,15 +15,24 @@ from dvc.repo import Repo
 
 # One scalar of every section, and the stages whose own params track it; what is downstream follows.
 TRACKED_BY = {
-    "data.share.sample": {"adapt", "finetune", "pretrain", "train", "distill"},
+    "data.share.sample": {
+        "adapt@text",
+        "adapt@audio",
+        "adapt@vision",
+        "finetune",
+        "pretrain",
+        "train",
+        "distill",
+    },
     "model.dim": {"finetune", "pretrain", "train", "distill"},
     "compute.workers": set(),
     "sample.seed": {"sample"},
-    "extract.audio.max_seconds": {"extract", "export"},
+    "extract.audio.max_seconds": {"extract@sample", "export"},
     "lipsync.lr": {"lipsync"},
     "adapt.text.lr": {"adapt@text"},
     "finetune.lr": {"finetune"},
-    "encode.audio.frame_rate": {"adapt@audio", "finetune", "encode@sample-audio", "export"},
+    # evaluate encodes noisy sound anew
+    "encode.audio.frame_rate": {"adapt@audio", "finetune", "encode@sample-audio", "evaluate", "export"},
     "pretrain.lr": {"pretrain"},
     "train.lr": {"train"},
     "distill.lr": {"distill"},

@@ -265,7 +265,8 @@ def test_two_runs_write_the_same_bytes(here):
 
 def _start(here: Path) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-m", "stages.extract", "sample"], cwd=here, env=environment)
+    command = [sys.executable, "-m", "stages.extract", "sample"]
+    return subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def _kill_halfway(here: Path, finished: int) -> None:
@@ -275,10 +276,10 @@ def _kill_halfway(here: Path, finished: int) -> None:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
-def test_a_killed_run_is_continued_and_other_parameters_are_not(here, capsys):
+def test_a_killed_run_is_continued_and_other_parameters_are_not(here):
     _corpus(here / "data/raw/sample", count=60)
     _truthless(here)
     extract.main("sample")
@@ -287,9 +288,7 @@ def test_a_killed_run_is_continued_and_other_parameters_are_not(here, capsys):
     Path("params.yaml").write_text(PARAMS.replace("size: 32", "size: 16"), encoding="utf-8")
     _kill_halfway(here, 20)
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
-    capsys.readouterr()
-    extract.main("sample")
-    assert "were finished by an earlier run" in capsys.readouterr().out
+    assert "were finished by an earlier run" in _start(here).communicate(timeout=60)[0]
     assert _hashes(here) == wanted
     assert not (here / "out/.partial/extract-sample").exists()
 
