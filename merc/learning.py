@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from merc import batches, calibration, labels, params, results
+from merc import batches, calibration, labels, manifest, params, results
 from merc.batches import Split
 from merc.device import device
 from merc.engine import SCORE, Draws, History, Optimisation, answers, predict, standardise
@@ -47,7 +47,8 @@ class Data(NamedTuple):
 
 def data(modalities: list[str]) -> Data:
     """Read `data.corpora`, `data.labels` and `data.share`."""
-    corpora, share = params.read("data.corpora", list[str]), params.read("data.share", dict[str, float])
+    corpora = manifest.only(params.read("data.corpora", list[str]))
+    share = params.read("data.share", dict[str, float])
     if missing := [corpus for corpus in corpora if corpus not in share]:
         raise Problem(f"{params.FILE}: data.share.{missing[0]} is missing; 1.0 trains on it, 0 only evaluates")
     if not any(share[corpus] > 0 for corpus in corpora):

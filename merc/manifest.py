@@ -61,18 +61,16 @@ def _read_one(path: Path) -> pd.DataFrame:
     return pq.read_table(path, schema=SCHEMA).to_pandas()
 
 
-def leftovers(parent: Path, corpora: list[str]) -> None:
-    """Refuse files of corpora that params.yaml no longer names: DVC leaves them behind."""
-    extra = (
-        sorted(path.name for path in parent.iterdir() if path.name.split(".")[0] not in corpora)
-        if parent.is_dir()
-        else []
-    )
-    if extra:
-        remove = " ".join(str(parent / name) for name in extra)
-        raise Problem(
-            f"{parent}: holds {', '.join(extra)}, which data.corpora does not name; remove: rm -r {remove}"
+def only(corpora: list[str]) -> list[str]:
+    """The same corpora; refuses what extract and encode left of others, which DVC leaves behind and would hash."""
+    for parent in (Path("out") / stage / split for stage in ("extract", "encode") for split in SPLITS):
+        left = (
+            [path for path in parent.iterdir() if path.name.split(".")[0] not in corpora] if parent.is_dir() else []
         )
+        if left:
+            remove = " ".join(sorted(map(str, left)))
+            raise Problem(f"{parent}: holds what data.corpora does not name any more; remove it: rm -r {remove}")
+    return corpora
 
 
 def digest(manifest: pd.DataFrame) -> str:

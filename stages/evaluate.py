@@ -36,7 +36,8 @@ MASKS = scoring.OUT / "masks"
 
 def main() -> None:
     """Refuse what would mean nothing, predict once, and compute every score from the predictions."""
-    corpora, space = params.read("data.corpora", list[str]), labels.space(params.read("data.labels", str))
+    corpora = manifest.only(params.read("data.corpora", list[str]))
+    space = labels.space(params.read("data.labels", str))
     seeds, config = params.read("train.seeds", list[int]), params.read("evaluate", EvaluateConfig)
     splits = {split: manifest.read(split, corpora) for split in manifest.SPLITS}
     protocol.separate(splits)

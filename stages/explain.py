@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from merc import entry, findings, labels, params, plots_explain, reading, results, tables, truth, units, work
+from merc import (
+    entry,
+    findings,
+    labels,
+    manifest,
+    params,
+    plots_explain,
+    reading,
+    results,
+    tables,
+    truth,
+    units,
+    work,
+)
 from merc.batches import read_split
 from merc.device import device
 from merc.explanation import ExplainConfig, Explained, Sources, choose, explain, join
@@ -19,7 +32,8 @@ OUT, METRICS, PLOTS = Path("out/explain"), Path("metrics/explain.json"), Path("p
 
 def main() -> None:
     """Explain the first seed's student: one network has reasons, a mean of five has none."""
-    corpora, space = params.read("data.corpora", list[str]), labels.space(params.read("data.labels", str))
+    corpora = manifest.only(params.read("data.corpora", list[str]))
+    space = labels.space(params.read("data.labels", str))
     seeds, config = params.read("train.seeds", list[int]), params.read("explain", ExplainConfig)
     folder = Path("out/distill") / f"seed-{seeds[0]}"
     network = checkpoint.load(folder)

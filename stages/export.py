@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from merc import engine, entry, exporting, labels, modelcard, params, results, scores
+from merc import engine, entry, exporting, labels, manifest, modelcard, params, results, scores
 from merc.batches import read_split
 from merc.encoders import naming
 from merc.exporting import ExportConfig
@@ -19,7 +19,8 @@ CHOSEN = {"best": "best macro F1 of all seeds on the dev split"}
 def main() -> None:
     """Write out/export and metrics/export.json."""
     seeds, config = params.read("train.seeds", list[int]), params.read("export", ExportConfig)
-    corpora, space = params.read("data.corpora", list[str]), labels.space(params.read("data.labels", str))
+    corpora = manifest.only(params.read("data.corpora", list[str]))
+    space = labels.space(params.read("data.labels", str))
     seed = exporting.choose(config.seed, seeds, results.read_json(Path("metrics/distill.json"))["by_seed"])
     source = DISTILLED / f"seed-{seed}"
     shutil.rmtree(OUT, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from merc import entry, lipsync, markers, mouths, params, results, truth
+from merc import entry, lipsync, manifest, markers, mouths, params, results, truth
 from merc.lipsync import LipSync
 
 OUT = {modality: Path("out/lipsync") / modality for modality in ("text", "audio", "vision")}
@@ -13,7 +13,7 @@ DIM = 64  # of an embedding
 def main() -> None:
     """Write out/lipsync/<modality> and metrics/lipsync.json."""
     config = params.read("lipsync", LipSync)
-    corpora = params.read("data.corpora", list[str])
+    corpora = manifest.only(params.read("data.corpora", list[str]))
     train = lipsync.read("train", corpora, config.clips, config.seed) if config.epochs else []
     markers.write_off(OUT["text"], "text has no lips")
     if train:

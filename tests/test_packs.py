@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
+from merc import manifest as manifests
 from merc import packs
 from merc.problem import Problem
 
@@ -84,3 +85,15 @@ def test_what_float16_cannot_hold_is_refused_by_name():
     large, none = np.full((1, 2), 70_000.0), np.zeros((1, 0))
     with pytest.raises(Problem, match="test: features up to 70000"):
         packs.collect([large], [none], large * 0, encoder="test", unit_names=(), step_seconds=None)
+
+
+def test_what_a_corpus_no_longer_named_left_behind_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert manifests.only(["sample"]) == ["sample"]
+    (tmp_path / "out/extract/train/sample").mkdir(parents=True)
+    (tmp_path / "out/encode/dev").mkdir(parents=True)
+    (tmp_path / "out/encode/dev/sample.text.safetensors").touch()
+    assert manifests.only(["sample"]) == ["sample"]
+    (tmp_path / "out/encode/dev/meld.text.safetensors").touch()
+    with pytest.raises(Problem, match=r"rm -r out/encode/dev/meld\.text\.safetensors$"):
+        manifests.only(["sample"])
