@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from merc.labels import MELD_EMOTIONS
 from merc.manifest import MODALITIES
 from merc.synthesis.cast import CAST
 from merc.synthesis.chance import generator
@@ -13,7 +12,6 @@ from merc.synthesis.chance import generator
 MOODS = ("neutral", "joy", "glad surprise", "bad surprise", "anger", "sadness", "disgust", "fear")
 EMOTION = tuple(mood.split()[-1] for mood in MOODS)
 SENTIMENT = ("neutral", "positive", "positive", *["negative"] * 5)
-EMOTION_INDEX = np.array([MELD_EMOTIONS.index(emotion) for emotion in EMOTION])
 NEUTRAL = 0
 
 # Chance that a modality shows a mood that is not neutral; otherwise it looks neutral.
