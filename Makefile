@@ -4,7 +4,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
-.PHONY: repro test test-all pins
+.PHONY: repro test test-all deps pins
 
 repro:
 	@.ci/setup $(PYTHON) requirements.txt
@@ -20,6 +20,10 @@ test-all:
 	@.ci/setup $(PYTHON) requirements-dev.txt
 	@ruff check . && ruff format --check .
 	@HYPOTHESIS_PROFILE=many pytest -n 2 --timeout 1800
+
+# After an edit of an import: the code deps of every stage in dvc.yaml.
+deps:
+	@python tests/closure.py
 
 # After an edit of requirements*.txt: every transitive version, for every platform and Python that we support.
 pins:

@@ -1,7 +1,11 @@
-"""The static import closure of a stage, and what dvc.yaml declares: read from the files, nothing is imported."""
+"""The static import closure of a stage, and what dvc.yaml declares: read from the files, nothing is imported.
+
+`python tests/closure.py` (`make deps`) writes the closures into dvc.yaml, after an edit of an import.
+"""
 
 import ast
 import itertools
+import re
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +13,16 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("stages", "merc", "models")
+# Modules that a registry looks up by name, by stage.
+LOOKED_UP = {
+    "extract": lambda item: ["merc.corpora." + item["corpus"]],
+    "adapt": lambda item: ["merc.encoders." + item["modality"]],
+    "encode": lambda item: ["merc.encoders." + item["modality"]],
+    "finetune": lambda item: [f"merc.encoders.{modality}" for modality in ("text", "audio", "vision")],
+    "evaluate": lambda item: ["merc.encoders.audio"],
+    "explain": lambda item: ["merc.encoders.text"],
+    "export": lambda item: [f"merc.encoders.{modality}" for modality in ("text", "audio", "vision")],
+}
 
 
 @cache
@@ -82,3 +96,53 @@ def _filled(node, item: dict[str, str]):
 def names(entries: list) -> list[str]:
     """Paths of a deps/outs/metrics/plots list, whose entries are strings or one-key mappings."""
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def own_files(stage: str, item: dict[str, str]) -> set[Path]:
+    looked_up = [files_of(module) for module in LOOKED_UP.get(stage, lambda item: [])(item)]
+    return {ROOT / "stages" / f"{stage}.py", ROOT / "stages" / "__init__.py"}.union(*looked_up)
+
+
+def possible_instances() -> list[tuple[str, dict[str, str]]]:
+    """As `instances`, for every corpus that there is a reader for, not only those of the committed params.yaml."""
+    corpora = re.findall(
+        r'^    "(\w+)": "merc\.corpora', (ROOT / "merc/corpora/__init__.py").read_text(), re.MULTILINE
+    )
+    found = []
+    for name, stage in pipeline().items():
+        matrix = {
+            key: corpora if isinstance(values, str) else values for key, values in stage.get("matrix", {}).items()
+        }
+        found += [(name, dict(zip(matrix, one, strict=True))) for one in itertools.product(*matrix.values())]
+    return found
+
+
+def code_deps(stage: str) -> list[str]:
+    """What the stage's code deps should be; a file that differs by item is written with the item's placeholder."""
+    files: set[str] = set()
+    for item in (one for name, one in possible_instances() if name == stage):
+        by_item = {f"/{value}.py": f"/${{item.{key}}}.py" for key, value in item.items()}
+        looked_up = {f"{module.replace('.', '/')}.py" for module in LOOKED_UP.get(stage, lambda item: [])(item)}
+        for path in closure(own_files(stage, item)):
+            ending = "/" + path.rsplit("/", 1)[-1]
+            hidden = path in looked_up and ending in by_item
+            files.add(path.removesuffix(ending) + by_item[ending] if hidden else path)
+    return sorted(files)
+
+
+def write() -> None:
+    """Replaces the .py lines of every `deps` list in dvc.yaml, line by line, so that comments stay."""
+    path = ROOT / "dvc.yaml"
+    written, stage = [], ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if found := re.fullmatch(r"  (\w+):", line):
+            stage = found[1]
+        if not re.fullmatch(r"      - \S+\.py", line):
+            written.append(line)
+        if line == "    deps:":
+            written += [f"      - {dep}" for dep in code_deps(stage)]
+    path.write_text("\n".join(written) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -5,28 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
-from closure import ROOT, closure, files_of, instances, names, pipeline
+from closure import ROOT, closure, instances, names, own_files, pipeline, possible_instances
 
 STAGES = sorted(pipeline())
 INSTANCES = [pytest.param(*one, id="-".join([one[0], *one[1].values()])) for one in instances()]
 SEES_NO_TEST = {"lipsync", "adapt", "finetune", "pretrain", "train", "distill", "export"}
 # Sections of no stage; `compute` cannot change a result, so that nobody tracks it.
 SHARED_SECTIONS = {"data", "model"}
-# Modules that a registry looks up by name, by stage.
-LOOKED_UP = {
-    "extract": lambda item: ["merc.corpora." + item["corpus"]],
-    "adapt": lambda item: ["merc.encoders." + item["modality"]],
-    "encode": lambda item: ["merc.encoders." + item["modality"]],
-    "finetune": lambda item: [f"merc.encoders.{modality}" for modality in ("text", "audio", "vision")],
-    "evaluate": lambda item: ["merc.encoders.audio"],
-    "explain": lambda item: ["merc.encoders.text"],
-    "export": lambda item: [f"merc.encoders.{modality}" for modality in ("text", "audio", "vision")],
-}
-
-
-def own_files(stage: str, item: dict[str, str]) -> set[Path]:
-    looked_up = [files_of(module) for module in LOOKED_UP.get(stage, lambda item: [])(item)]
-    return {ROOT / "stages" / f"{stage}.py", ROOT / "stages" / "__init__.py"}.union(*looked_up)
 
 
 def calls(path: Path, function: str) -> list[ast.Call]:
@@ -49,7 +34,8 @@ def test_deps_cover_the_import_closure(stage, item, declared):
     """And hold no code that no instance of the stage imports: a needless dep is a needless rerun."""
     code = {dep for dep in names(declared["deps"]) if dep.endswith(".py")}
     assert closure(own_files(stage, item)) <= code
-    assert code <= set().union(*(closure(own_files(stage, one)) for name, one, _ in instances() if name == stage))
+    possible = [one for name, one in possible_instances() if name == stage]
+    assert code <= set().union(*(closure(own_files(stage, one)) for one in possible))
 
 
 @pytest.mark.parametrize(("stage", "item", "declared"), INSTANCES)
