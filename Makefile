@@ -4,7 +4,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
-.PHONY: repro test test-all deps pins
+.PHONY: repro test test-all deps readme pins
 
 repro:
 	@.ci/setup $(PYTHON) requirements.txt
@@ -24,6 +24,10 @@ test-all:
 # After an edit of an import: the code deps of every stage in dvc.yaml.
 deps:
 	@python tests/closure.py
+
+# After a run whose metrics are to be committed: README's results.
+readme:
+	@python tests/readme.py
 
 # After an edit of requirements*.txt: every transitive version, for every platform and Python that we support.
 pins:

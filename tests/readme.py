@@ -1,0 +1,50 @@
+"""`make readme`: writes the committed metrics into README.md, between its two marks; test_results.py compares."""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FIRST, LAST = "<!-- results -->", "<!-- end of results -->"
+METRICS = ("accuracy", "weighted_f1", "macro_f1", "uar")
+MODELS = {"student": "student", "teacher": "teacher", "baseline": "commonest label"}
+
+
+def measured(name: str) -> dict:
+    """A metrics file."""
+    return json.loads((ROOT / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def optimum() -> float:
+    """The best macro F1 that any model can reach on the sample's test split, from docs/data.md."""
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    return float(re.search(r"^\| text \+ audio \+ vision \| ([0-9.]+) \|", text, re.M)[1])
+
+
+def block() -> str:
+    """The table and the two sentences below it."""
+    scores, subsets = measured("evaluate"), measured("robustness")["student"]["emotion"]
+    own = scores["student"]["emotion"]
+    lines = ["| test split of the sample | accuracy | weighted F1 | macro F1 | UAR |", "|---|---|---|---|---|"]
+    for task in ("emotion", "sentiment"):
+        for model, label in MODELS.items():
+            cells = [f"{scores[model][task][name]:.3f}" for name in METRICS]
+            lines.append(f"| {label}, {task} | {' | '.join(cells)} |")
+    alone = ", ".join(f"{name} alone {subsets[f'only:{name}']:.3f}" for name in ("text", "audio", "vision"))
+    interval = f"[{own['macro_f1_low']:.3f}, {own['macro_f1_high']:.3f}]"
+    words = f"""
+Means over 5 seeds; the student's macro F1 for emotion has the 95 % interval {interval} (seeds and dialogues
+resampled; best possible {optimum():.3f}). With less to go on, the student's macro F1: {alone};
+every modality missing half of the time: {subsets["rate:0.5"]:.3f}."""
+    return "\n".join([*lines, words])
+
+
+def main() -> None:
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    before, after = text.index(FIRST) + len(FIRST), text.index(LAST)
+    path.write_text(f"{text[:before]}\n{block()}\n{text[after:]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
