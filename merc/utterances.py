@@ -1,4 +1,4 @@
-"""Where utterances begin and end in a sound that may not have ended yet: the same for a file and for a microphone."""
+"""Where utterances begin and end in a sound that may not have ended: the same for a file and a microphone."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Span:
 
 
 class Cutter:
-    """WebRTC's detector, frame by frame; what it says depends on the samples so far, not on how they were handed over.
+    """WebRTC's detector, frame by frame; its answer depends on the samples so far, not on how they were handed over.
 
     A sound that stops where an utterance ends is cut just as the longer one is up to there.
     """
