@@ -26,7 +26,7 @@ class Span:
 
 
 class Cutter:
-    """WebRTC's detector, frame by frame; its answer depends on the samples so far, not on how they were handed over.
+    """WebRTC's detector, frame by frame; its answer depends on the samples so far, not on how they came.
 
     A sound that stops where an utterance ends is cut just as the longer one is up to there.
     """
