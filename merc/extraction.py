@@ -195,7 +195,9 @@ def rows(corpus: str, listing: Listing, outcomes: list[dict[str, Any]]) -> pd.Da
 
 
 def _row(corpus: str, turn: int, utterance: Utterance, outcome: dict[str, Any]) -> dict[str, Any]:
-    shared = ("split", "dialogue", "group", "speaker", "text", "emotion", "sentiment", "start", "end", "clip")
+    shared = (
+        "split", "dialogue", "group", "speaker", "text", "emotion", "sentiment", "source", "start", "end", "clip",
+    )  # fmt: skip
     files = outcome["audio"]["files"] | outcome["vision"]["files"]
     return {
         "corpus": corpus,

@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         ("text", pa.string()),
         ("emotion", pa.string()),  # the corpus's own labels, or null
         ("sentiment", pa.string()),
+        ("source", pa.string()),  # recording that start and end are seconds of, unique within the corpus, or null
         ("start", pa.float64()),  # seconds in the source, or null
         ("end", pa.float64()),
         ("clip", pa.string()),  # source clip below data/raw/<corpus>, or null

@@ -8,6 +8,7 @@ from scipy import sparse
 
 WORDS = 4  # a shorter text ("Oh my God!") recurs by nature
 ALIKE = 0.8  # Jaccard index of the two sets of words
+BLOCK = 500  # texts compared at once: nearly every pair shares a word, and all pairs of MELD would take 0.6 GB
 
 
 def shared(test: pd.DataFrame, seen: pd.DataFrame) -> np.ndarray:
@@ -21,19 +22,28 @@ def near_duplicates(texts: pd.Series, seen: pd.Series) -> np.ndarray:
     vocabulary = {word: number for number, word in enumerate(sorted(set().union(*ours, *theirs)))}
     if not vocabulary:
         return np.zeros(len(texts), dtype=bool)
-    common = (_matrix(ours, vocabulary) @ _matrix(theirs, vocabulary).T).tocoo()
-    sizes = np.array([len(words) for words in ours]), np.array([len(words) for words in theirs])
-    union = sizes[0][common.row] + sizes[1][common.col] - common.data
-    alike = (common.data >= ALIKE * union) & (sizes[0][common.row] >= WORDS)
-    return np.isin(np.arange(len(texts)), common.row[alike])
+    there = _matrix(theirs, vocabulary)
+    parts = [
+        _alike(_matrix(ours[first : first + BLOCK], vocabulary), there) for first in range(0, len(ours), BLOCK)
+    ]
+    return np.concatenate([np.zeros(0, dtype=bool), *parts])
 
 
 def overlapping(test: pd.DataFrame, seen: pd.DataFrame) -> np.ndarray:
     """(N,) bool: utterances whose start and end lie over those of one seen, in the same recording."""
-    there = seen[["corpus", "clip", "start", "end"]].dropna()
-    found = test.reset_index(names="row").merge(there, on=["corpus", "clip"], suffixes=("", "_seen"))
+    there = seen[["corpus", "source", "start", "end"]].dropna()
+    found = test.reset_index(names="row").merge(there, on=["corpus", "source"], suffixes=("", "_seen"))
     over = (found["start"] < found["end_seen"]) & (found["start_seen"] < found["end"])
     return test.index.isin(found.loc[over, "row"])
+
+
+def _alike(ours: sparse.csr_array, theirs: sparse.csr_array) -> np.ndarray:
+    """(n,) bool: rows of word counts that are ALIKE one of the others."""
+    common = (ours @ theirs.T).tocoo()
+    sizes = ours.sum(axis=1), theirs.sum(axis=1)
+    union = sizes[0][common.row] + sizes[1][common.col] - common.data
+    alike = (common.data >= ALIKE * union) & (sizes[0][common.row] >= WORDS)
+    return np.isin(np.arange(ours.shape[0]), common.row[alike])
 
 
 def _words(text: str | None) -> frozenset[str]:

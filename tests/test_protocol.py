@@ -1,5 +1,7 @@
 """Every planted protocol error is refused by name; slices and overlaps are found by code."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,11 @@ from finished import manifest
 from merc import manifest as manifests
 from merc import overlap, protocol, slices
 from merc.batches import Split
+from merc.corpora import meld
 from merc.problem import Problem
 from merc.streams import Stream
+
+MELD = Path(__file__).resolve().parents[2] / "shared/data/meld"
 
 
 @pytest.fixture
@@ -79,7 +84,7 @@ def test_near_duplicates_are_found_and_short_texts_are_not():
 
 
 def test_overlapping_stretches_of_one_recording_are_found():
-    row = {"corpus": "c", "clip": "a.mp4"}
+    row = {"corpus": "c", "source": "the first episode"}
     test = pd.DataFrame([row | {"start": 1.0, "end": 2.0}, row | {"start": 3.0, "end": 4.0}])
     seen = pd.DataFrame([row | {"start": 1.5, "end": 3.0}, row | {"start": None, "end": None}])
     assert overlap.overlapping(test, seen).tolist() == [True, False]
@@ -99,3 +104,20 @@ def test_slices_part_the_test_split(splits):
     for row in names:
         before = test[:row].query("dialogue == @test.dialogue[@row] and speaker == @test.speaker[@row]")
         assert before["emotion"].iloc[-1] != test["emotion"][row]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not MELD.is_dir(), reason="no ../shared/data")
+def test_melds_own_overlaps_are_found(tmp_path):
+    """Scenes that MELD's annotators cut twice, found by hand: test dialogues 85 and 155 against train 12 and 51."""
+    listing = meld.read_layout("meld", MELD, tmp_path, "evidence")
+    rows = pd.DataFrame([vars(one) | {"corpus": "meld"} for one in listing.utterances])
+    test, train = (rows[rows["split"] == split].reset_index(drop=True) for split in ("test", "train"))
+    assert (len(train), len(test)) == (9989, 2610)
+    over = set(test["name"][overlap.overlapping(test, train)])
+    assert {f"dia85_utt{number}" for number in range(6)} | {"dia155_utt0", "dia155_utt1"} <= over
+    assert len(over) < 0.02 * len(test)
+    texts = test.loc[overlap.near_duplicates(test["text"], train["text"])]
+    verbatim = test[test["text"].isin(train["text"]) & (test["text"].str.split().str.len() >= 5)]
+    assert len(verbatim) >= 3
+    assert set(verbatim["name"]) <= set(texts["name"]) and len(texts) < 0.05 * len(test)

@@ -32,7 +32,7 @@ def full(rows):
     rows = rows.assign(
         speaker="someone", text="what was said then and there", turn=rows.groupby("dialogue").cumcount()
     )
-    rows = rows.assign(clip=None, start=None, end=None)
+    rows = rows.assign(source=None, start=None, end=None)
     return rows.assign(**{f"{modality}_status": "ok" for modality in ("text", "audio", "vision")})
 
 

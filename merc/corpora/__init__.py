@@ -34,6 +34,7 @@ class Utterance:
     media: Path | None  # what is decoded
     clip: str | None  # `media` below data/raw/<corpus>
     absent: str = ""  # why there is no `media`
+    source: str | None = None  # recording, unique within the corpus, that start and end are seconds of
     text_flags: tuple[str, ...] = ()
     text_reason: str = ""
 

@@ -116,6 +116,7 @@ def _utterance(row: _Row, corpus: str, files: Files, twins: str, listing: Listin
         sentiment=_label(row, "Sentiment", MELD_SENTIMENTS, listing),
         start=start,
         end=end,
+        source=_episode(row),
         media=clip and clip.path,
         clip=clip and clip.name,
         absent="" if clip else "no clip of this name",
@@ -129,6 +130,12 @@ def _label(row: _Row, column: str, known: tuple[str, ...], listing: Listing) -> 
     if label not in known:
         note(listing.decided, row.split, row.name, f"{column} = {label!r} is none of MELD's: kept, not trained on")
     return label or None
+
+
+def _episode(row: _Row) -> str | None:
+    """What StartTime and EndTime are times of; copies may lack the columns."""
+    season, episode = (row.cells.get(name, "").strip() for name in ("Season", "Episode"))
+    return f"season {season} episode {episode}" if season and episode else None
 
 
 def _seconds(row: _Row, column: str, listing: Listing) -> float | None:
