@@ -34,6 +34,7 @@ data:
   sample: {}
   meld:
     twins: evidence
+    media: clips
 compute:
   workers: 2
 extract:
@@ -231,6 +232,24 @@ def test_twins_are_decided_by_the_length_in_the_csv_or_by_force(here, twins, cho
     names = {"plain": "test_splits/dia0_utt0.mp4", "final": "test_splits/final_videos_testdia0_utt0.mp4"}
     assert listing.utterances[0].clip == names[chosen]
     assert names[chosen] in listing.decided[0]["reason"]
+
+
+def test_without_media_every_clip_is_missing_with_the_reason_and_none_is_opened(here, monkeypatch):
+    Path("params.yaml").write_text(PARAMS.replace("media: clips", "media: none"), encoding="utf-8")
+    place = _corpus(here / "data/raw/meld")
+    (place / "MELD.Raw.tar.gz").write_bytes(b"no archive")
+    monkeypatch.setattr(media, "read", None)
+    extract.main("meld")
+    for split in manifest.SPLITS:
+        table = _manifest(split, "meld")
+        assert list(table["text_status"]) == ["ok", "ok"]
+        for medium in ("audio", "vision"):
+            assert set(table[f"{medium}_status"]) == {manifest.MISSING}
+            assert set(table[f"{medium}_reason"]) == {"data.meld.media is none"}
+        assert table[["clip", "wav", "frame", "tracks"]].isna().all(axis=None)
+    counts = json.loads(Path("metrics/extract/meld.json").read_text())["dev"]
+    assert counts["utterances"] == 2 and counts["missing"] == {"text": 0, "audio": 2, "vision": 2}
+    assert json.loads(Path("out/extract/report/meld.json").read_text())["ignored"] == []
 
 
 def test_a_table_that_cannot_be_used_is_one_clear_line(here):

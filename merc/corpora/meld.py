@@ -27,6 +27,7 @@ class Options(Strict):
     """Section `data.meld` of params.yaml."""
 
     twins: Literal["evidence", "plain", "final"]
+    media: Literal["clips", "none"]
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,28 @@ class _Row:
 
 def read(folder: Path, scratch: Path, options: Options) -> Listing:
     """MELD under data/raw/meld."""
+    if options.media == "none":
+        return without_media(folder)
     return read_layout("meld", folder, scratch, options.twins)
+
+
+def without_media(folder: Path) -> Listing:
+    """MELD's annotations alone: every clip is missing, whatever lies there, and no archive is opened."""
+    files = find(folder)
+    files = Files(tables=files.tables, ignored=[one for one in files.ignored if one["item"].endswith(".csv")])
+    return _listing("meld", _with_tables(folder, files), "plain", absent="data.meld.media is none")
 
 
 def read_layout(corpus: str, folder: Path, scratch: Path, twins: str) -> Listing:
     """A corpus in MELD's layout; archives unpack into `scratch`."""
-    files = _find(folder, scratch)
+    return _listing(corpus, _find(folder, scratch), twins, absent="no clip of this name")
+
+
+def _listing(corpus: str, files: Files, twins: str, absent: str) -> Listing:
     listing = Listing([], ignored=files.ignored, decided=files.decided)
     for split in SPLITS:
         rows = _rows(files.tables[split], split, listing) if split in files.tables else []
-        listing.utterances += [_utterance(row, corpus, files, twins, listing) for row in rows]
+        listing.utterances += [_utterance(row, corpus, files, twins, absent, listing) for row in rows]
         _report_gaps(rows, split, listing)
         _report_extras(rows, split, files, listing)
     return listing
@@ -64,6 +77,10 @@ def _find(folder: Path, scratch: Path) -> Files:
     notes = meld_archives.unpack(folder, scratch, unpacked) if unpacked else []
     files = find(folder, scratch)
     files.ignored += notes
+    return _with_tables(folder, files)
+
+
+def _with_tables(folder: Path, files: Files) -> Files:
     if not files.tables:
         names = ", ".join(f"{split}_sent_emo.csv" for split in SPLITS)
         raise Problem(f"{folder}: holds none of {names}; see docs/data.md for how to obtain MELD")
@@ -100,7 +117,7 @@ def _number(cells: dict[str, str], key: str, path: Path, line: int) -> int:
     return int(value.split(".")[0])
 
 
-def _utterance(row: _Row, corpus: str, files: Files, twins: str, listing: Listing) -> Utterance:
+def _utterance(row: _Row, corpus: str, files: Files, twins: str, absent: str, listing: Listing) -> Utterance:
     raw = next(row.cells[name] for name in TEXT_COLUMNS if name in row.cells)
     repaired, count = text.repair(raw)
     start, end = (_seconds(row, key, listing) for key in ("StartTime", "EndTime"))
@@ -119,7 +136,7 @@ def _utterance(row: _Row, corpus: str, files: Files, twins: str, listing: Listin
         source=_episode(row),
         media=clip and clip.path,
         clip=clip and clip.name,
-        absent="" if clip else "no clip of this name",
+        absent="" if clip else absent,
         text_flags=("repaired",) if count else (),
         text_reason=f"{count} characters read as cp1252" if count else "",
     )
