@@ -16,6 +16,7 @@ from merc import params
 from merc.labels import MELD_EMOTIONS, MELD_SENTIMENTS
 from merc.manifest import MODALITIES
 from merc.synthesis import plan, posterior, process
+from merc.synthesis.clip import Utterance
 from merc.synthesis.process import EMOTION, MOODS, SENTIMENT, Line
 
 SIMULATED = 400  # dialogues
@@ -39,21 +40,26 @@ class Best:
 def split_lines(seed: int, split: str, count: int) -> list[list[Line]]:
     """The lines of a split, dialogue by dialogue, as they are drawn."""
     dialogues: dict[int, list[Line]] = {}
-    for row in plan.utterances(seed, split, count, Path()):
+    for row in split_rows(seed, split, count):
         dialogues.setdefault(row.dialogue, []).append(Line(row.speaker, row.mood, row.shown))
     return list(dialogues.values())
 
 
+def split_rows(seed: int, split: str, count: int) -> list[Utterance]:
+    """The label rows of a split."""
+    return plan.utterances(seed, split, count, Path())
+
+
 def majority(dialogues: list[list[Line]], task: str) -> float:
     """Macro F1 of always naming the most frequent label."""
-    actual = _actual(dialogues, task)
+    actual = labels_of(dialogues, task)
     return macro_f1(actual, np.full(len(actual), np.bincount(actual).argmax()))
 
 
 def table(seed: int, count: int) -> list[Best]:
     """Every subset of modalities, with and without context, on the test split."""
     test = split_lines(seed, "test", count)
-    others = _simulated(seed)
+    others = simulated(seed)
     return [
         _best(subset, context, task, others, test)
         for subset in SUBSETS
@@ -70,7 +76,7 @@ def macro_f1(actual: np.ndarray, named: np.ndarray) -> float:
     return float(np.mean(2 * right[total > 0] / total[total > 0]))
 
 
-def _simulated(seed: int) -> list[list[Line]]:
+def simulated(seed: int) -> list[list[Line]]:
     lengths = [process.length(seed, "simulated", dialogue) for dialogue in range(SIMULATED)]
     return [
         process.dialogue_lines(seed, "simulated", dialogue, list(range(length)))
@@ -80,9 +86,11 @@ def _simulated(seed: int) -> list[list[Line]]:
 
 def _best(subset: tuple[str, ...], context: bool, task: str, others: list, test: list) -> Best:
     known, chances = (_chances(one, subset, context, task, others) for one in (others, test))
-    weights = _weights(known, _actual(others, task))
-    expected = macro_f1(_actual(others, task), (known * weights).argmax(axis=1))
-    return Best(subset, context, task, expected, macro_f1(_actual(test, task), (chances * weights).argmax(axis=1)))
+    weights = best_weights(known, labels_of(others, task))
+    expected = macro_f1(labels_of(others, task), (known * weights).argmax(axis=1))
+    return Best(
+        subset, context, task, expected, macro_f1(labels_of(test, task), (chances * weights).argmax(axis=1))
+    )
 
 
 def _chances(dialogues: list[list[Line]], subset, context: bool, task: str, others: list) -> np.ndarray:
@@ -94,7 +102,7 @@ def _chances(dialogues: list[list[Line]], subset, context: bool, task: str, othe
         lines = [line for dialogue in dialogues for line in dialogue]
         moods = np.stack([usual[line.speaker] * posterior.evidence(line, subset) for line in lines])
         moods = moods / moods.sum(axis=1, keepdims=True)
-    return moods @ _mapping(task)
+    return moods @ to_labels(task)
 
 
 def _usual(dialogues: list[list[Line]]) -> dict[str, np.ndarray]:
@@ -105,17 +113,17 @@ def _usual(dialogues: list[list[Line]]) -> dict[str, np.ndarray]:
     return {name: count / count.sum() for name, count in counts.items()}
 
 
-def _mapping(task: str) -> np.ndarray:
+def to_labels(task: str) -> np.ndarray:
     labels, of_mood = TASKS[task]
     return np.array([[float(label == own) for label in labels] for own in of_mood])
 
 
-def _actual(dialogues: list[list[Line]], task: str) -> np.ndarray:
+def labels_of(dialogues: list[list[Line]], task: str) -> np.ndarray:
     labels, of_mood = TASKS[task]
     return np.array([labels.index(of_mood[line.mood]) for dialogue in dialogues for line in dialogue])
 
 
-def _weights(chances: np.ndarray, actual: np.ndarray) -> np.ndarray:
+def best_weights(chances: np.ndarray, actual: np.ndarray) -> np.ndarray:
     """(labels,) by coordinate ascent."""
     weights = np.ones(chances.shape[1])
     for _ in range(SWEEPS):

@@ -4,6 +4,7 @@ The process remembers the last mood of everyone who talks in the dialogue, so th
 forward-backward recursion is one mood (or NONE, not spoken yet) per person: an array with an axis per person.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -15,9 +16,14 @@ NONE = len(MOODS)  # of someone who has not spoken yet
 
 def moods(lines: list[Line], modalities: tuple[str, ...]) -> np.ndarray:
     """(lines, moods) posterior chances, knowing what these modalities show in the whole dialogue."""
+    return moods_of_seen(lines, [modalities] * len(lines))
+
+
+def moods_of_seen(lines: list[Line], modalities: Sequence[tuple[str, ...]]) -> np.ndarray:
+    """(lines, moods) posterior chances, knowing what of each line its own modalities show."""
     people = sorted({line.speaker for line in lines})
     axes = [people.index(line.speaker) for line in lines]
-    seen = [evidence(line, modalities) for line in lines]
+    seen = [evidence(line, own) for line, own in zip(lines, modalities, strict=True)]
     forward = _forward(axes, people, seen)
     backward = _backward(axes, people, seen)
     both = [one * other for one, other in zip(forward, backward, strict=True)]
