@@ -1,7 +1,7 @@
 """One training loop for pretraining, teacher and student, which differ in objective and dev score only."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -45,10 +45,17 @@ class Optimisation(Strict):
 Draws = Callable[[], Iterator[Draw]]
 Score = Callable[[nn.Module], dict[str, float]]
 History = list[dict[str, float]]
+Watch = Callable[[dict[str, float], nn.Module], None]  # sees every epoch's row, and the network that was scored
 
 
 def fit(
-    network: nn.Module, objective: Objective, train: Split, draws: Draws, score: Score, config: Optimisation
+    network: nn.Module,
+    objective: Objective,
+    train: Split,
+    draws: Draws,
+    score: Score,
+    config: Optimisation,
+    watches: Sequence[Watch] = (),
 ) -> History:
     """Minimise the objective over `draws` of each epoch; the network ends with the weights of its best epoch.
 
@@ -65,6 +72,8 @@ def fit(
             optimiser.step(share)
             average.update()
         history.append({"epoch": epoch + 1, **_mean(losses), **score(average.network)})
+        for watch in watches:
+            watch(history[-1], average.network)
         if epoch == 0 or history[-1][SCORE] > history[best][SCORE]:
             best, weights = epoch, _copy(average.network)
         if epoch - best >= config.patience:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from merc import batches, calibration, labels, manifest, params, results
+from merc import batches, calibration, labels, manifest, packs, params, results
 from merc.batches import Split
 from merc.device import device
 from merc.engine import SCORE, Draws, History, Optimisation, answers, predict, standardise
@@ -21,10 +21,8 @@ from merc.objectives import Hide, Labels, TaskWeights
 from merc.problem import Problem
 from merc.sampling import SAMPLINGS, shares
 from merc.scores import HEADLINE, scores
-from merc.work import Failed
 
 PRETRAINED = Path("out/pretrain")
-T = TypeVar("T")
 
 
 class Data(NamedTuple):
@@ -43,6 +41,12 @@ class Data(NamedTuple):
     def read(self, split: str) -> Split:
         """The split of the corpora with a share, on the device."""
         return batches.read_split(split, self.learnt, self.modalities, labels.space(self.labels)).to(device())
+
+    def files(self) -> list[Path]:
+        """The files that `read` reads of train and dev."""
+        own = [(split, corpus) for split in ("train", "dev") for corpus in self.learnt]
+        manifests = [manifest.folder(split, corpus) / "manifest.parquet" for split, corpus in own]
+        return [*manifests, *(packs.path(*one, modality) for one in own for modality in self.modalities)]
 
 
 def data(modalities: list[str]) -> Data:
@@ -90,6 +94,11 @@ class Seed(NamedTuple):
     def hide(self, chance: float) -> Hide:
         """Modality dropout."""
         return Hide(chance, self.generator)
+
+
+def weights(*folders: Path) -> list[Path]:
+    """The files below the folders that training starts from."""
+    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 def start(seed: int, load: Callable[[Path], nn.Module], build: Callable[[], nn.Module], train: Split) -> nn.Module:
@@ -148,16 +157,9 @@ def finish(network: nn.Module, dev: Split, folder: Path) -> dict[str, dict[str, 
     return {task: scores(targets[task], one.argmax(1), one.shape[1]) for task, one in logits.items()}
 
 
-def finished(outcomes: list[T | Failed]) -> list[T]:
-    """The outcomes, of all seeds or of none."""
-    if lost := [one.reason for one in outcomes if isinstance(one, Failed)]:
-        raise RuntimeError(f"{len(lost)} of {len(outcomes)} seeds failed: {lost[0]}")
-    return outcomes
-
-
-def collect(stage: str, seeds: list[int], outcomes: list[Outcome | Failed]) -> None:
+def collect(stage: str, seeds: list[int], outcomes: list[Outcome]) -> None:
     """Write the stage's metrics and learning curves."""
-    by_seed = dict(zip(seeds, finished(outcomes), strict=True))
+    by_seed = dict(zip(seeds, outcomes, strict=True))
     means = {task: {name: _mean(by_seed.values(), task, name) for name in HEADLINE} for task in labels.TASKS}
     best = {seed: one.best_epoch for seed, one in by_seed.items()}
     macro = {seed: one.scores["emotion"]["macro_f1"] for seed, one in by_seed.items()}

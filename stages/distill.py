@@ -1,12 +1,13 @@
 """The student: learns from the teacher with all modalities, then to answer like it from any subset; every seed."""
 
-import shutil
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import Field
+from torch import nn
 
-from merc import engine, entry, learning, params, work
+from merc import engine, entry, learning, params, seeds
 from merc.device import device
 from merc.distillation import Distillation, DistillWeights, listen
 from models import checkpoint
@@ -40,13 +41,14 @@ class Job(NamedTuple):
 def main() -> None:
     """Distil every seed."""
     config, model = params.read("distill", DistillConfig), params.read("model", NetworkConfig)
-    seeds = params.read("train.seeds", list[int])
-    jobs = [Job(seed, config, learning.data(model.modalities)) for seed in seeds]
-    shutil.rmtree(OUT, ignore_errors=True)
-    learning.collect("distill", seeds, work.run(jobs, distil, label="distill"))
+    numbers, data = params.read("train.seeds", list[int]), learning.data(model.modalities)
+    jobs = [Job(seed, config, data) for seed in numbers]
+    sources = [*data.files(), *learning.weights(learning.PRETRAINED, TEACHER)]
+    told = seeds.learn(OUT, jobs, distil, [config.model_dump(), numbers, data], sources)
+    learning.collect("distill", numbers, [learning.Outcome(*one) for one in told])
 
 
-def distil(job: Job) -> learning.Outcome:
+def distil(job: Job, folder: Path, watch: engine.Watch) -> learning.Outcome:
     """Distil one seed's teacher, into a student that starts where it did; save the student and its calibration."""
     seed, config = learning.Seed.plant(job.seed), job.config
     train, dev = job.data.read("train"), job.data.read("dev")
@@ -61,12 +63,17 @@ def distil(job: Job) -> learning.Outcome:
         labels, before = config.label_loss(train), len(history)
         objective = Distillation(told, labels, seed.hide(chance), config.temperature, config.weights)
         score = learning.EmotionScore(dev, subsets=chance > 0)
-        phase = engine.fit(student, objective, train, draws, score, config.model_copy(update={"epochs": epochs}))
+        section, later = config.model_copy(update={"epochs": epochs}), partial(_later, before, watch)
+        phase = engine.fit(student, objective, train, draws, score, section, [later])
         best = before + engine.best_epoch(phase)
         history += [{"phase": number, **row, "epoch": before + row["epoch"]} for row in phase]
-    folder = OUT / f"seed-{job.seed}"
     checkpoint.save(folder, student)
     return learning.Outcome(best, history, learning.finish(student, dev, folder))
+
+
+def _later(before: int, watch: engine.Watch, row: dict[str, float], network: nn.Module) -> None:
+    """Show an epoch under its number among those of both phases."""
+    watch(row | {"epoch": before + row["epoch"]}, network)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from merc import engine, entry, learning, params, results, work
+from merc import engine, entry, learning, params, results, seeds
 from merc.alignment import AlignmentScore, PretrainWeights, SelfSupervised, latents, recall_at_1
 from merc.device import device
 from models import checkpoint
@@ -42,16 +42,17 @@ class Told(NamedTuple):
 def main() -> None:
     """Pretrain every seed, or leave a marker that says why not."""
     config, model = params.read("pretrain", PretrainConfig), params.read("model", NetworkConfig)
-    seeds, data = params.read("train.seeds", list[int]), learning.data(model.modalities)
-    shutil.rmtree(OUT, ignore_errors=True)
+    numbers, data = params.read("train.seeds", list[int]), learning.data(model.modalities)
     if reason := _off(config, model):
+        shutil.rmtree(OUT, ignore_errors=True)
         results.write_json(OUT / "off.json", {"off": reason})
-        return _report(seeds, [])
-    jobs = [Job(seed, config, model, data) for seed in seeds]
-    return _report(seeds, learning.finished(work.run(jobs, pretrain, label="pretrain")))
+        return _report(numbers, [])
+    jobs = [Job(seed, config, model, data) for seed in numbers]
+    inputs = [config.model_dump(), model.model_dump(), numbers, data]
+    return _report(numbers, [Told(*one) for one in seeds.learn(OUT, jobs, pretrain, inputs, data.files())])
 
 
-def pretrain(job: Job) -> Told:
+def pretrain(job: Job, folder: Path, watch: engine.Watch) -> Told:
     """Train one seed and save its network."""
     seed = learning.Seed.plant(job.seed)
     train, dev = job.data.read("train"), job.data.read("dev")
@@ -60,8 +61,8 @@ def pretrain(job: Job) -> Told:
     network.to(device())
     before, objective = _recall(network, dev), SelfSupervised(job.config.weights)
     draws = seed.draws(train, job.data.share, "shuffled", job.config.batch)
-    history = engine.fit(network, objective, train, draws, AlignmentScore(dev, objective), job.config)
-    checkpoint.save(OUT / f"seed-{job.seed}", network)
+    history = engine.fit(network, objective, train, draws, AlignmentScore(dev, objective), job.config, [watch])
+    checkpoint.save(folder, network)
     after, chance = _recall(network, dev)
     return Told(history, {"before": before[0], "after": after, "chance": chance})
 

@@ -1,12 +1,12 @@
 """The teacher: the network learns from the labels, all modalities present, every seed."""
 
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import Field
 
-from merc import engine, entry, learning, params, work
+from merc import engine, entry, learning, params, seeds
+from merc.kept_epochs import KeptEpochs
 from merc.objectives import Supervised
 from models import checkpoint
 from models.network import Network, NetworkConfig
@@ -32,13 +32,15 @@ class Job(NamedTuple):
 def main() -> None:
     """Train every seed."""
     config, model = params.read("train", TrainConfig), params.read("model", NetworkConfig)
-    jobs = [Job(seed, config, model, learning.data(model.modalities)) for seed in config.seeds]
-    shutil.rmtree(OUT, ignore_errors=True)
-    learning.collect("train", config.seeds, work.run(jobs, teach, label="train"))
+    data = learning.data(model.modalities)
+    jobs = [Job(seed, config, model, data) for seed in config.seeds]
+    inputs = [config.model_dump(), model.model_dump(), data]
+    told = seeds.learn(OUT, jobs, teach, inputs, [*data.files(), *learning.weights(learning.PRETRAINED)])
+    learning.collect("train", config.seeds, [learning.Outcome(*one) for one in told])
 
 
-def teach(job: Job) -> learning.Outcome:
-    """Train one seed and save its network and calibration."""
+def teach(job: Job, folder: Path, watch: engine.Watch) -> learning.Outcome:
+    """Train one seed and save its network and calibration; of the first seed, some epochs' weights too."""
     seed, config = learning.Seed.plant(job.seed), job.config
     train, dev = job.data.read("train"), job.data.read("dev")
     network = learning.start(
@@ -46,8 +48,10 @@ def teach(job: Job) -> learning.Outcome:
     )
     objective = Supervised(config.label_loss(train), seed.hide(config.modality_dropout))
     draws = seed.draws(train, job.data.share, config.sampling, config.batch)
-    history = engine.fit(network, objective, train, draws, learning.EmotionScore(dev, subsets=False), config)
-    folder = OUT / f"seed-{job.seed}"
+    score, watches = learning.EmotionScore(dev, subsets=False), [watch]
+    if job.seed == config.seeds[0]:
+        watches.append(KeptEpochs(folder / "epochs"))
+    history = engine.fit(network, objective, train, draws, score, config, watches)
     checkpoint.save(folder, network)
     return learning.Outcome(engine.best_epoch(history), history, learning.finish(network, dev, folder))
 

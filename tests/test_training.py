@@ -225,14 +225,8 @@ def test_registries_and_choices_agree():
     assert set(get_args(engine.Optimisation.model_fields["schedule"].annotation)) == set(optimiser.SCHEDULES)
 
 
-QUICK = {
-    "train__seeds": [3, 4], "train__epochs": 2, "pretrain__epochs": 2, "distill__epochs": 2,
-    "distill__phase_epochs": 1, "model__dim": 8, "compute__device": "cpu",
-}  # fmt: skip
-
-
 def run_stages(folder, **changes):
-    packed.copy_parameters(folder, **(QUICK | changes))
+    packed.copy_parameters(folder, **(packed.QUICK | changes))
     for stage in (pretrain_stage, train_stage, distill_stage):
         stage.main()
     return {str(path): path.read_bytes() for top in ("out/pretrain", "out/train", "out/distill", "metrics", "plots")
