@@ -69,8 +69,8 @@ class Probe(nn.Module):
         self.heads = nn.ModuleDict({task: nn.Linear(encoder.dim, count) for task, count in classes.items()})
 
     def above(self) -> list[nn.Parameter]:
-        """What is not the encoder's."""
-        return [*self.norm.parameters(), *self.heads.parameters()]
+        """What is learnt from the beginning: all but the encoder's pretrained layers."""
+        return [*self.norm.parameters(), *self.heads.parameters(), *self.encoder.above()]
 
     def forward(self, raw: Sequence) -> dict[str, Tensor]:
         """Logits (N, classes) of each task."""

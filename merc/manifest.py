@@ -11,6 +11,7 @@ from merc.problem import Problem
 
 SPLITS = ("train", "dev", "test")
 MODALITIES = ("text", "audio", "vision")
+FRAMES_RATE = "frames/rate.json"  # below the manifest's folder, where extract.video.fps is above 0
 MISSING = "missing"  # the status of a modality that has nothing to encode; any other status can be encoded
 
 SCHEMA = pa.schema(

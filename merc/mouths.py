@@ -38,9 +38,9 @@ def clip(tracks: list[Track], samples: np.ndarray) -> Clip:
 
 
 def mouths(crops: np.ndarray) -> np.ndarray:
-    """(F, HEIGHT, WIDTH) uint8: the grey mouth regions of (F, size, size, 3) face crops."""
-    size = crops.shape[1]
-    region = crops[:, size // 2 :, size // 8 : size - size // 8] @ GREY
+    """(F, HEIGHT, WIDTH) uint8: the grey mouth regions of (F, height, width, 3) face crops."""
+    height, width = crops.shape[1:3]
+    region = crops[:, height // 2 :, width // 8 : width - width // 8] @ GREY
     if region.shape[1:] != (HEIGHT, WIDTH):
         region = _areas(region.shape[1], HEIGHT) @ region @ _areas(region.shape[2], WIDTH).T
     return np.round(region).astype(np.uint8)
@@ -53,8 +53,8 @@ def log_mel(samples: np.ndarray, pictures: int) -> np.ndarray:
     padded = np.pad(samples.astype(np.float32), (aside, aside + WINDOW))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: count * HOP : HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW), SPECTRUM)) ** 2 / WINDOW
-    bands = np.log(power @ _bands() + FLOOR)
-    return (bands - bands.mean()).astype(np.float32)
+    heard = np.log(power @ bands() + FLOOR)
+    return (heard - heard.mean()).astype(np.float32)
 
 
 def _placed(track: Track, count: int) -> np.ndarray:
@@ -74,7 +74,7 @@ def _areas(size: int, wanted: int) -> np.ndarray:
 
 
 @cache
-def _bands() -> np.ndarray:
+def bands() -> np.ndarray:
     """(SPECTRUM // 2 + 1, BANDS) triangles, equally wide on the mel scale (O'Shaughnessy 1987) up to 7.6 kHz."""
     hertz = np.linspace(0, SAMPLE_RATE / 2, SPECTRUM // 2 + 1)
     edges = np.linspace(*_mel(np.array([60.0, 7600.0])), BANDS + 2)

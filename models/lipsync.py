@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 REACH = 5  # pictures that one embedding sees: 0.2 s
 SCALE = 20.0  # of the evidence at first; learnt
+Part = TypeVar("Part", bound=nn.Module)
 
 
 class TowersConfig(BaseModel):
@@ -116,7 +118,16 @@ def save(folder: Path | str, network: nn.Module, config: TowersConfig) -> None:
 
 def load(folder: Path | str) -> Synchrony:
     """The network that `save` wrote, in eval mode."""
-    about = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    network = Synchrony(TowersConfig.model_validate(about))
-    network.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    return _loaded(Synchrony, Path(folder))
+
+
+def load_audio(folder: Path | str) -> AudioTower:
+    """As `load`, where the audio tower alone was saved."""
+    return _loaded(AudioTower, Path(folder))
+
+
+def _loaded(kind: type[Part], folder: Path) -> Part:
+    about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    network = kind(TowersConfig.model_validate(about))
+    network.load_state_dict(load_file(folder / "model.safetensors"))
     return network.eval()

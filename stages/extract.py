@@ -18,7 +18,7 @@ def main(corpus: str) -> None:
         outcomes = extraction.extract_all(listing, settings, folder)
         rows = extraction.rows(corpus, listing, outcomes)
         for split in manifest.SPLITS:
-            _finish(split, corpus, rows, listing, folder)
+            _finish(split, corpus, rows, listing, folder, settings.video.fps)
         _describe(corpus, rows, listing)
         partial.clear(home)
 
@@ -27,10 +27,12 @@ def _sources(listing: Listing) -> list:
     return [[one.split, one.name, one.absent or partial.source(one.media)] for one in listing.utterances]
 
 
-def _finish(split: str, corpus: str, rows, listing: Listing, folder: Path) -> None:
+def _finish(split: str, corpus: str, rows, listing: Listing, folder: Path, fps: float) -> None:
     place = folder / split
     place.mkdir(exist_ok=True)
     manifest.write(place / "manifest.parquet", rows[rows["split"] == split])
+    if fps:
+        write_json(place / manifest.FRAMES_RATE, {"fps": fps})
     if split in listing.truth:
         shutil.copyfile(listing.truth[split], place / "truth.parquet")
     else:

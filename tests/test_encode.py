@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from merc import encoders, manifest, packs, results, tracks
 from merc.encoders import packing, raw
 from merc.encoders.encoder import features
+from merc.problem import Problem
 from stages import encode
 
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
@@ -164,3 +165,45 @@ def test_lines_know_their_own_dialogue_only():
     assert [len(line.before) for line in lines] == [0, 1, 2, 0]
     assert [len(line.after) for line in lines] == [2, 1, 0, 0]
     assert lines[2].before[-1].text == ""
+
+
+def pictures_of_a_second(fps):
+    """What extract leaves with extract.video.fps on: of the first two utterances, the second too short for any."""
+    folder = manifest.folder("train", "sample")
+    results.write_json(folder / manifest.FRAMES_RATE, {"fps": fps})
+    (folder / "frames/dia0_utt0").mkdir()
+    for number in range(6):
+        shade = np.full((24, 40, 3), 40 * number, np.uint8)
+        Image.fromarray(shade).save(folder / f"frames/dia0_utt0/{number:04}.jpg")
+
+
+def test_frames_at_a_fixed_rate_are_read_with_their_times():
+    pictures_of_a_second(4.0)
+    rows = manifest.read("train", ["sample"])
+    read = raw.frames(manifest.folder("train", "sample"), rows)
+    assert [one and one.times.tolist() for one in read] == [[n / 4 for n in range(6)], [0.0], [0.0], None]
+    assert [int(crop.mean()) // 10 for crop in read[0].crops] == [4 * n for n in range(6)]
+    assert read[0].boxes.tolist() == [[0, 0, 40, 24]] * 6
+    assert read[1].crops.shape == (1, 40, 40, 3)
+
+
+def test_frames_are_encoded_and_without_any_it_says_what_to_set():
+    text = Path("params.yaml").read_text(encoding="utf-8").replace("picture: face", "picture: frames")
+    Path("params.yaml").write_text(text)
+    with pytest.raises(Problem, match=r"set extract\.video\.fps"):
+        encode.main("sample", "vision")
+    for split in manifest.SPLITS:
+        results.write_json(manifest.folder(split, "sample") / manifest.FRAMES_RATE, {"fps": 4.0})
+    (manifest.folder("train", "sample") / manifest.FRAMES_RATE).unlink()
+    pictures_of_a_second(4.0)
+    encode.main("sample", "vision")
+    made = pack("vision")
+    assert (made.offsets[1], made.offsets[2] - made.offsets[1]) == (6, 1)  # hog at 5 steps a second, 4 pictures
+
+
+def test_what_passes_float16_is_stored_as_float32():
+    text = Path("params.yaml").read_text(encoding="utf-8").replace("encoder: prosody", "encoder: egemaps")
+    Path("params.yaml").write_text(text)
+    encode.main("sample", "audio")
+    assert pack("audio").values.dtype == pack("audio").blank.dtype == np.float32
+    assert np.diff(pack("audio").offsets).tolist() == [1, 1, 0, 0]

@@ -13,6 +13,8 @@ import torch
 from transformers import (
     BertConfig,
     BertModel,
+    Data2VecAudioConfig,
+    Data2VecAudioModel,
     DebertaV2Config,
     DebertaV2Model,
     HubertConfig,
@@ -21,6 +23,8 @@ from transformers import (
     ViTModel,
     Wav2Vec2Config,
     Wav2Vec2Model,
+    WavLMConfig,
+    WavLMModel,
 )
 
 from merc import encoders
@@ -162,7 +166,7 @@ def test_a_picture_model_without_its_scaling_is_refused(weights):
 
 
 @pytest.mark.parametrize("norm", ["group", "layer"])
-@pytest.mark.parametrize("layer", [-1, 1, "mean"])
+@pytest.mark.parametrize("layer", [-1, 1, "mean", "weighted"])
 def test_speech_features_are_the_models_own_hidden_states(weights, norm, layer):
     options = {"feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"}
     tiny.speech(HubertModel, HubertConfig, weights / "mine", **options)
@@ -172,8 +176,30 @@ def test_speech_features_are_the_models_own_hidden_states(weights, norm, layer):
     with torch.no_grad():
         told = encoder.model(samples, output_hidden_states=True)
     hidden = told.hidden_states
-    expected = {-1: told.last_hidden_state, 1: hidden[1], "mean": torch.stack(hidden[1:]).mean(dim=0)}[layer][0]
+    mean = torch.stack(hidden[1:]).mean(dim=0)  # also of a mixture that nothing has learnt
+    expected = {-1: told.last_hidden_state, 1: hidden[1], "mean": mean, "weighted": mean}[layer][0]
     assert np.allclose(features(encoder, sounds)[0], expected.numpy(), atol=1e-4)
+
+
+def test_a_mixture_of_layers_weighs_them_by_a_softmax(weights):
+    tiny.speech(Wav2Vec2Model, Wav2Vec2Config, weights / "mine")
+    mixed, *layers = (build("audio", "mine", layer=layer) for layer in ("weighted", 1, 2))
+    with torch.no_grad():
+        mixed.mixture.copy_(torch.tensor([3.0, 1.0]).log())
+    sound = Sound(0.1 * np.random.default_rng(0).standard_normal(4_000).astype(np.float32))
+    mixed, first, second = (features(one, [sound])[0] for one in (mixed, *layers))
+    assert np.allclose(mixed, 0.75 * first + 0.25 * second, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "config"), [(Data2VecAudioModel, Data2VecAudioConfig), (WavLMModel, WavLMConfig)])
+def test_data2vec_and_wavlm_from_a_folder(weights, kind, config):
+    tiny.speech(kind, config, weights / "mine")
+    encoder = build("audio", "mine", frame_rate=50.0)
+    sound = Sound(0.1 * np.random.default_rng(0).standard_normal(4_000).astype(np.float32))
+    samples = torch.from_numpy((sound.samples - sound.samples.mean()) / sound.samples.std())[None]
+    with torch.no_grad():
+        expected = encoder.model(samples).last_hidden_state[0].numpy()
+    assert np.allclose(features(encoder, [sound])[0], expected, atol=1e-4)
 
 
 def test_a_layer_that_is_not_there_is_refused(weights):

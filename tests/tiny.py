@@ -95,6 +95,20 @@ def checkpoint(network, file: Path) -> None:
     torch.save(network().state_dict(), file)
 
 
+def lipsync(folder: Path) -> None:
+    """Both towers with random weights, as the lip-sync stage leaves them."""
+    from merc import mouths
+    from models.lipsync import Synchrony, TowersConfig, save
+
+    torch.manual_seed(0)
+    config = TowersConfig(
+        height=mouths.HEIGHT, width=mouths.WIDTH, bands=mouths.BANDS, frames_per_picture=4, dim=64
+    )
+    network = Synchrony(config)
+    save(folder / "vision", network, config)
+    save(folder / "audio", network.audio, config)
+
+
 # what stands in for what a card's name loads: the path below data/weights, and who writes it
 STAND_INS = {
     "bert-base-uncased": ("bert-base-uncased", partial(language, BertModel, BertConfig)),

@@ -1,6 +1,9 @@
 """Audio encoders, by name."""
 
 from functools import partial
+from pathlib import Path
+
+from pydantic import Field
 
 from merc.encoders import raw, sources
 from merc.encoders.card import Card, Reader, none
@@ -15,7 +18,7 @@ class AudioEncoding(Strict):
 
     encoder: str
     by_corpus: dict[str, str]
-    frame_rate: float
+    frame_rate: float = Field(gt=0)
     layer: Layer
 
 
@@ -33,8 +36,26 @@ def _prosody(name: str, config: AudioEncoding) -> Encoder:
     return Prosody(name, config.frame_rate)
 
 
-def _hub(source: str, licence: str, width: int, about: str) -> Card:
-    return Card(partial(pretrained, source=source), source, licence, width, about, downloads=True)
+def _log_mel(name: str, config: AudioEncoding) -> Encoder:
+    from merc.encoders.logmel import LogMel
+
+    return LogMel(name, config.frame_rate)
+
+
+def _egemaps(name: str, config: AudioEncoding) -> Encoder:
+    from merc.encoders.egemaps import Egemaps
+
+    return Egemaps(name)
+
+
+def _lipsync(name: str, config: AudioEncoding) -> Encoder:
+    from merc.encoders.lips import voice
+
+    return voice(name, Path("out/lipsync/audio"), config.frame_rate)
+
+
+def _hub(source: str, licence: str, width: int, about: str, seeds: str = "") -> Card:
+    return Card(partial(pretrained, source=source), source, licence, width, about, seeds, downloads=True)
 
 
 ENCODERS: dict[str, Card] = {
@@ -45,11 +66,27 @@ ENCODERS: dict[str, Card] = {
         width=109,
         about="the offline default; training-free: log-mel, pitch, voicing, energy",
     ),
+    "log-mel": Card(
+        make=_log_mel,
+        source="merc/encoders/logmel.py",
+        licence="MIT",
+        width=64,
+        about="training-free: the plain spectrogram; 32 ms windows at a frame_rate of 100, means of several below",
+        seeds="concat-r3d",
+    ),
+    "egemaps": Card(
+        make=_egemaps,
+        source="openSMILE's eGeMAPSv02 functionals, package opensmile 2.6.0",
+        licence="research only (audEERING)",
+        width=88,
+        about="training-free: one step an utterance, float32; frame_rate has no effect",
+    ),
     "wav2vec2-base": _hub(
         "facebook/wav2vec2-base@0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
         licence="Apache-2.0",
         width=768,
         about="self-supervised",
+        seeds="misls-esag",
     ),
     "wav2vec2-base-960h": _hub(
         "facebook/wav2vec2-base-960h@22aad52d435eb6dbaf354bdad9b0da84ce7d6156",
@@ -62,12 +99,21 @@ ENCODERS: dict[str, Card] = {
         licence="Apache-2.0",
         width=768,
         about="self-supervised",
+        seeds="avt-memocmt",
     ),
     "wavlm-base-plus": _hub(
         "microsoft/wavlm-base-plus@4c66d4806a428f2e922ccfa1a962776e232d487b",
         licence="see its model card",
         width=768,
         about="self-supervised, with noise and other voices mixed in",
+    ),
+    "lipsync": Card(
+        make=_lipsync,
+        source="out/lipsync/audio, from the lipsync stage",
+        licence="MIT",
+        width=64,
+        about="what a voice tells of the mouth; learnt here without labels, needs lipsync.epochs above 0",
+        seeds="graph-lipsync",
     ),
     "none": none(),
 }

@@ -21,6 +21,7 @@ class Card:
     licence: str
     width: int | None
     about: str
+    seeds: str = ""  # the presets of the field's line-ups that use it
     downloads: bool = False  # its weights come from elsewhere, once
 
 

@@ -13,8 +13,20 @@ Generated from `merc/encoders/{text,audio,vision}.py` by `python -m merc.encoder
 Set `encode.<modality>.encoder` to a name below, to the name of a folder under `data/weights`, or to a model of the
 Hugging Face hub as `owner/name@revision`, the revision being a commit, so that it stays the same. Text takes any
 `AutoModel` with a fast tokenizer, audio any that hears samples (wav2vec2, hubert, wavlm ...), vision any image or
-video `AutoModel`. A folder `data/weights/<name>` is always preferred to the hub; see `data/weights/README.md`.
-`encode.<modality>.by_corpus.<corpus>` names another encoder for one corpus.
+video `AutoModel`; a model that has no row here works the same way (data2vec-audio is one). A folder
+`data/weights/<name>` is always preferred to the hub; see `data/weights/README.md`.
+`encode.<modality>.by_corpus.<corpus>` names another encoder for one corpus. "Used by" names the line-ups of the
+field (`presets/`) that the encoder belongs to. The width is a feature's; a licence is that of the weights, or of
+the package where it says so: openSMILE (`egemaps`) may be used for research only, not in a product.
+
+`encode.audio.layer: weighted` mixes the hidden layers of a speech model by a softmax over one number a layer, all
+equal at first. `adapt.audio` learns them from its first epoch, as it does its heads; `finetune` once the encoder is
+unfrozen. With both off the features are the plain mean of the layers, exactly as `mean` gives.
+
+`encode.vision.picture` says what a vision encoder sees: `face`, the crops of the face that speaks (of the largest
+where lip-sync is off), 25 a second; `frame`, the one representative frame; `frames`, the pictures that
+`extract.video.fps` keeps. An encoder that takes clips (r3d_18, TimeSformer) fills each step with the pictures of
+its span, repeated where there are too few.
 """
 
 
@@ -25,9 +37,15 @@ def page() -> str:
 
 def _section(modality: str) -> str:
     cards = encoders.module(modality).ENCODERS.items()
-    lines = [f"## {modality}", "", "| name | width | source and revision | licence | |", "|---|---|---|---|---|"]
+    lines = [
+        f"## {modality}",
+        "",
+        "| name | width | source and revision | licence | used by | |",
+        "|---|---|---|---|---|---|",
+    ]
     rows = [
-        f"| {name} | {card.width or ''} | {card.source} | {card.licence} | {card.about} |" for name, card in cards
+        f"| {name} | {card.width or ''} | {card.source} | {card.licence} | {card.seeds} | {card.about} |"
+        for name, card in cards
     ]
     return "\n".join([*lines, *rows, ""])
 

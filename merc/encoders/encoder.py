@@ -20,6 +20,7 @@ class Encoder(nn.Module):
     step_seconds: float | None  # None where steps are no equal spans of time
     budget: int  # `size` units, padding included, that one batch may hold on a CPU core
     differentiable: str | None  # the tensor of `prepare` that gradients of the features reach; None: weights only
+    stored: type = np.float16  # of the features in a pack; float32 where they may pass 65,504
     silence: Any  # the raw input that says nothing: an empty text, silence, a black picture
 
     def prepare(self, raw: Sequence[Any]) -> dict[str, Tensor]:
@@ -37,6 +38,10 @@ class Encoder(nn.Module):
     def size(self, raw: Any) -> int:
         """How long a raw input is, in the unit of `budget`."""
         raise NotImplementedError
+
+    def above(self) -> list[nn.Parameter]:
+        """What stands above the pretrained layers and knows nothing yet: learnt as early as heads are."""
+        return []
 
     @cached_property
     def blank(self) -> np.ndarray:

@@ -45,6 +45,7 @@ def pack(encoder: Encoder | None, reader: Reader, folder: Path, manifest: pd.Dat
         encoder=encoder.name,
         unit_names=encoder.unit_names,
         step_seconds=encoder.step_seconds,
+        dtype=encoder.stored,
     )
 
 

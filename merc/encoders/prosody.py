@@ -1,72 +1,44 @@
 """How something is said, without training: log-mel bands, pitch, voicing and energy, a few steps a second."""
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from merc.encoders.encoder import Encoder
-from merc.encoders.raw import RATE, Sound
+from merc.encoders.hearing import Hearing, pooling
+from merc.encoders.raw import RATE
+from merc.encoders.spectrum import FLOOR, frame, mel_bands
 
 FRAMES_PER_SECOND = 100  # about; before pooling
 BANDS = 24
 MEL_WINDOW = 512  # samples: 32 ms
-FLOOR = 1e-7  # power below which nothing is heard; 16-bit rounding noise lies near 1e-10
 
 
-class Prosody(Encoder):
+class Prosody(Hearing):
     """Mean and spread of frame descriptors over each step, and the utterance's own level and range on every step.
 
     The pitch is Boersma's (1993): the autocorrelation of a windowed frame over that of its window; a softmax over
     the lags takes the place of his maximum, so that gradients reach the samples.
     """
 
-    unit_names = ("start", "end")
-    differentiable = "samples"
-    budget = 30 * RATE
-    silence = Sound(np.zeros(RATE, np.float32))
-
     def __init__(self, name: str, frame_rate: float) -> None:
-        super().__init__()
-        self.name = name
-        self.pooled = max(1, round(FRAMES_PER_SECOND / frame_rate))  # frames in a step
-        self.hop = max(1, round(RATE / (frame_rate * self.pooled)))
-        self.step_seconds = self.pooled * self.hop / RATE
+        pooled = pooling(frame_rate, FRAMES_PER_SECOND)
+        super().__init__(name, max(1, round(RATE / (frame_rate * pooled))), pooled)
         self.pitch = Pitch(self.hop)
         self.register_buffer("window", torch.hann_window(MEL_WINDOW), persistent=False)
-        self.register_buffer("bands", _mel_bands(BANDS, MEL_WINDOW), persistent=False)
+        self.register_buffer("bands", mel_bands(BANDS, MEL_WINDOW), persistent=False)
         self.dim = len(self.blank[0])
 
-    def prepare(self, raw: Sequence[Sound]) -> dict[str, Tensor]:
-        """samples (N, longest) with zeros after each, and their lengths."""
-        lengths = [len(sound.samples) for sound in raw]
-        samples = torch.zeros(len(raw), max([1, *lengths]))
-        for row, sound in zip(samples, raw, strict=True):
-            row[: len(sound.samples)] = torch.from_numpy(np.asarray(sound.samples, np.float32))
-        return {"samples": samples, "lengths": torch.tensor(lengths)}
-
     def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        samples, frames = tensors["samples"], self._frames(tensors["lengths"])
-        count = self.pooled * math.ceil(int(frames.max()) / self.pooled)
-        heard = (torch.arange(count, device=samples.device) < frames[:, None]).float()[..., None]  # (N, T, 1)
+        samples, lengths = tensors["samples"], tensors["lengths"]
+        steps = self.steps(lengths)
+        count = self.pooled * int(steps.max())
+        heard = self.heard(lengths, count)
         local, whole = self._describe(samples, count, heard)
         mean, spread = _pool(local, heard, self.pooled)
         every = whole[:, None].expand(-1, mean.shape[1], -1)
-        return torch.cat([mean, spread, every], dim=-1), _steps(frames, self.pooled)
-
-    def units(self, raw: Sequence[Sound]) -> list[np.ndarray]:
-        counts = _steps(self._frames(torch.tensor([len(sound.samples) for sound in raw])), self.pooled)
-        ends = [np.arange(1, count + 1, dtype=np.float32) * self.step_seconds for count in counts.tolist()]
-        return [np.stack([end - self.step_seconds, end], axis=1).astype(np.float32) for end in ends]
-
-    def size(self, raw: Sound) -> int:
-        return max(1, len(raw.samples))
-
-    def _frames(self, lengths: Tensor) -> Tensor:
-        return lengths.clamp(min=1).sub(1).div(self.hop, rounding_mode="floor") + 1
+        return torch.cat([mean, spread, every], dim=-1), steps
 
     def _describe(self, samples: Tensor, count: int, heard: Tensor) -> tuple[Tensor, Tensor]:
         """What is pooled by step (N, T, D), and what holds for the whole utterance (N, E)."""
@@ -130,14 +102,6 @@ class Pitch(nn.Module):
         return octave, (20 * (sure - self.voiced_from)).sigmoid()
 
 
-def frame(samples: Tensor, count: int, size: int, hop: int) -> Tensor:
-    """(N, count, size) windows, each centred on its hop; zeros where there is no sound."""
-    before = (size - hop) // 2 if size > hop else 0
-    length = (count - 1) * hop + size
-    padded = functional.pad(samples, (before, max(0, length - before - samples.shape[1])))
-    return padded[:, :length].unfold(1, size, hop)
-
-
 def _change(values: Tensor) -> Tensor:
     """The difference to the frame before, 0 at the first."""
     return functional.pad(values[:, 1:] - values[:, :-1], (0, 0, 1, 0))
@@ -180,21 +144,3 @@ def _pool(values: Tensor, heard: Tensor, pooled: int) -> tuple[Tensor, Tensor]:
         values.view(rows * steps, pooled, width), heard.view(rows * steps, pooled, 1).clamp(min=1e-9)
     )
     return mean.view(rows, steps, width), spread.view(rows, steps, width)
-
-
-def _steps(frames: Tensor, pooled: int) -> Tensor:
-    return (frames - 1).div(pooled, rounding_mode="floor") + 1
-
-
-def _mel_bands(count: int, window: int) -> Tensor:
-    """(frequencies, count) triangles, equally wide on the mel scale (O'Shaughnessy 1987) from 60 Hz to 7.6 kHz."""
-    hertz = torch.linspace(0, RATE / 2, window // 2 + 1)
-    edges = torch.linspace(_mel(60.0), _mel(7600.0), count + 2)
-    position = 2595 * torch.log10(1 + hertz / 700)
-    rising = (position[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - position[:, None]) / (edges[2:] - edges[1:-1])
-    return torch.minimum(rising, falling).clamp(min=0)
-
-
-def _mel(hertz: float) -> float:
-    return 2595 * math.log10(1 + hertz / 700)

@@ -10,6 +10,8 @@ import pandas as pd
 
 from merc import manifest as manifests
 from merc import tracks as face_tracks
+from merc.problem import Problem
+from merc.results import read_json
 from merc.tracks import Track
 
 RATE = 16_000  # samples a second of every extracted wav
@@ -72,6 +74,35 @@ def sounds(folder: Path, rows: pd.DataFrame) -> list[Sound | None]:
 def faces(folder: Path, rows: pd.DataFrame, choose: Choose = largest) -> list[Faces | None]:
     """One face or picture, or None, per row."""
     return [read("vision", folder, row, choose) for row in rows.itertuples()]
+
+
+def frames(folder: Path, rows: pd.DataFrame) -> list[Faces | None]:
+    """The pictures at extract.video.fps, or None, per row; of a clip too short for any, the one frame."""
+    rate = _rate(folder)
+    return [
+        None if row.vision_status == manifests.MISSING else _series(folder, row, rate) for row in rows.itertuples()
+    ]
+
+
+def _rate(folder: Path) -> float:
+    """Pictures a second, as extract left them."""
+    file = folder / manifests.FRAMES_RATE
+    if not file.is_file():
+        raise Problem(
+            f"{folder}: encode.vision.picture is frames and extract.video.fps is 0; "
+            f"set extract.video.fps to the pictures a second that you want"
+        )
+    return read_json(file)["fps"]
+
+
+def _series(folder: Path, row: Any, rate: float) -> Faces:
+    """frames/<utterance>/<number>.jpg is at number / rate seconds."""
+    files = sorted((folder / row.frame).with_name(row.utterance).glob("*.jpg"))
+    if not files:
+        return _whole_frame(folder / row.frame)
+    seen = [_whole_frame(file) for file in files]
+    times = np.array([int(file.stem) for file in files], np.float32) / rate
+    return Faces(np.concatenate([one.crops for one in seen]), np.concatenate([one.boxes for one in seen]), times)
 
 
 def _in_dialogue(lines: list[Line | None], dialogues: list[str]) -> list[Line | None]:

@@ -48,8 +48,8 @@ def _minilm(name: str, config: TextEncoding) -> Words:
     return Words(name, bert.load(folder), 384, tokenizer, Special(*ids), config.window)
 
 
-def _hub(source: str, licence: str, width: int, about: str) -> Card:
-    return Card(partial(pretrained, source=source), source, licence, width, about, downloads=True)
+def _hub(source: str, licence: str, width: int, about: str, seeds: str = "") -> Card:
+    return Card(partial(pretrained, source=source), source, licence, width, about, seeds, downloads=True)
 
 
 ENCODERS: dict[str, Card] = {
@@ -65,12 +65,14 @@ ENCODERS: dict[str, Card] = {
         licence="MIT",
         width=768,
         about="its official files need sentencepiece and protobuf",
+        seeds="misls-esag",
     ),
     "bert-base-uncased": _hub(
         "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594",
         licence="Apache-2.0",
         width=768,
         about="the field's usual text features",
+        seeds="concat-r3d, avt-memocmt",
     ),
     "roberta-base": _hub(
         "FacebookAI/roberta-base@e2da8e2f811d1448a5b465c236feacd80ffbac7b",

@@ -4,6 +4,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from merc.encoders import raw, sources
 from merc.encoders.card import Card, Reader, none
 from merc.encoders.encoder import Encoder
@@ -18,8 +20,8 @@ class VisionEncoding(Strict):
 
     encoder: str
     by_corpus: dict[str, str]
-    picture: Literal["face", "frame"]
-    frame_rate: float
+    picture: Literal["face", "frame", "frames"]
+    frame_rate: float = Field(gt=0)
 
 
 class _Speaker:
@@ -45,7 +47,9 @@ def _nobody(tracks: list[Track], sound: Sound | None) -> None:
 
 
 def reader(config: VisionEncoding) -> Reader:
-    """Reads the face that speaks (the largest where lipsync is off), or the representative frame."""
+    """Reads the face that speaks (the largest where lipsync is off), the representative frame, or many frames."""
+    if config.picture == "frames":
+        return raw.frames
     choose = {"face": _Speaker(Path("out/lipsync/vision")), "frame": _nobody}[config.picture]
     return partial(raw.faces, choose=choose)
 
@@ -73,8 +77,14 @@ def _r3d_18(name: str, config: VisionEncoding) -> Encoder:
     return r3d_18(name, config.frame_rate)
 
 
-def _hub(source: str, licence: str, width: int, about: str) -> Card:
-    return Card(partial(pretrained, source=source), source, licence, width, about, downloads=True)
+def _lipsync(name: str, config: VisionEncoding) -> Encoder:
+    from merc.encoders.lips import lips
+
+    return lips(name, Path("out/lipsync/vision"), config.frame_rate)
+
+
+def _hub(source: str, licence: str, width: int, about: str, seeds: str = "") -> Card:
+    return Card(partial(pretrained, source=source), source, licence, width, about, seeds, downloads=True)
 
 
 ENCODERS: dict[str, Card] = {
@@ -91,6 +101,7 @@ ENCODERS: dict[str, Card] = {
         licence="BSD-3-Clause",
         width=2048,
         about="ImageNet; a picture per step",
+        seeds="misls-esag, avt-memocmt",
         downloads=True,
     ),
     "r3d_18": Card(
@@ -99,6 +110,7 @@ ENCODERS: dict[str, Card] = {
         licence="BSD-3-Clause",
         width=512,
         about="Kinetics-400; 16 frames per step: use a frame_rate of about 1",
+        seeds="concat-r3d",
         downloads=True,
     ),
     "vit-base-patch16-224": _hub(
@@ -106,12 +118,21 @@ ENCODERS: dict[str, Card] = {
         licence="Apache-2.0",
         width=768,
         about="ImageNet; a picture per step",
+        seeds="avt-memocmt",
     ),
     "timesformer-base-finetuned-k400": _hub(
         "facebook/timesformer-base-finetuned-k400@8aaf40ea7d3d282dcb0a5dea01a198320d15d6c0",
         licence="CC-BY-NC-4.0",
         width=768,
         about="Kinetics-400; 8 frames per step: use a frame_rate of about 1",
+    ),
+    "lipsync": Card(
+        make=_lipsync,
+        source="out/lipsync/vision, from the lipsync stage",
+        licence="MIT",
+        width=64,
+        about="how a mouth moves with a voice; learnt here without labels, needs lipsync.epochs above 0",
+        seeds="graph-lipsync",
     ),
     "none": none(),
 }
