@@ -20,6 +20,7 @@ from merc.sound import Sound
 CLIP_SECONDS = 180.0  # then a clip's decoder is taken to hang
 PICTURE_QUALITY = 92  # of JPEG
 NO_FACE = "no_face"
+LABELS = ("emotion", "sentiment", "intensity")
 
 
 class AudioSettings(Strict):
@@ -108,16 +109,22 @@ def extract_all(listing: Listing, settings: Settings, folder: Path) -> list[dict
 
 def extract(job: Job) -> dict[str, Any]:
     """Write an utterance's files, and last of all the outcome that says so."""
-    utterance, settings = job.utterance, job.settings
-    if utterance.media is None:
-        sound, pictures = Sound(reason=utterance.absent), Pictures(reason=utterance.absent)
-    else:
-        limits = media.Limits(settings.audio.min_seconds, settings.audio.max_seconds)
-        follow = faces.DETECTORS[settings.faces.detector] is not None
-        sound, pictures = media.read(utterance.media, limits, ticks=follow or settings.video.fps > 0)
+    sound, pictures = _read(job)
     outcome = {"audio": asdict(_save_sound(job, sound)), "vision": asdict(_save_pictures(job, pictures))}
     _write(job, _done(job), json.dumps(outcome).encode())
     return outcome
+
+
+def _read(job: Job) -> tuple[Sound, Pictures]:
+    utterance, settings = job.utterance, job.settings
+    limits = media.Limits(settings.audio.min_seconds, settings.audio.max_seconds)
+    ticks = faces.DETECTORS[settings.faces.detector] is not None or settings.video.fps > 0
+    sound, pictures = Sound(reason=utterance.absent), Pictures(reason=utterance.absent)
+    if utterance.media is not None:
+        sound, pictures = media.read(utterance.media, limits, ticks, utterance.window)
+    if utterance.sound is not None:
+        sound, _ = media.read(utterance.sound, limits, ticks=False)
+    return sound, pictures
 
 
 def _save_sound(job: Job, sound: Sound) -> Medium:
@@ -195,9 +202,7 @@ def rows(corpus: str, listing: Listing, outcomes: list[dict[str, Any]]) -> pd.Da
 
 
 def _row(corpus: str, turn: int, utterance: Utterance, outcome: dict[str, Any]) -> dict[str, Any]:
-    shared = (
-        "split", "dialogue", "group", "speaker", "text", "emotion", "sentiment", "source", "start", "end", "clip",
-    )  # fmt: skip
+    shared = ("split", "dialogue", "group", "speaker", "text", "source", "start", "end", "clip", *LABELS)
     files = outcome["audio"]["files"] | outcome["vision"]["files"]
     return {
         "corpus": corpus,

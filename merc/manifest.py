@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ("emotion", pa.string()),  # the corpus's own labels, or null
         ("sentiment", pa.string()),
         ("source", pa.string()),  # recording that start and end are seconds of, unique within the corpus, or null
+        ("intensity", pa.string()),  # normal or strong, where a corpus says so; else null
         ("start", pa.float64()),  # seconds in the source, or null
         ("end", pa.float64()),
         ("clip", pa.string()),  # source clip below data/raw/<corpus>, or null

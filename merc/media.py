@@ -15,6 +15,9 @@ from merc.sound import SAMPLE_RATE, Sound, SoundReader
 BROKEN = (av.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError)  # what PyAV raises on broken files
 
 
+PREROLL = 0.5  # seconds that are decoded before a window: codecs need some to settle
+
+
 @dataclass(frozen=True)
 class Limits:
     """Seconds; a shorter sound is padded with silence, a longer clip is cut."""
@@ -23,13 +26,28 @@ class Limits:
     maximum: float
 
 
-def read(path: Path, limits: Limits, ticks: bool) -> tuple[Sound, Pictures]:
-    """Sound and pictures of a clip; whatever is wrong with it becomes a reason, never an exception."""
+@dataclass(frozen=True)
+class Window:
+    """The part of a recording that is an utterance: seconds, and the share of the picture's width that is kept."""
+
+    start: float
+    end: float
+    columns: tuple[float, float] = (0.0, 1.0)
+
+
+def read(path: Path, limits: Limits, ticks: bool, window: Window | None = None) -> tuple[Sound, Pictures]:
+    """Sound and pictures of a clip, or of a window of it; what is wrong with it becomes a reason, no exception."""
     try:
         if path.stat().st_size == 0:
             return Sound(reason="the file is empty"), Pictures(reason="the file is empty")
         with av.open(str(path), metadata_errors="replace") as container:
-            return _read_open(container, Clock(container, limits), ticks)
+            if window is not None and window.start > PREROLL:
+                container.seek(round((window.start - PREROLL) * av.time_base) + (container.start_time or 0))
+            clock = Clock(container, limits, window)
+            if clock.duration == 0:
+                reason = f"the recording ends before {window.start:.2f} s, where the utterance begins"
+                return Sound(reason=reason), Pictures(reason=reason)
+            return _read_open(container, clock, ticks)
     except BROKEN as error:
         reason = f"cannot be opened: {_words(error)}"
         return Sound(reason=reason), Pictures(reason=reason)
@@ -83,14 +101,19 @@ def _demux(
 
 
 class Clock:
-    """Seconds since the clip began, the same for sound and picture."""
+    """Seconds since the clip, or the window of it, began; the same for sound and picture."""
 
-    def __init__(self, container: av.container.InputContainer, limits: Limits) -> None:
+    def __init__(self, container: av.container.InputContainer, limits: Limits, window: Window | None) -> None:
         self.limits = limits
-        self.origin = (container.start_time or 0) / av.time_base
+        self.columns = window.columns if window else (0.0, 1.0)
+        self.origin = (container.start_time or 0) / av.time_base + (window.start if window else 0.0)
         known = container.duration is not None and container.duration > 0
         self.duration = container.duration / av.time_base if known else None
+        if window is not None:
+            end = window.end if self.duration is None else min(window.end, self.duration)
+            self.duration = max(end - window.start, 0.0)
         self.end = min(self.duration or limits.maximum, limits.maximum)
+        self.last = self.end if window else limits.maximum  # where the sound's reading may stop
 
     def seconds(self, stamp: int | None, thing: av.Packet | av.AudioFrame | av.VideoFrame) -> float | None:
         if stamp is None or thing.time_base is None:
@@ -128,10 +151,21 @@ class Stream:
             left, self.resampler = self.resampler.resample(None), _resampler()
             return [_samples(one) for one in [*left, *self.resampler.resample(frame)]]
 
+    def size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height of what is kept of the frame."""
+        left, right = (round(share * frame.width) for share in self.clock.columns)
+        return max(right - left, 1), frame.height
+
     def picture(self, frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The frame as RGB, at a size (width, height) or its own."""
-        width, height = size or (frame.width, frame.height)
-        return self.reformatter.reformat(frame, width, height, "rgb24").to_ndarray()
+        """What is kept of the frame as RGB, at a size (width, height) or its own."""
+        width, height = size or self.size(frame)
+        first, last = self.clock.columns
+        if (first, last) == (0.0, 1.0):
+            return self.reformatter.reformat(frame, width, height, "rgb24").to_ndarray()
+        whole = frame.width if size is None else max(round(width / (last - first)), width)
+        left = min(round(first * whole), whole - width)
+        picture = self.reformatter.reformat(frame, whole, height, "rgb24").to_ndarray()
+        return np.ascontiguousarray(picture[:, left : left + width])
 
     def spacing(self) -> float:
         """Seconds between pictures."""

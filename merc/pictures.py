@@ -94,7 +94,7 @@ class TickPictures:
 
     def _keep(self, frame: Any, time: float) -> None:
         if self.previous is None:
-            self.first, self.size = max(round(time * RATE), 0), _fit(frame.width, frame.height)
+            self.first, self.size = max(round(time * RATE), 0), _fit(*self.stream.size(frame))
         else:
             self._fill((self.previous[1] + time) / 2)
         self.previous = (self.stream.picture(frame, self.size), time)
@@ -122,7 +122,7 @@ class _Nearest:
         """The frame's time, or None if it is out of order."""
         time = self.clock.seconds(frame.pts, frame)
         time = max(self.last + self.stream.spacing(), 0.0) if time is None else time
-        if time <= self.last:
+        if time <= self.last or time < -self.stream.spacing():  # the second: before the window
             return None
         self.last = time
         if abs(time - self.clock.end / 2) < self.distance:

@@ -36,7 +36,7 @@ class SoundReader:
 
     @property
     def full(self) -> bool:
-        return (self.begin or 0.0) + self.length / SAMPLE_RATE > self.clock.limits.maximum
+        return (self.begin or 0.0) + self.length / SAMPLE_RATE > self.clock.last
 
     def take(self, packet: Any) -> None:
         for frame in [] if self.full else self.stream.decode(packet):

@@ -24,7 +24,11 @@ def main(corpus: str) -> None:
 
 
 def _sources(listing: Listing) -> list:
-    return [[one.split, one.name, one.absent or partial.source(one.media)] for one in listing.utterances]
+    files = [[path and partial.source(path) for path in (one.media, one.sound)] for one in listing.utterances]
+    return [
+        [one.split, one.name, one.absent, str(one.window), own]
+        for one, own in zip(listing.utterances, files, strict=True)
+    ]
 
 
 def _finish(split: str, corpus: str, rows, listing: Listing, folder: Path, fps: float) -> None:

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from merc import params
+from merc.media import Window
 from merc.problem import Problem
 
 # folder under data/raw -> module with `Options` (its section data.<corpus> of params.yaml) and
@@ -14,6 +15,9 @@ from merc.problem import Problem
 CORPORA = {
     "sample": "merc.corpora.sample",
     "meld": "merc.corpora.meld",
+    "iemocap": "merc.corpora.iemocap",
+    "ravdess": "merc.corpora.ravdess",
+    "folder": "merc.corpora.folder",
 }
 
 
@@ -35,6 +39,9 @@ class Utterance:
     clip: str | None  # `media` below data/raw/<corpus>
     absent: str = ""  # why there is no `media`
     source: str | None = None  # recording, unique within the corpus, that start and end are seconds of
+    sound: Path | None = None  # where the sound is, if not in `media`
+    window: Window | None = None  # the part of `media` that the utterance is, if not all
+    intensity: str | None = None  # where a corpus knows it
     text_flags: tuple[str, ...] = ()
     text_reason: str = ""
 
@@ -64,6 +71,11 @@ def module(corpus: str) -> ModuleType:
     if corpus not in CORPORA:
         raise Problem(f"{params.FILE}: data.corpora: {corpus!r} is unknown; choose from {', '.join(CORPORA)}")
     return importlib.import_module(CORPORA[corpus])
+
+
+def note(notes: list[dict[str, Any]], split: str | None, item: str, reason: str) -> None:
+    """One line of the report."""
+    notes.append({"split": split, "item": item, "reason": reason})
 
 
 def _check_names(corpus: str, listing: Listing) -> None:

@@ -8,10 +8,10 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from merc import media, text
-from merc.corpora import Listing, Utterance, meld_archives
+from merc.corpora import Listing, Utterance, meld_archives, note
 from merc.corpora.meld_files import Clip, Files, find, without_clips
 from merc.labels import MELD_EMOTIONS, MELD_SENTIMENTS
 from merc.manifest import SPLITS
@@ -200,8 +200,3 @@ def _report_extras(rows: list[_Row], split: str, files: Files, listing: Listing)
     for key in sorted(key for key in files.clips if key[0] == split and key not in labelled):
         for clip in files.clips[key].values():
             note(listing.ignored, split, clip.name, "no row in the CSV")
-
-
-def note(notes: list[dict[str, Any]], split: str, item: str, reason: str) -> None:
-    """One line of the report."""
-    notes.append({"split": split, "item": item, "reason": reason})

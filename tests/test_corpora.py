@@ -1,0 +1,243 @@
+"""Every corpus of the registry keeps the contract; and what is particular to each."""
+
+from collections import Counter
+from pathlib import Path
+
+import corpora_files
+import numpy as np
+import pandas as pd
+import pytest
+
+from merc import corpora, labels, media
+from merc.corpora import folder as own
+from merc.corpora import ravdess
+from merc.manifest import SPLITS
+from merc.problem import Problem
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+# no speaker of one split is in another
+SPEAKER_INDEPENDENT = {"iemocap", "ravdess"}
+LIMITS = media.Limits(0.1, 15.0)
+
+
+def listed(corpus: str, place: Path, **changes):
+    options = corpora_files.FILES[corpus][1] | changes
+    reader = corpora.module(corpus)
+    return reader.read(place, place / "scratch", reader.Options.model_validate(options))
+
+
+@pytest.fixture(params=sorted(corpora.CORPORA))
+def listing(request, tmp_path):
+    corpora_files.FILES[request.param][0](tmp_path)
+    return request.param, listed(request.param, tmp_path), tmp_path
+
+
+def test_every_corpus_has_files_here_and_maps_in_every_label_space():
+    assert set(corpora_files.FILES) == set(corpora.CORPORA) == set(labels.CORPORA)
+    for space in labels.SPACES.values():
+        assert set(space.emotion_maps) == set(space.sentiment_maps) == set(corpora.CORPORA)
+        assert all(set(own.values()) <= set(space.emotion) for own in space.emotion_maps.values())
+        assert all(set(own.values()) <= set(space.sentiment) for own in space.sentiment_maps.values())
+
+
+def test_the_contract(listing):
+    corpus, found, place = listing
+    ids = Counter((one.split, one.name) for one in found.utterances)
+    assert ids and max(ids.values()) == 1
+    assert {one.split for one in found.utterances} == set(SPLITS)
+    places = [SPLITS.index(one.split) for one in found.utterances]
+    assert places == sorted(places)
+    runs = [(one.split, one.dialogue) for one in found.utterances]
+    changes = [run for before, run in zip([None, *runs], runs, strict=False) if run != before]
+    assert len(changes) == len(set(changes)), "a dialogue is not contiguous"
+    group_splits = {(one.group, one.split) for one in found.utterances}
+    assert len(group_splits) == len({group for group, _ in group_splits}), "a group is in two splits"
+    if corpus in SPEAKER_INDEPENDENT:
+        speaker_splits = {(one.speaker, one.split) for one in found.utterances}
+        assert len(speaker_splits) == len({speaker for speaker, _ in speaker_splits})
+    known = set(labels.AS_MELD) | {"frustrated", "other", None}
+    assert {one.emotion for one in found.utterances} <= known
+    assert all(one.clip is None or (place / one.clip).is_file() or corpus == "iemocap" for one in found.utterances)
+    assert found.utterances == listed(corpus, place).utterances
+
+
+def test_what_is_listed_can_be_read(listing):
+    _, found, _ = listing
+    for one in found.utterances[:6]:
+        sound, _ = media.read(one.sound or one.media, LIMITS, ticks=False, window=None if one.sound else one.window)
+        assert sound.samples is not None and np.abs(sound.samples).max() > 1000
+
+
+def test_iemocap_reads_labels_words_times_and_halves(tmp_path):
+    corpora_files.iemocap(tmp_path)
+    found = listed("iemocap", tmp_path).utterances
+    first = [one for one in found if one.dialogue == "Ses01M_impro01"]
+    assert [one.emotion for one in first] == ["neutral", "frustrated", None, "excited"]
+    assert [one.text for one in first] == ["Excuse me.", "Do you have your forms?", "Yeah.", "Great’s."]
+    assert [one.speaker for one in first] == ["Session1-F", "Session1-M", "Session1-F", "Session1-M"]
+    # the one who wears the markers (M, by the dialogue's name) is on the left, which is dark
+    brightness = []
+    for one in first:
+        _, pictures = media.read(one.media, LIMITS, ticks=True, window=one.window)
+        brightness.append(pictures.middle.mean())
+        assert pictures.middle.shape == (96, 80, 3)
+        assert len(pictures.ticks) == 9 and pictures.ticks[0].shape == (96, 80, 3)
+    assert np.array_equal(np.array(brightness) > 128, [True, False, True, False])
+
+
+@pytest.mark.parametrize(("test", "dev"), [(5, 4), (1, 2), (3, 5)])
+def test_iemocap_leaves_one_session_out(tmp_path, test, dev):
+    corpora_files.iemocap(tmp_path)
+    found = listed("iemocap", tmp_path, test_session=test, dev_session=dev).utterances
+    sessions = {split: {one.dialogue[3:5] for one in found if one.split == split} for split in SPLITS}
+    assert sessions["test"] == {f"0{test}"} and sessions["dev"] == {f"0{dev}"} and len(sessions["train"]) == 3
+
+
+def test_iemocap_reports_what_it_passes_over(tmp_path):
+    corpora_files.iemocap(tmp_path)
+    root = tmp_path / "IEMOCAP_full_release/Session2/dialog"
+    rated, said = (next((root / place).glob("*.txt")) for place in ("EmoEvaluation", "transcriptions"))
+    lines = rated.read_text().splitlines()
+    rated.write_text("\n".join([*lines, lines[2], "[broken"]))
+    said.write_text(
+        said.read_text(encoding="cp1252") + f"\n{rated.stem}_F999 [001.0-002.0]: Hm.", encoding="cp1252"
+    )
+    found = listed("iemocap", tmp_path)
+    reasons = [note["reason"] for note in found.ignored]
+    assert len(found.utterances) == 20
+    assert sorted(reason.split(":")[0] for reason in reasons) == sorted(
+        [f"{rated.name} line {len(lines) + 1}", f"line {len(lines) + 2}", "transcribed, and not in EmoEvaluation"]
+    )
+
+
+def test_iemocap_spaces_have_the_fields_classes(tmp_path):
+    corpora_files.iemocap(tmp_path)
+    rows = pd.DataFrame(
+        [{"corpus": "iemocap", "emotion": one.emotion} for one in listed("iemocap", tmp_path).utterances[:4]]
+    )
+    six, four = labels.SPACES["iemocap6"], labels.SPACES["iemocap4"]
+    named = [
+        [space.emotion[index] if index >= 0 else None for index in space.indices(rows, "emotion")]
+        for space in (six, four)
+    ]
+    assert named == [["neutral", "frustrated", None, "excited"], ["neutral", None, None, "happy"]]
+
+
+def test_ravdess_names_say_everything(tmp_path):
+    for name in ("03-01-06-01-02-01-12.wav", "01-01-05-02-01-02-01.wav", "03-02-03-01-01-01-02.flac"):
+        corpora_files.wav(tmp_path / "Actor" / name)
+    corpora_files.ravdess(tmp_path, actors=(3,), emotions=(1,))
+    found = {one.name: one for one in listed("ravdess", tmp_path, channel="both").utterances}
+    names = ("03-01-06-01-02-01-12", "01-01-05-02-01-02-01", "03-02-03-01-01-01-02")
+    fear, anger, song = (found[name] for name in names)
+    assert (fear.emotion, fear.intensity, fear.text, fear.speaker) == (
+        "fearful", "normal", "Dogs are sitting by the door.", "actor-12")  # fmt: skip
+    assert (anger.emotion, anger.intensity, anger.text) == ("angry", "strong", "Kids are talking by the door.")
+    assert song.emotion == "happy"
+    assert "03-02-03-01-01-01-02" not in {one.name for one in listed("ravdess", tmp_path).utterances}
+
+
+def test_ravdess_takes_one_recording_of_a_performance(tmp_path):
+    corpora_files.ravdess(tmp_path, actors=(1, 2), emotions=(1,))
+    corpora_files.clip(tmp_path / "Video/Actor_01/01-01-01-01-02-01-01.mp4")
+    corpora_files.clip(tmp_path / "Video/Actor_01/02-01-01-01-02-01-01.mp4")
+    found = listed("ravdess", tmp_path)
+    assert sorted(one.name for one in found.utterances) == ["01-01-01-01-02-01-01", "03-01-01-01-01-01-02"]
+    assert sorted(note["item"] for note in found.ignored) == [
+        "02-01-01-01-02-01-01.mp4", "03-01-01-01-02-01-01.wav"]  # fmt: skip
+
+
+def test_ravdess_folds_and_actors(tmp_path):
+    corpora_files.ravdess(tmp_path, emotions=(1,))
+    found = listed("ravdess", tmp_path, fold=6).utterances
+    actors = {split: {int(one.name[-2:]) for one in found if one.split == split} for split in SPLITS}
+    assert actors["test"] == {5, 11, 17, 23} and actors["dev"] == {6, 12, 18, 24}  # dev: fold 1
+    found = listed("ravdess", tmp_path, fold=0, test_actors=[1, 2], dev_actors=[3]).utterances
+    assert {int(one.name[-2:]) for one in found if one.split == "test"} == {1, 2}
+    for wrong in ({"test_actors": [1], "dev_actors": [1]}, {"test_actors": [25], "dev_actors": []}):
+        with pytest.raises(Problem, match="actor"):
+            listed("ravdess", tmp_path, fold=0, **wrong)
+    (tmp_path / "folds.csv").unlink()
+    with pytest.raises(Problem, match=r"folds\.csv: not there"):
+        listed("ravdess", tmp_path)
+
+
+def test_an_own_table_cuts_recordings_and_keeps_order(tmp_path):
+    corpora_files.own(tmp_path)
+    found = listed("folder", tmp_path).utterances
+    assert [(one.dialogue, one.name) for one in found] == [
+        ("a", "hello"),
+        ("a", "long_3"),
+        ("b", "long_4"),
+        ("c", "long_5"),
+    ]
+    sound, _ = media.read(found[1].media, LIMITS, ticks=False, window=found[1].window)
+    assert len(sound.samples) == round(0.7 * 16000)
+    assert found[2].emotion is None and found[1].emotion == "angry"
+
+
+WRONG = [
+    ({"emotion": "joyful"}, "line 2: emotion = 'joyful': write one of"),
+    ({"sentiment": "good"}, "line 2: sentiment = 'good': write one of"),
+    ({"split": "valid"}, "line 2: split = 'valid': write one of train, dev, test"),
+    ({"clip": "nowhere.mp4"}, "line 2: clip = 'nowhere.mp4': .*is not there; bring the file or take the row out"),
+    ({"clip": "../secret.mp4"}, "line 2: clip = '../secret.mp4': write a path below"),
+    ({"clip": "long.wav", "start": "1", "end": "0.5"}, "line 2: end = '0.5': is not after start = 1"),
+    ({"clip": "long.wav", "start": "0:01", "end": "2"}, "line 2: start = '0:01': write seconds"),
+    ({"dialogue": "b"}, "dialogue = 'b': is in train too; keep it in one split"),
+    ({"utterance": "a/b"}, "line 2: utterance = 'a/b'"),
+    ({"utterance": "long_3"}, "line 3: clip = 'long.wav': the utterance long_3 stands in line 2 already"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG)
+def test_a_mistake_in_an_own_table_gets_row_value_and_remedy(tmp_path, change, words):
+    corpora_files.own(tmp_path)
+    rows = own._rows(tmp_path / own.TABLE)
+    cells = [row.cells for row in rows]
+    cells[0] |= change
+    corpora_files.table(tmp_path / own.TABLE, cells)
+    with pytest.raises(Problem, match=words):
+        listed("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "lacks the columns split, clip"),
+        ("split,clip\n", "has no rows"),
+        ("split,clip,feeling\ntrain,a.wav,joy\n", "column 'feeling' is unknown"),
+    ],
+)
+def test_an_own_table_that_is_none(tmp_path, content, words):
+    (tmp_path / own.TABLE).write_text(content)
+    with pytest.raises(Problem, match=words):
+        listed("folder", tmp_path)
+    (tmp_path / own.TABLE).unlink()
+    with pytest.raises(Problem, match="not there; write it with the columns"):
+        listed("folder", tmp_path)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (SHARED / "ravdess").is_dir(), reason="../shared/data/ravdess is absent")
+def test_real_ravdess_is_complete():
+    found = listed("ravdess", SHARED / "ravdess").utterances
+    assert len(found) == 1440
+    assert Counter(one.emotion for one in found) == {
+        name: 96 if name == "neutral" else 192 for name in ravdess.EMOTIONS.values()
+    }
+    assert {len({one.speaker for one in found if one.split == split}) for split in ("dev", "test")} == {4}
+    seen = [
+        {one.speaker for one in listed("ravdess", SHARED / "ravdess", fold=fold).utterances if one.split == "test"}
+        for fold in range(1, 7)
+    ]
+    assert len(set().union(*seen)) == sum(map(len, seen)) == 24
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not Path("data/raw/iemocap").is_dir(), reason="data/raw/iemocap is absent")
+def test_real_iemocap_has_the_published_counts():
+    found = listed("iemocap", Path("data/raw/iemocap")).utterances
+    assert len(found) == 10039
+    six = Counter(one.emotion for one in found if one.emotion in labels.IEMOCAP_EMOTIONS)
+    assert six == {"happy": 595, "sad": 1084, "neutral": 1708, "angry": 1103, "excited": 1041, "frustrated": 1849}
