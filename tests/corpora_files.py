@@ -113,7 +113,7 @@ def own(folder: Path) -> None:
 # corpus -> who writes its files, and its options
 FILES = {
     "sample": (meld, {}),
-    "meld": (meld, {"twins": "evidence"}),
+    "meld": (meld, {"twins": "evidence", "media": "clips"}),
     "iemocap": (iemocap, {"test_session": 5, "dev_session": 4}),
     "ravdess": (ravdess, {"channel": "speech", "fold": 1, "test_actors": [], "dev_actors": []}),
     "folder": (own, {}),
