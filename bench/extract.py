@@ -17,17 +17,18 @@ from pathlib import Path
 import av
 import numpy as np
 
-from merc import extraction
+from merc import extraction, extraction_settings
 from merc.corpora import Utterance
 from merc.results import write_json
 
 CLIPS, ROUNDS, PROCESSES = 60, 3, 2
 SECONDS, RATE, FPS = 3.6, 48000, Fraction(24000, 1001)
 WIDTH, HEIGHT = 1280, 720
-SETTINGS = extraction.Settings(
-    audio=extraction.AudioSettings(min_seconds=0.2, max_seconds=15.0, vad="none"),
-    video=extraction.VideoSettings(frame="middle", fps=0.0, side=224),
-    faces=extraction.FaceSettings(detector="none", size=64),
+SETTINGS = extraction_settings.Settings(
+    audio=extraction_settings.AudioSettings(min_seconds=0.2, max_seconds=15.0, vad="none", trim=False),
+    video=extraction_settings.VideoSettings(frame="middle", fps=0.0, side=224),
+    faces=extraction_settings.FaceSettings(detector="none", size=64),
+    align="none",
 )
 
 

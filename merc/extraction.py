@@ -7,51 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from merc import faces, facetracks, media, portraits, speech, tracks, work
+from merc import faces, facetracks, media, portraits, speech, timing, tracks, work
 from merc.corpora import Listing, Utterance
+from merc.extraction_settings import Settings
 from merc.manifest import MISSING
-from merc.params import Strict
 from merc.pictures import Pictures
-from merc.problem import Problem
 from merc.sound import Sound
 
 CLIP_SECONDS = 180.0  # then a clip's decoder is taken to hang
 PICTURE_QUALITY = 92  # of JPEG
 NO_FACE = "no_face"
-LABELS = ("emotion", "sentiment", "intensity")
-
-
-class AudioSettings(Strict):
-    """Section `extract.audio`."""
-
-    min_seconds: float
-    max_seconds: float
-    vad: str
-
-
-class VideoSettings(Strict):
-    """Section `extract.video`."""
-
-    frame: str
-    fps: float
-    side: int
-
-
-class FaceSettings(Strict):
-    """Section `extract.faces`."""
-
-    detector: str
-    size: int
-
-
-class Settings(Strict):
-    """Section `extract` of params.yaml."""
-
-    audio: AudioSettings
-    video: VideoSettings
-    faces: FaceSettings
 
 
 @dataclass(frozen=True)
@@ -71,27 +36,7 @@ class Medium:
     series: list[str] = field(default_factory=list)  # pictures at extract.video.fps, same
     status: str = MISSING
     reason: str = ""
-
-
-def check(settings: Settings) -> None:
-    """Refuse values that no type can refuse."""
-    _choose("faces.detector", settings.faces.detector, faces.DETECTORS)
-    _choose("video.frame", settings.video.frame, portraits.PORTRAITS)
-    _choose("audio.vad", settings.audio.vad, speech.DETECTORS)
-    speech.check(settings.audio.vad)
-    if not 0 < settings.audio.min_seconds <= settings.audio.max_seconds:
-        raise Problem("params.yaml: extract.audio: 0 < min_seconds <= max_seconds is needed")
-    if not 0 <= settings.video.fps <= tracks.RATE:
-        raise Problem(f"params.yaml: extract.video.fps = {settings.video.fps}: 0 to {tracks.RATE:g}")
-    if settings.video.side < 8:
-        raise Problem(f"params.yaml: extract.video.side = {settings.video.side}: at least 8 pixels")
-    if settings.faces.size < 8:
-        raise Problem(f"params.yaml: extract.faces.size = {settings.faces.size}: at least 8 pixels")
-
-
-def _choose(key: str, value: str, table: dict[str, Any]) -> None:
-    if value not in table:
-        raise Problem(f"params.yaml: extract.{key} = {value!r}: choose one of {', '.join(table)}")
+    start: float = 0.0  # seconds of the clip at which its file begins
 
 
 def extract_all(listing: Listing, settings: Settings, folder: Path) -> list[dict[str, Any]]:
@@ -110,7 +55,11 @@ def extract_all(listing: Listing, settings: Settings, folder: Path) -> list[dict
 def extract(job: Job) -> dict[str, Any]:
     """Write an utterance's files, and last of all the outcome that says so."""
     sound, pictures = _read(job)
+    if sound.samples is not None:
+        audio = job.settings.audio
+        sound = speech.listen(sound, speech.DETECTORS[audio.vad], audio.trim, audio.min_seconds)
     outcome = {"audio": asdict(_save_sound(job, sound)), "vision": asdict(_save_pictures(job, pictures))}
+    outcome["text"] = timing.words(job.utterance.text, sound, job.settings.align)
     _write(job, _done(job), json.dumps(outcome).encode())
     return outcome
 
@@ -130,10 +79,8 @@ def _read(job: Job) -> tuple[Sound, Pictures]:
 def _save_sound(job: Job, sound: Sound) -> Medium:
     if sound.samples is None:
         return Medium(reason=sound.reason)
-    if (detector := speech.DETECTORS[job.settings.audio.vad]) is not None:
-        sound = speech.silence(sound, detector)
     wav = _write(job, f"audio/{job.utterance.name}.wav", media.wav(sound.samples))
-    return Medium({"wav": wav}, [], ",".join(sound.flags) or "ok", sound.reason)
+    return Medium({"wav": wav}, [], ",".join(sound.flags) or "ok", sound.reason, sound.start)
 
 
 def _save_pictures(job: Job, pictures: Pictures) -> Medium:
@@ -182,35 +129,12 @@ def _finished(job: Job) -> dict[str, Any] | None:
     if not (home / _done(job)).is_file():
         return None
     outcome = json.loads((home / _done(job)).read_text(encoding="utf-8"))
-    names = [name for medium in outcome.values() for name in [*medium["files"].values(), *medium["series"]]]
+    media = (outcome["audio"], outcome["vision"])
+    names = [name for medium in media for name in [*medium["files"].values(), *medium["series"]]]
     return outcome if all((home / name).is_file() for name in names) else None
 
 
 def _lost(failed: work.Failed) -> dict[str, Any]:
-    medium = asdict(Medium(reason=f"given up: {failed.reason}"))
-    return {"audio": medium, "vision": medium}
-
-
-def rows(corpus: str, listing: Listing, outcomes: list[dict[str, Any]]) -> pd.DataFrame:
-    """The manifest's rows, in the listing's order."""
-    table, turn, before = [], 0, None
-    for utterance, outcome in zip(listing.utterances, outcomes, strict=True):
-        turn = turn + 1 if before == (utterance.split, utterance.dialogue) else 0
-        before = (utterance.split, utterance.dialogue)
-        table.append(_row(corpus, turn, utterance, outcome))
-    return pd.DataFrame(table)
-
-
-def _row(corpus: str, turn: int, utterance: Utterance, outcome: dict[str, Any]) -> dict[str, Any]:
-    shared = ("split", "dialogue", "group", "speaker", "text", "source", "start", "end", "clip", *LABELS)
-    files = outcome["audio"]["files"] | outcome["vision"]["files"]
-    return {
-        "corpus": corpus,
-        "turn": turn,
-        "utterance": utterance.name,
-        **{name: getattr(utterance, name) for name in shared},
-        **{column: files.get(column) for column in ("wav", "frame", "tracks")},
-        "text_status": (",".join(utterance.text_flags) or "ok") if utterance.text else MISSING,
-        "text_reason": utterance.text_reason if utterance.text else "no text",
-        **{f"{medium}_{key}": outcome[medium][key] for medium in outcome for key in ("status", "reason")},
-    }
+    reason = f"given up: {failed.reason}"
+    medium = asdict(Medium(reason=reason))
+    return {"audio": medium, "vision": medium, "text": timing.Timed(words=None, reason="")}

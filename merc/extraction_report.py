@@ -8,7 +8,7 @@ import pandas as pd
 from merc.corpora import Listing
 from merc.manifest import MISSING, MODALITIES, SPLITS
 
-FLAGS = ("truncated", "padded", "repaired", "damaged", "no_face", "no_speech")
+FLAGS = ("truncated", "padded", "repaired", "damaged", "no_face", "no_speech", "trimmed", "unaligned")
 SECONDS_STEP = 0.5  # of the histogram of lengths
 SAMPLES = 3  # utterances named per split, so that a reader of the report knows what a name looks like
 

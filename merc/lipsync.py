@@ -47,6 +47,7 @@ class _Job(NamedTuple):
     utterance: str
     wav: Path
     tracks: Path
+    start: float  # seconds of the clip at which the wav begins
 
 
 def read(split: str, corpora: list[str], limit: int | None = None, seed: int = 0) -> list[Candidate]:
@@ -103,7 +104,7 @@ def speaker_accuracy(candidates: list[Candidate], chosen: list[int], known: pd.D
 
 def _job(split: str, row) -> _Job:
     folder = manifests.folder(split, row.corpus)
-    return _Job(row.corpus, row.utterance, folder / row.wav, folder / row.tracks)
+    return _Job(row.corpus, row.utterance, folder / row.wav, folder / row.tracks, manifests.wav_start(row))
 
 
 def _read_one(job: _Job) -> Candidate | None:
@@ -112,7 +113,7 @@ def _read_one(job: _Job) -> Candidate | None:
         return None
     samples, _ = soundfile.read(job.wav, dtype="float32")
     boxes = np.stack([track.boxes.mean(axis=0) for track in found])
-    clip = mouths.clip(found, samples)
+    clip = mouths.clip(found, samples, job.start)
     return Candidate(job.corpus, job.utterance, boxes, clip) if len(clip) >= SHORTEST else None
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -32,8 +33,13 @@ SCHEMA = pa.schema(
         ("end", pa.float64()),
         ("clip", pa.string()),  # source clip below data/raw/<corpus>, or null
         ("wav", pa.string()),  # below the manifest's folder, or null: audio/dia0_utt0.wav
+        # seconds of the clip, on the clock of the tracks, at which the wav begins: 0 if it was not trimmed
+        ("wav_start", pa.float64()),
         ("frame", pa.string()),  # frames/dia0_utt0.jpg
         ("tracks", pa.string()),  # tracks/dia0_utt0.safetensors
+        # one entry per word of the text (what stands between white space), seconds of the clip, null for a word
+        # that has no time; null as a whole without forced alignment
+        ("words", pa.list_(pa.struct([("word", pa.string()), ("start", pa.float64()), ("end", pa.float64())]))),
         # ok; what was done to it (comma-joined: truncated, padded, repaired, no_face ...); or missing
         *[(f"{modality}_status", pa.string()) for modality in MODALITIES],
         *[(f"{modality}_reason", pa.string()) for modality in MODALITIES],  # in words; "" when ok
@@ -80,6 +86,11 @@ def digest(manifest: pd.DataFrame) -> str:
     """A digest of the row ids in order: two tables with equal digests can be joined by row number."""
     ids = manifest["corpus"] + "/" + manifest["split"] + "/" + manifest["dialogue"] + "/" + manifest["utterance"]
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def wav_start(row: Any) -> float:
+    """Seconds of the clip at which a row's wav begins."""
+    return 0.0 if pd.isna(row.wav_start) else float(row.wav_start)
 
 
 def present(manifest: pd.DataFrame, modality: str) -> pd.Series:

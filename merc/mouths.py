@@ -1,6 +1,6 @@
 """What lip-sync looks at and listens to: the mouths of a clip's face tracks and its sound, on one clock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -30,9 +30,14 @@ class Clip:
         return self.seen.shape[1]
 
 
-def clip(tracks: list[Track], samples: np.ndarray) -> Clip:
-    """The mouths of one or more tracks beside the sound (16 kHz, -1 to 1) that one of them may have made."""
-    count = min(max(int(track.frames[-1]) + 1 for track in tracks), len(samples) // (HOP * FRAMES_PER_PICTURE))
+def clip(tracks: list[Track], samples: np.ndarray, start: float = 0.0) -> Clip:
+    """The mouths of one or more tracks beside the sound (16 kHz, -1 to 1) that one of them may have made.
+
+    The sound begins `start` seconds after the clip; what is seen before it is left out.
+    """
+    tracks = [replace(track, frames=track.frames - round(start * RATE)) for track in tracks]
+    last = max(int(track.frames[-1]) for track in tracks)
+    count = max(min(last + 1, len(samples) // (HOP * FRAMES_PER_PICTURE)), 0)
     seen = np.stack([np.isin(np.arange(count), track.frames) for track in tracks])
     return Clip(np.stack([_placed(track, count) for track in tracks]), seen, log_mel(samples, count))
 
@@ -54,7 +59,7 @@ def log_mel(samples: np.ndarray, pictures: int) -> np.ndarray:
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: count * HOP : HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW), SPECTRUM)) ** 2 / WINDOW
     heard = np.log(power @ bands() + FLOOR)
-    return (heard - heard.mean()).astype(np.float32)
+    return (heard - (heard.mean() if count else 0.0)).astype(np.float32)
 
 
 def _placed(track: Track, count: int) -> np.ndarray:

@@ -21,6 +21,7 @@ class Sound:
     """16 kHz mono PCM16, or the reason why there is none."""
 
     samples: np.ndarray | None = None  # int16
+    start: float = 0.0  # seconds of the clip at which they begin; more than 0 after trimming alone
     flags: list[str] = field(default_factory=list)
     reason: str = ""
 

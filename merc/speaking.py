@@ -18,7 +18,7 @@ def choose(tracks: list[Track], sound: Sound | None, scorer: Scorer | None) -> i
     """The number of the track that speaks; None if there is no track."""
     if len(tracks) < 2 or sound is None or scorer is None:
         return largest(tracks)
-    clip = mouths.clip(tracks, sound.samples)
+    clip = mouths.clip(tracks, sound.samples, sound.start)
     return int(np.argmax(scorer(clip))) if len(clip) >= SHORTEST else largest(tracks)
 
 

@@ -3,20 +3,31 @@
 import shutil
 from pathlib import Path
 
-from merc import corpora, entry, extraction, extraction_report, manifest, params, partial, truth
+from merc import (
+    corpora,
+    entry,
+    extraction,
+    extraction_report,
+    extraction_rows,
+    extraction_settings,
+    manifest,
+    params,
+    partial,
+    truth,
+)
 from merc.corpora import Listing
 from merc.results import write_json
 
 
 def main(corpus: str) -> None:
     """Extract one corpus; what a killed run had finished is not done again."""
-    settings = params.read("extract", extraction.Settings)
-    extraction.check(settings)
+    settings = params.read("extract", extraction_settings.Settings)
+    extraction_settings.check(settings)
     with partial.locked(f"extract-{corpus}") as home:
         listing = corpora.read(corpus, Path("data/raw") / corpus, home / "archives")
         folder = partial.folder(home, [settings.model_dump(), _sources(listing)])
         outcomes = extraction.extract_all(listing, settings, folder)
-        rows = extraction.rows(corpus, listing, outcomes)
+        rows = extraction_rows.rows(corpus, listing, outcomes)
         for split in manifest.SPLITS:
             _finish(split, corpus, rows, listing, folder, settings.video.fps)
         _describe(corpus, rows, listing)

@@ -42,6 +42,7 @@ extract:
     min_seconds: 0.2
     max_seconds: 1.0
     vad: none
+    trim: false
   video:
     frame: middle
     fps: 0.0
@@ -49,6 +50,7 @@ extract:
   faces:
     detector: haar
     size: 32
+  align: none
 """
 
 
@@ -392,9 +394,9 @@ def test_pictures_at_a_fixed_rate(here, detector):
 
 def test_silence_falls_where_nobody_speaks_and_nothing_is_lost_where_nobody_does():
     samples = np.full(1600, 7, np.int16)
-    half = speech.silence(sound.Sound(samples), lambda heard: np.arange(len(heard)) < 800)
+    half = speech.listen(sound.Sound(samples), lambda heard: np.arange(len(heard)) < 800, False, 0.01)
     assert list(np.unique(half.samples[:800])) == [7] and not half.samples[800:].any() and half.flags == []
-    raw = speech.silence(sound.Sound(samples), lambda heard: np.zeros(len(heard), bool))
+    raw = speech.listen(sound.Sound(samples), lambda heard: np.zeros(len(heard), bool), False, 0.01)
     assert (raw.samples == samples).all() and raw.flags == ["no_speech"]
 
 

@@ -10,7 +10,7 @@ from merc.corpora import CORPORA, module
 from merc.evaluation import EvaluateConfig
 from merc.explanation import ExplainConfig
 from merc.exporting import ExportConfig
-from merc.extraction import Settings
+from merc.extraction_settings import Settings
 from merc.lipsync import LipSync
 from merc.params import Strict
 from merc.problem import Problem

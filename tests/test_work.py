@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from merc import progress, work
+from merc import crew, progress, work
 from merc.problem import Problem
 
 
@@ -81,7 +81,7 @@ def test_one_worker_works_here_and_a_time_limit_needs_another_process(monkeypatc
 
 
 def test_workers_are_replaced_after_a_while(monkeypatch):
-    monkeypatch.setattr(work, "JOBS_PER_WORKER", 5)
+    monkeypatch.setattr(crew, "JOBS_PER_WORKER", 5)
     assert len(set(work.run(range(40), process))) >= 6
 
 

@@ -14,15 +14,19 @@ UNUSED = ("pooler", "masked_spec_embed", "mask_token", "decoder")  # may be miss
 SMALLEST_SHARE = 0.9  # of the embedding's rows that a tokenizer must know; embeddings are padded to round numbers
 
 
-def model(folder: Path) -> nn.Module:
-    """The AutoModel of a Hugging Face folder; safetensors first, else .bin through weights_only."""
-    from transformers import AutoModel, logging
+def model(folder: Path, kind: str = "AutoModel") -> nn.Module:
+    """The model of a Hugging Face folder; safetensors first, else .bin through weights_only.
+
+    `kind` is AutoModel, or one of transformers' classes for a task.
+    """
+    import transformers
+    from transformers import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     own = bool(list(folder.glob("*.safetensors")))
     try:
-        loaded, report = AutoModel.from_pretrained(
+        loaded, report = getattr(transformers, kind).from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=own, output_loading_info=True
         )
     except UnpicklingError as error:

@@ -33,6 +33,7 @@ class Sound:
 
     samples: np.ndarray  # (samples,) float32, mono, -1 to 1
     rate: int = RATE
+    start: float = 0.0  # seconds of the clip, on the clock of its faces, at which they begin
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _sound(folder: Path, row: Any, choose: Choose) -> Sound:
     import soundfile
 
     samples, rate = soundfile.read(folder / row.wav, dtype="float32")
-    return Sound(samples, rate)
+    return Sound(samples, rate, manifests.wav_start(row))
 
 
 def _faces(folder: Path, row: Any, choose: Choose) -> Faces:

@@ -14,10 +14,10 @@ OTHER_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 WAYS_OUT = "put its files there, or run once with the network up, or choose an encoder that needs no download"
 
 
-def folder(source: str) -> Path:
-    """The Hugging Face folder of `[owner/]name[@revision]`: data/weights/<name>, or a snapshot of this revision."""
+def folder(source: str, place: Path = WEIGHTS) -> Path:
+    """The Hugging Face folder of `[owner/]name[@revision]`: <place>/<name>, or a snapshot of this revision."""
     model, _, revision = source.partition("@")
-    own = WEIGHTS / model.split("/")[-1]
+    own = place / model.split("/")[-1]
     if own.is_dir():
         return own
     if "/" not in model or not revision:
