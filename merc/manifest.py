@@ -54,6 +54,8 @@ def folder(split: str, corpus: str) -> Path:
 
 def write(path: Path, rows: pd.DataFrame) -> None:
     """Write the manifest with exactly the schema's columns."""
+    words = rows["words"].astype(object)  # a column of nulls alone may come as numbers, which are no lists
+    rows = rows.assign(words=words.where(words.notna(), None))
     table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False).replace_schema_metadata(None)
     pq.write_table(table, path)
 
