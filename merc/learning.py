@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from merc import batches, calibration, labels, manifest, packs, params, results
+from merc import batches, calibration, labels, manifest, packs, params, results, trained
 from merc.batches import Split
 from merc.device import device
 from merc.engine import SCORE, Draws, History, Optimisation, answers, predict, standardise
@@ -104,7 +104,7 @@ def weights(*folders: Path) -> list[Path]:
 def start(seed: int, load: Callable[[Path], nn.Module], build: Callable[[], nn.Module], train: Split) -> nn.Module:
     """The seed's pretrained network; where pretraining is off, a new one that knows the split's statistics."""
     if not (PRETRAINED / "off.json").exists():
-        return load(PRETRAINED / f"seed-{seed}").to(device())
+        return trained.network(load, PRETRAINED / f"seed-{seed}").to(device())
     network = build()
     standardise(network, train)
     return network.to(device())

@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from merc.problem import Problem
+
 DECIMALS = 4  # of a metric; more would differ between processors
 
 
@@ -16,7 +18,12 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read what `write_json` wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Problem(f"{path}: not there; run `dvc repro`") from None
+    except ValueError as error:
+        raise Problem(f"{path}: is no JSON, perhaps half-written ({error}); run `dvc repro`") from None
 
 
 def _plain(content: Any) -> Any:

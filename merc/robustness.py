@@ -8,6 +8,7 @@ import pandas as pd
 from merc import intervals, scores
 from merc.conditions import FULL
 from merc.predictions import Predictions
+from merc.selection import EPOCH
 
 HALF = "rate:0.5"
 
@@ -29,7 +30,8 @@ def robustness(predictions: Predictions) -> dict[str, dict[str, dict[str, float]
 
 
 def _robustness(predictions: Predictions, model: str, task: str) -> dict[str, float]:
-    found = families(predictions.conditions(model))
+    asked = [name for name in predictions.conditions(model) if not name.startswith(EPOCH)]
+    found = families(asked)
     kept = [name for name in found if task == "emotion" or _main(name)]
     by_condition = {name: _macro_f1(predictions, task, model, found[name]) for name in kept}
     return by_condition | summary(by_condition)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from merc import baselines, intervals, scores
+from merc import baselines, intervals, scores, selection
 from merc.labels import LabelSpace
 from merc.predictions import Predictions
 
@@ -13,7 +13,8 @@ MEASURES = (*scores.HEADLINE, "weighted_precision")
 def scoreboard(
     predictions: Predictions, space: LabelSpace, train: pd.DataFrame, draws: intervals.Draws
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """{model: {task: {metric: value}}}, with `baseline` (the commonest label) and `emotion_to_sentiment`."""
+    """{model: {task: {metric: value}}}, with `baseline` (the commonest label), `emotion_to_sentiment` and
+    `selection_gap` (what picking the teacher's epoch on test would have added)."""
     board = {
         model: {task: headline(predictions, task, model, draws) for task in predictions.orders}
         for model in predictions.models()
@@ -23,6 +24,7 @@ def scoreboard(
         board[model]["sentiment"]["consistency"] = baselines.consistency(predictions, model, mapping)
     board["baseline"] = baselines.majority(space, train, predictions)
     board["emotion_to_sentiment"] = {"sentiment": baselines.from_emotion(predictions, "student", mapping)}
+    board["selection_gap"] = {"emotion": selection.gap(predictions, "teacher")}
     return board
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pydantic import Field
 from torch import nn
 
-from merc import engine, entry, learning, params, seeds
+from merc import engine, entry, learning, params, seeds, trained
 from merc.device import device
 from merc.distillation import Distillation, DistillWeights, listen
 from models import checkpoint
@@ -52,7 +52,7 @@ def distil(job: Job, folder: Path, watch: engine.Watch) -> learning.Outcome:
     """Distil one seed's teacher, into a student that starts where it did; save the student and its calibration."""
     seed, config = learning.Seed.plant(job.seed), job.config
     train, dev = job.data.read("train"), job.data.read("dev")
-    teacher = checkpoint.load(TEACHER / f"seed-{job.seed}").to(device())
+    teacher = trained.network(checkpoint.load, TEACHER / f"seed-{job.seed}").to(device())
     student = learning.start(
         seed.number, checkpoint.load, lambda: Network(teacher.config, train.streams, train.heads()), train
     )

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,6 +21,8 @@ from merc import (
     protocol,
     results,
     scoring,
+    selection,
+    trained,
     work,
 )
 from merc.batches import Split, read_split
@@ -34,6 +37,19 @@ MODELS = {"teacher": Path("out/train"), "student": Path("out/distill")}
 MASKS = scoring.OUT / "masks"
 
 
+class Job(NamedTuple):
+    """One network, and what it is asked besides the conditions that all are asked."""
+
+    key: Key  # its condition is still open
+    folder: Path
+    damaged: Mapping[str, Split]
+    epochs: Mapping[str, str]  # condition -> file of weights
+
+    def keys(self, shared: Mapping[str, np.ndarray]) -> list[Key]:
+        """Whose answers the blocks of `answer` are."""
+        return [self.key._replace(condition=name) for name in (*shared, *self.damaged, *self.epochs)]
+
+
 def main() -> None:
     """Refuse what would mean nothing, predict once, and compute every score from the predictions."""
     corpora = manifest.only(params.read("data.corpora", list[str]))
@@ -42,7 +58,7 @@ def main() -> None:
     splits = {split: manifest.read(split, corpora) for split in manifest.SPLITS}
     protocol.separate(splits)
     folders = {Key(model, seed, ""): MODELS[model] / f"seed-{seed}" for model in MODELS for seed in seeds}
-    modalities = checkpoint.load(next(iter(folders.values()))).modalities
+    modalities = trained.network(checkpoint.load, next(iter(folders.values()))).modalities
     split = read_split("test", corpora, modalities, space)
     protocol.no_telling_dimensions(split)
     damaged = {name: corruptions.corrupted(split, name, config.mask_seed) for name in config.corruptions}
@@ -66,24 +82,28 @@ def _predict(
     names = config.conditions(split.modalities)
     masks = {name: conditions.present(name, split.manifest, split.modalities, config.mask_seed) for name in names}
     first = next(iter(folders)).seed
-    jobs = [(folder, damaged if key.seed == first else {}) for key, folder in folders.items()]
+    jobs = [
+        Job(key, folder, damaged if key.seed == first else {}, selection.kept(folder))
+        for key, folder in folders.items()
+    ]
     answers = work.run(jobs, partial(answer, split, masks), label="evaluate")
     if failures := [one.reason for one in answers if isinstance(one, work.Failed)]:
         raise Problem(f"evaluate: {failures[0]}; lower compute.workers if memory ran out")
-    asked = [[*names, *others] for _, others in jobs]
-    keys = [[key._replace(condition=name) for name in own] for key, own in zip(folders, asked, strict=True)]
-    return collect(split.manifest, space, keys, answers)
+    return collect(split.manifest, space, [job.keys(masks) for job in jobs], answers)
 
 
-def answer(split: Split, masks: Mapping[str, np.ndarray], job: tuple[Path, Mapping[str, Split]]) -> Answers:
+def answer(split: Split, masks: Mapping[str, np.ndarray], job: Job) -> Answers:
     """One network's answers; a job of its own process."""
-    folder, damaged = job
-    network = checkpoint.load(folder, device())
-    protocol.same_order(folder, network.labels, split.labels)
-    calibrated = results.read_json(folder / "calibration.json")
-    whole = ask(network, split.to(device()), masks, calibrated)
-    full = {conditions.FULL: masks[conditions.FULL]}
-    return join([whole, *(ask(network, other.to(device()), full, calibrated) for other in damaged.values())])
+    network = trained.network(checkpoint.load, job.folder, device())
+    protocol.same_order(job.folder, network.labels, split.labels)
+    calibrated = results.read_json(job.folder / "calibration.json")
+    full, here = {conditions.FULL: masks[conditions.FULL]}, split.to(device())
+    blocks = [ask(network, here, masks, calibrated)]
+    blocks += [ask(network, other.to(device()), full, calibrated) for other in job.damaged.values()]
+    for weights in job.epochs.values():
+        early = trained.network(checkpoint.load, job.folder, device(), weights=weights)
+        blocks.append(ask(early, here, full, calibrated))
+    return join(blocks)
 
 
 def _write_masks(split: Split, config: EvaluateConfig) -> None:

@@ -17,6 +17,7 @@ from merc import (
     reading,
     results,
     tables,
+    trained,
     truth,
     units,
     work,
@@ -36,7 +37,7 @@ def main() -> None:
     space = labels.space(params.read("data.labels", str))
     seeds, config = params.read("train.seeds", list[int]), params.read("explain", ExplainConfig)
     folder = Path("out/distill") / f"seed-{seeds[0]}"
-    network = checkpoint.load(folder)
+    network = trained.network(checkpoint.load, folder)
     modalities, order = network.modalities, network.labels["emotion"]
     split = read_split("test", corpora, modalities, space).known(list(network.streams))
     sources = Sources(split, units.read("test", corpora, split), reading.read("test", corpora, split))
@@ -57,7 +58,7 @@ def main() -> None:
 
 def answer(sources: Sources, config: ExplainConfig, folder: Path, dialogues: list[int]) -> Explained:
     """The explanations of some dialogues; a job of its own process."""
-    network = checkpoint.load(folder, device())
+    network = trained.network(checkpoint.load, folder, device())
     return explain(network, replace(sources, split=sources.split.to(device())), config, dialogues)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from merc import engine, entry, exporting, labels, manifest, modelcard, params, results, scores
+from merc import engine, entry, exporting, labels, manifest, modelcard, params, results, scores, trained
 from merc.batches import read_split
 from merc.encoders import naming
 from merc.exporting import ExportConfig
@@ -26,7 +26,7 @@ def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     exporting.copy_checkpoint(source, OUT)
-    network = checkpoint.load(source)
+    network = trained.network(checkpoint.load, source)
     results.write_json(OUT / "labels.json", network.labels)
     results.write_json(OUT / "extraction.json", params.read("extract", dict[str, Any]))
     needed = copy_encoders(network)

@@ -1,5 +1,7 @@
 """What a finished `distill` leaves behind, made up in a moment: manifests, packs, untrained networks."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import soundfile
@@ -82,3 +84,18 @@ def network(folder, model, dims, seed):
     results.write_json(
         folder / "calibration.json", {task: {"temperature": 1.5, "threshold": 0.1} for task in orders}
     )
+
+
+def keep_epochs(folder, model, chosen=2, dims=DIMS):
+    """Epochs 1 to 3 beside a trained network, of which `chosen` is best on dev and is the network itself."""
+    (folder / "epochs").mkdir()
+    epochs = []
+    for epoch in (1, 2, 3):
+        file = f"epoch-{epoch}.safetensors"
+        network(folder / "other", model, dims, 100 + epoch)
+        source = folder if epoch == chosen else folder / "other"
+        shutil.copyfile(source / checkpoint.WEIGHTS, folder / "epochs" / file)
+        epochs.append({"epoch": epoch, "dev": 0.5 + (epoch == chosen) / 10, "file": file})
+    shutil.rmtree(folder / "other")
+    log = {"selected_by": "dev macro_f1", "best": chosen, "epochs": epochs}
+    results.write_json(folder / "epochs/log.json", log)

@@ -1,5 +1,6 @@
 """Evaluation from predictions alone: the contract of its metrics, intervals, files."""
 
+import shutil
 from pathlib import Path
 
 import finished
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from sklearn.metrics import f1_score
 
 from merc import (
     batches,
@@ -23,6 +25,7 @@ from merc import (
     tables,
 )
 from merc.predictions import Key, Predictions
+from merc.problem import Problem
 from models import checkpoint
 from stages import evaluate
 
@@ -106,7 +109,8 @@ def test_a_task_without_labels_keeps_its_keys_with_null(tmp_path):
     board = board_of(found, manifest(20, split="train").assign(sentiment=None))
     results.write_json(tmp_path / "evaluate.json", board)
     written = results.read_json(tmp_path / "evaluate.json")
-    for model in whole:
+    assert list(written) == list(whole)
+    for model in set(whole) - {"selection_gap"}:
         for task in whole[model]:
             assert list(written[model][task]) == list(whole[model][task])
             assert all((value is None) == (task == "sentiment") for value in written[model][task].values())
@@ -161,6 +165,7 @@ def evaluated(tmp_path_factory):
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
     params["evaluate"] |= {"rates": [0.5, 0.2], "repeats": 2, "rounds": 50}
     finished.write(folder, params | {"compute": {"workers": 1, "device": "cpu"}})
+    finished.keep_epochs(folder / "out/train/seed-1", params["model"])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         evaluate.main()
@@ -225,3 +230,54 @@ def test_corruptions_are_asked_of_the_first_seed_alone(evaluated):
     told = results.read_json(folder / "metrics/robustness.json")
     assert set(asked) <= set(told["student"]["emotion"])
     assert numbers(told) <= 90
+
+
+def test_the_selection_gap_is_what_the_best_kept_epoch_would_have_added(evaluated, monkeypatch):
+    folder, _ = evaluated
+    monkeypatch.chdir(folder)
+    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
+    actual, reached = split.targets["emotion"].numpy(), {}
+    for epoch in (1, 2, 3):
+        network = checkpoint.load("out/train/seed-1", weights=f"epochs/epoch-{epoch}.safetensors")
+        reached[epoch] = f1_score(actual, engine.predict(network, split)["emotion"].argmax(1), average="macro")
+    told = results.read_json(folder / "metrics/evaluate.json")["selection_gap"]["emotion"]
+    assert told["macro_f1"] == pytest.approx(max(reached.values()) - reached[2], abs=1e-4)
+    assert told["epochs"] == 3 and told["macro_f1"] >= 0
+    assert not [
+        name
+        for name in results.read_json(folder / "metrics/robustness.json")["teacher"]["emotion"]
+        if "epoch" in name
+    ]
+
+
+def test_without_kept_epochs_the_gap_is_null(tmp_path):
+    results.write_json(tmp_path / "evaluate.json", board_of(answers(manifest())))
+    told = results.read_json(tmp_path / "evaluate.json")["selection_gap"]["emotion"]
+    assert told == {"macro_f1": None, "weighted_f1": None, "accuracy": None, "epochs": 0}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("config.json", None, "config.json: not there; run `dvc repro distill`"),
+        ("model.safetensors", None, "model.safetensors: not there"),
+        ("model.safetensors", b"half of it", "model.safetensors: cannot be read, perhaps half-written"),
+        ("config.json", b'{"model": ', "config.json: cannot be read, perhaps half-written"),
+        (
+            "config.json",
+            b'{"model": {"fusion": "soup"}}',
+            "config.json: describes no network that this version knows",
+        ),
+        ("calibration.json", None, "calibration.json: not there"),
+    ],
+)
+def test_a_network_that_cannot_be_read_is_one_line(evaluated, tmp_path, monkeypatch, file, content, words):
+    monkeypatch.chdir(evaluated[0])
+    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
+    shutil.copytree("out/distill/seed-2", tmp_path / "distill/seed-2")
+    target = tmp_path / "distill/seed-2" / file
+    target.unlink() if content is None else target.write_bytes(content)
+    full = {"full": np.ones((len(split), 3), bool)}
+    with pytest.raises(Problem, match=words) as raised:
+        evaluate.answer(split, full, evaluate.Job(Key("student", 2, ""), target.parent, {}, {}))
+    assert "\n" not in str(raised.value)

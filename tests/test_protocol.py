@@ -9,7 +9,7 @@ import torch
 from finished import manifest
 
 from merc import manifest as manifests
-from merc import overlap, protocol, slices
+from merc import overlap, protocol, results, selection, slices
 from merc.batches import Split
 from merc.corpora import meld
 from merc.problem import Problem
@@ -74,6 +74,28 @@ def test_another_label_order_is_refused(tmp_path):
     protocol.same_order(tmp_path, {"emotion": ("joy", "fear")}, {"emotion": ("joy", "fear"), "sentiment": ("up",)})
     with pytest.raises(Problem, match="its emotion labels are fear, joy"):
         protocol.same_order(tmp_path, {"emotion": ("fear", "joy")}, {"emotion": ("joy", "fear")})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"selected_by": "test macro_f1"}, "'test macro_f1' names test"),
+        ({"epochs": [{"epoch": 1, "dev": 0.5, "test_f1": 0.6, "file": "a"}], "best": 1}, "'test_f1' names test"),
+        ({"best": 1}, "epoch 1 was chosen, but 2 is best on dev"),
+        ({"best": 9}, "epoch 9 was chosen, but 2 is best on dev"),
+        ({"epochs": [{"epoch": 1}]}, "is no log of kept epochs"),
+    ],
+)
+def test_a_selection_log_that_did_not_choose_on_dev_is_refused(tmp_path, changes, words):
+    epochs = [{"epoch": n, "dev": [0.4, 0.6, 0.6][n - 1], "file": f"epoch-{n}.safetensors"} for n in (1, 2, 3)]
+    log = {"selected_by": "dev macro_f1 of the latest epoch", "best": 2, "epochs": epochs}
+    folder = tmp_path / "train/seed-1"
+    results.write_json(folder / selection.LOG, log)
+    assert list(selection.kept(folder)) == ["epoch:1", "epoch:2", "epoch:3"]
+    results.write_json(folder / selection.LOG, log | changes)
+    with pytest.raises(Problem, match=words):
+        selection.kept(folder)
+    assert selection.kept(tmp_path) == {}
 
 
 def test_near_duplicates_are_found_and_short_texts_are_not():
