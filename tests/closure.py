@@ -67,14 +67,13 @@ def pipeline() -> dict[str, dict]:
     return yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
-def instances() -> list[tuple[str, dict[str, str], dict]]:
-    """(stage, item, declaration with the item filled in) for every matrix instance of the committed pipeline."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+def instances(corpora: list[str] | None = None) -> list[tuple[str, dict[str, str], dict]]:
+    """(stage, item, declaration with the item filled in) for every matrix instance; of the committed corpora."""
+    corpora = corpora or yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["data"]["corpora"]
     found = []
     for name, stage in pipeline().items():
         matrix = {
-            key: params["data"]["corpora"] if value == "${data.corpora}" else value
-            for key, value in stage.get("matrix", {}).items()
+            key: corpora if value == "${data.corpora}" else value for key, value in stage.get("matrix", {}).items()
         }
         for values in itertools.product(*matrix.values()):
             item = dict(zip(matrix, values, strict=True))

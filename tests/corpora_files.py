@@ -89,7 +89,7 @@ def ravdess(folder: Path, actors=range(1, 25), emotions=range(1, 9), suffix: str
     """A clip an actor and emotion, and the table of folds (of our own making: actor modulo 6)."""
     for actor, emotion in itertools.product(actors, emotions):
         name = f"03-01-{emotion:02}-01-0{1 + actor % 2}-01-{actor:02}{suffix}"
-        wav(folder / f"Actor_{actor:02}" / name, 0.3, 200.0 + 40 * emotion)
+        wav(folder / f"Actor_{actor:02}" / name, 0.3, 200.0 + 40 * emotion + actor)
     table(folder / "folds.csv", [{"actor": str(actor), "test_fold": str(actor % 6 + 1)} for actor in range(1, 25)])
 
 
