@@ -47,12 +47,12 @@ def _seconds(fusion: str, split: Split, size: int, share: float) -> float:
     )  # fmt: skip
     network = Network(config, split.streams, split.heads())
     tasks = objectives.TaskWeights(emotion=1.0, sentiment=0.5)
-    objective = objectives.Supervised(objectives.Labels.of(split, 0.5, tasks, 0.0), seed.hide(0.0))
+    objective = objectives.Supervised(objectives.Labels.of(split, 0.5, tasks, 0.0), seed.hide(0.0, 0.0))
     draws = seed.draws(split, {"meld": share}, "shuffled", size)
     rates = engine.LearningRates(text=1.0, audio=1.0, vision=1.0)
     once = engine.Optimisation(
-        epochs=1, patience=1, lr=1e-3, lr_scale=rates, schedule="constant", warmup=0.0, weight_decay=0.01, clip=1.0,
-        average=0.9, batch=size,
+        epochs=1, patience=1, lr=1e-3, lr_scale=rates, optimiser="adamw", schedule="constant", warmup=0.0,
+        weight_decay=0.01, clip=1.0, average=0.9, batch=size, accumulate=1, precision="float32",
     )  # fmt: skip
     start = time.perf_counter()
     engine.fit(network, objective, split, draws, lambda _: {engine.SCORE: 0.0}, once)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from merc.batches import Split, move
 from merc.objectives import Objective
-from merc.optimiser import AdamW, Group, MovingAverage, rate_share
+from merc.optimiser import OPTIMISERS, Group, MovingAverage, rate_share
 from merc.params import Strict
 from merc.sampling import Draw
 
@@ -34,12 +34,15 @@ class Optimisation(Strict):
     patience: int = Field(ge=1)
     lr: float = Field(gt=0)
     lr_scale: LearningRates
-    schedule: Literal["constant", "cosine"]
+    optimiser: Literal["adamw", "adam"]
+    schedule: Literal["constant", "cosine", "plateau"]
     warmup: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
     clip: float = Field(gt=0)
     average: float = Field(ge=0, lt=1)
     batch: int = Field(ge=1)
+    accumulate: int = Field(ge=1)
+    precision: Literal["float32", "bfloat16"]
 
 
 Draws = Callable[[], Iterator[Draw]]
@@ -56,22 +59,24 @@ def fit(
     score: Score,
     config: Optimisation,
     watches: Sequence[Watch] = (),
+    about: Callable[[list[Draw]], dict[str, float]] = lambda _: {},
 ) -> History:
     """Minimise the objective over `draws` of each epoch; the network ends with the weights of its best epoch.
 
-    `score` judges the moving average of the weights after every epoch by `dev_score`.
+    `score` judges the moving average of the weights after every epoch by `dev_score`; `about` adds to an epoch's
+    row what there is to say of its batches.
     """
-    optimiser = AdamW(_groups(network, config), config.weight_decay)
+    optimiser = OPTIMISERS[config.optimiser](_groups(network, config), config.weight_decay)
     average = MovingAverage(network, config.average)
     history, best, weights = [], 0, _copy(network)
     for epoch in range(config.epochs):
-        losses = []
+        drawn, losses = list(draws()), []
         network.train()
-        for share, draw in _schedule(epoch, list(draws()), config):
-            losses.append(_gradients(network, objective(network, _drawn(train, draw)), config.clip))
-            optimiser.step(share)
+        for done, group in _steps(epoch, drawn, config):
+            losses += _gradients(network, objective, [_drawn(train, draw, done) for draw in group], config)
+            optimiser.step(rate_share(config.schedule, config.warmup, done, [row[SCORE] for row in history]))
             average.update()
-        history.append({"epoch": epoch + 1, **_mean(losses), **score(average.network)})
+        history.append({"epoch": epoch + 1, **_mean(losses), **about(drawn), **score(average.network)})
         for watch in watches:
             watch(history[-1], average.network)
         if epoch == 0 or history[-1][SCORE] > history[best][SCORE]:
@@ -137,22 +142,32 @@ def _groups(network: nn.Module, config: Optimisation) -> list[Group]:
     return [*scaled, Group.of(shared, config.lr)]
 
 
-def _schedule(epoch: int, draws: list[Draw], config: Optimisation) -> Iterator[tuple[float, Draw]]:
-    """Each draw of an epoch with the share of the learning rate that it is learnt at."""
-    for step, draw in enumerate(draws, start=1):
-        yield rate_share(config.schedule, config.warmup, (epoch + step / len(draws)) / config.epochs), draw
+def _steps(epoch: int, draws: list[Draw], config: Optimisation) -> Iterator[tuple[float, list[Draw]]]:
+    """The batches of each step of an epoch, with the share of the training that is done after it."""
+    groups = [draws[first : first + config.accumulate] for first in range(0, len(draws), config.accumulate)]
+    for step, group in enumerate(groups, start=1):
+        yield (epoch + step / len(groups)) / config.epochs, group
 
 
-def _drawn(train: Split, draw: Draw) -> dict:
-    batch = train.batch(draw.dialogues)
+def _drawn(train: Split, draw: Draw, done: float) -> dict:
+    batch = train.batch(draw.dialogues) | {"done": done}
     return batch if draw.count is None else batch | {"count": draw.count.to(batch["index"].device)[batch["index"]]}
 
 
-def _gradients(network: nn.Module, parts: dict[str, Tensor], clip: float) -> dict[str, Tensor]:
-    """Send the loss back through the network; its parts, as numbers."""
-    torch.stack(list(parts.values())).sum().backward()
-    nn.utils.clip_grad_norm_(network.parameters(), clip)
-    return {name: part.detach() for name, part in parts.items()}
+def _gradients(
+    network: nn.Module, objective: Objective, batches: list[dict], config: Optimisation
+) -> list[dict[str, Tensor]]:
+    """Send the mean loss of the batches back through the network, one by one; its parts, as numbers."""
+    told = []
+    for batch in batches:
+        device = batch["present"].device.type
+        halved = config.precision == "bfloat16" and device == "cuda"  # elsewhere it costs and saves nothing
+        with torch.autocast(device, torch.bfloat16, enabled=halved):
+            parts = objective(network, batch)
+        (torch.stack([part.float() for part in parts.values()]).sum() / len(batches)).backward()
+        told.append({name: part.detach() for name, part in parts.items()})
+    nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+    return told
 
 
 def _mean(losses: list[dict[str, Tensor]]) -> dict[str, float]:

@@ -63,15 +63,27 @@ def data(modalities: list[str]) -> Data:
 class Supervision(Optimisation):
     """How labels are learnt: the teacher and the student each have their own values."""
 
-    sampling: Literal["shuffled", "weighted"]
+    sampling: Literal["shuffled", "stratified", "weighted"]
+    loss: Literal["cross_entropy", "focal", "poly"]
+    class_counts: Literal["plain", "effective"]
     class_weight_power: float = Field(ge=0)
+    logit_adjustment: float = Field(ge=0)
     label_smoothing: float = Field(ge=0, lt=1)
     modality_dropout: float = Field(ge=0, lt=1)
+    modality_dropout_warmup: float = Field(ge=0, le=1)
     task_weights: TaskWeights
 
     def label_loss(self, train: Split) -> Labels:
         """The label loss, with class weights computed from the split."""
-        return Labels.of(train, self.class_weight_power, self.task_weights, self.label_smoothing)
+        return Labels.of(
+            train,
+            self.class_weight_power,
+            self.task_weights,
+            self.label_smoothing,
+            counted=self.class_counts,
+            loss=self.loss,
+            tau=self.logit_adjustment,
+        )
 
 
 class Seed(NamedTuple):
@@ -91,9 +103,9 @@ class Seed(NamedTuple):
         """Epochs of batches."""
         return partial(SAMPLINGS[sampling], train, shares(train, share), size, self.generator)
 
-    def hide(self, chance: float) -> Hide:
+    def hide(self, chance: float, warmup: float) -> Hide:
         """Modality dropout."""
-        return Hide(chance, self.generator)
+        return Hide(chance, self.generator, warmup)
 
 
 def weights(*folders: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """What training minimises: each objective names its parts, weighted; their sum is the loss."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,27 +26,93 @@ class TaskWeights(Strict):
     sentiment: float = Field(ge=0)
 
 
-def class_weights(split: Split, task: str, power: float) -> Tensor:
-    """(C,) inverse class frequencies to a power, scaled so that the mean weight of an utterance is 1."""
+def frequency(split: Split, task: str) -> Tensor:
+    """(C,) how often each class of a task occurs."""
     target = split.targets[task].cpu()
-    frequency = torch.bincount(target[target >= 0], minlength=len(split.labels[task])).float()
-    weights = frequency.clamp(min=1) ** -power
-    return weights * frequency.sum() / (weights * frequency).sum()
+    return torch.bincount(target[target >= 0], minlength=len(split.labels[task])).float()
+
+
+def plain(count: Tensor) -> Tensor:
+    """n_c itself."""
+    return count
+
+
+def effective(count: Tensor) -> Tensor:
+    """Effective number of samples (1 - b^n) / (1 - b) (Cui et al. 2019), with b = (N - 1) / N of all N samples."""
+    each = count.double()  # b is close to 1
+    b = 1 - 1 / each.sum().clamp(min=2)
+    return ((1 - b**each) / (1 - b)).float()
+
+
+# what the class weights are the inverse of
+COUNTS: dict[str, Callable[[Tensor], Tensor]] = {"plain": plain, "effective": effective}
+
+
+def class_weights(split: Split, task: str, power: float, counted: str = "plain") -> Tensor:
+    """(C,) inverse class counts to a power, scaled so that the mean weight of an utterance is 1."""
+    own = frequency(split, task)
+    weights = COUNTS[counted](own).clamp(min=1) ** -power
+    return weights * own.sum() / (weights * own).sum()
+
+
+def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    """-w log p of the true class; label smoothing after Szegedy et al. 2016."""
+    return functional.cross_entropy(logits, target, weight, label_smoothing=smoothing, reduction="none")
+
+
+def focal(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    """(1 - p)^2 times the cross-entropy: what is sure already counts little (Lin et al. 2017, their gamma of 2)."""
+    return (1 - _true(logits, target)).square() * cross_entropy(logits, target, weight, smoothing)
+
+
+def poly(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    """The cross-entropy + w (1 - p): Poly-1 with epsilon 1 (Leng et al. 2022)."""
+    own = weight[target.clamp(min=0)] * (target >= 0)
+    return cross_entropy(logits, target, weight, smoothing) + own * (1 - _true(logits, target))
+
+
+def _true(logits: Tensor, target: Tensor) -> Tensor:
+    """(N,) probability of the true class."""
+    return logits.softmax(1).gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1)
+
+
+# (N, C) logits, (N,) targets, (C,) weights and the label smoothing -> (N,) losses, 0 where there is no label
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "focal": focal,
+    "poly": poly,
+}
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Cross-entropy with class weights and label smoothing, over the labelled utterances that count."""
+    """One of LOSSES, with class weights, over the labelled utterances that count."""
 
     weights: dict[str, Tensor]  # task -> (C,) class weights; a task without an entry is not learnt
     task_weights: TaskWeights
     smoothing: float
+    loss: str
+    # task -> (C,) added to the logits before the loss: tau log(class share), logit adjustment (Menon et al. 2021)
+    adjustment: dict[str, Tensor]
 
     @classmethod
-    def of(cls, split: Split, power: float, task_weights: TaskWeights, smoothing: float) -> "Labels":
-        """Class weights computed from the split, on its device."""
-        weights = {task: class_weights(split, task, power).to(split.present.device) for task in split.heads()}
-        return cls(weights, task_weights, smoothing)
+    def of(
+        cls,
+        split: Split,
+        power: float,
+        task_weights: TaskWeights,
+        smoothing: float,
+        *,
+        counted: str = "plain",
+        loss: str = "cross_entropy",
+        tau: float = 0.0,
+    ) -> "Labels":
+        """Class weights and shares computed from the split, on its device."""
+        device = split.present.device
+        weights = {task: class_weights(split, task, power, counted).to(device) for task in split.heads()}
+        shares = {task: frequency(split, task).clamp(min=1).to(device) for task in weights}
+        adjustment = {task: tau * (count / count.sum()).log() for task, count in shares.items()}
+        return cls(weights, task_weights, smoothing, loss, adjustment)
 
     def __call__(self, output: dict, batch: dict) -> dict[str, Tensor]:
         """The loss of each task, weighted."""
@@ -54,9 +121,8 @@ class Labels:
         }
 
     def _loss(self, logits: Tensor, batch: dict, task: str) -> Tensor:
-        losses = functional.cross_entropy(
-            logits, batch[task], self.weights[task], label_smoothing=self.smoothing, reduction="none"
-        )
+        adjusted = logits + self.adjustment[task]
+        losses = LOSSES[self.loss](adjusted, batch[task], self.weights[task], self.smoothing)
         importance = (self.weights[task][batch[task].clamp(min=0)] * (batch[task] >= 0)).to(losses)
         count = batch.get("count", torch.ones_like(losses))
         return (losses * count).sum() / (importance * count).sum().clamp(min=1e-8)
@@ -73,6 +139,7 @@ class Hide:
 
     chance: float
     generator: torch.Generator
+    warmup: float = 0.0  # share of the training in which the chance rises from 0 to its full value
 
     def __call__(self, batch: dict) -> Tensor:
         """(N, M): what of `present` is left."""
@@ -80,7 +147,8 @@ class Hide:
         own = torch.rand(present.shape, generator=self.generator)
         common = torch.rand(int(dialogue[-1]) + 1, present.shape[1] + 1, generator=self.generator)[dialogue]
         drawn = torch.where(common[:, :1] < 0.5, common[:, 1:], own)
-        return present & (drawn >= self.chance).to(present.device)
+        risen = min(1.0, batch.get("done", 1.0) / self.warmup) if self.warmup else 1.0
+        return present & (drawn >= self.chance * risen).to(present.device)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,17 @@
-"""AdamW, learning rate schedules, and the moving average of weights, on parameters as they come.
+"""AdamW and Adam, learning rate schedules, and the moving average of weights, on parameters as they come.
 
 Our own AdamW because `torch.optim` imports torch's compiler, which takes 3.5 s a process and is never used here.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+PLATEAU_PATIENCE, PLATEAU_FACTOR = 2, 0.1
 MEAN_DECAY, SQUARE_DECAY, SMALLEST = 0.9, 0.999, 1e-8  # as in the paper, and torch's defaults
 
 
@@ -52,14 +53,28 @@ class AdamW:
 
     def _move(self, group: Group, rate: float) -> None:
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in group.parameters]
+        self._decay(group, gradients, rate)
         torch._foreach_lerp_(group.means, gradients, 1 - MEAN_DECAY)
         torch._foreach_mul_(group.squares, SQUARE_DECAY)
         torch._foreach_addcmul_(group.squares, gradients, gradients, 1 - SQUARE_DECAY)
         spread = torch._foreach_sqrt(group.squares)
         torch._foreach_div_(spread, math.sqrt(1 - SQUARE_DECAY**self.steps))
         torch._foreach_add_(spread, SMALLEST)
-        torch._foreach_mul_(group.parameters, 1 - rate * self.weight_decay)
         torch._foreach_addcdiv_(group.parameters, group.means, spread, -rate / (1 - MEAN_DECAY**self.steps))
+
+    def _decay(self, group: Group, gradients: list[Tensor], rate: float) -> None:
+        torch._foreach_mul_(group.parameters, 1 - rate * self.weight_decay)
+
+
+class Adam(AdamW):
+    """Weight decay as part of the gradient, g <- g + w p, and so of its moments (Kingma and Ba 2015)."""
+
+    def _decay(self, group: Group, gradients: list[Tensor], rate: float) -> None:
+        if self.weight_decay:
+            torch._foreach_add_(gradients, group.parameters, alpha=self.weight_decay)
+
+
+OPTIMISERS: dict[str, type[AdamW]] = {"adamw": AdamW, "adam": Adam}
 
 
 class MovingAverage:
@@ -81,21 +96,36 @@ class MovingAverage:
         self.updates += 1
 
 
-def constant(done: float) -> float:
+def constant(done: float, scores: Sequence[float]) -> float:
     """1 throughout."""
     return 1.0
 
 
-def cosine(done: float) -> float:
+def cosine(done: float, scores: Sequence[float]) -> float:
     """Half a cosine wave from 1 to 0 (Loshchilov and Hutter 2017)."""
     return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-# the share of the full learning rate, from the share of the training that is done
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": constant, "cosine": cosine}
+def plateau(done: float, scores: Sequence[float]) -> float:
+    """A tenth after each third epoch in a row without a better dev score: torch's ReduceLROnPlateau, patience 2."""
+    best, waited, share = -math.inf, 0, 1.0
+    for score in scores:
+        waited = 0 if score > best else waited + 1
+        best = max(best, score)
+        if waited > PLATEAU_PATIENCE:
+            share, waited = share * PLATEAU_FACTOR, 0
+    return share
 
 
-def rate_share(schedule: str, warmup: float, done: float) -> float:
+# the share of the full learning rate, from the share of the training that is done and the dev scores so far
+SCHEDULES: dict[str, Callable[[float, Sequence[float]], float]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "plateau": plateau,
+}
+
+
+def rate_share(schedule: str, warmup: float, done: float, scores: Sequence[float] = ()) -> float:
     """The schedule's share, rising from 0 during the first `warmup` of the training."""
     rise = min(1.0, done / warmup) if warmup else 1.0
-    return rise * SCHEDULES[schedule](done)
+    return rise * SCHEDULES[schedule](done, scores)

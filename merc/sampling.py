@@ -1,6 +1,6 @@
 """Which dialogues make up the batches of an epoch, and which of their utterances count in the loss."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,11 +18,36 @@ class Draw(NamedTuple):
 
 def shuffled(split: Split, share: Tensor, size: int, generator: torch.Generator) -> Iterator[Draw]:
     """Every dialogue as often as its share says (0.5: in every other epoch, at random), in random order."""
+    for dialogues in _in_random_order(share, generator).split(size):
+        yield Draw(dialogues, None)
+
+
+def stratified(split: Split, share: Tensor, size: int, generator: torch.Generator) -> Iterator[Draw]:
+    """As `shuffled`, but every batch has nearly the class proportions of the whole.
+
+    Each dialogue in turn, the rarest emotions' first, joins the batch with room that its emotions bring nearest
+    to an equal part of the whole (after iterative stratification, Sechidis et al. 2011).
+    """
+    order = _in_random_order(share, generator)
+    classes = class_counts(split)[order]  # (chosen dialogues, C)
+    rarity = (classes / classes.sum(0).clamp(min=1)).sum(1)
+    number = -(-len(order) // size)
+    room, wanted = torch.full((number,), size), (classes.sum(0) / number).repeat(number, 1)
+    batches: list[list[int]] = [[] for _ in range(number)]
+    for place in rarity.argsort(descending=True, stable=True).tolist():
+        gain = (wanted.clamp(min=0) * classes[place]).sum(1).masked_fill(room == 0, -1.0)
+        best = int(gain.argmax())
+        batches[best].append(int(order[place]))
+        room[best] -= 1
+        wanted[best] -= classes[place]
+    for index in torch.randperm(number, generator=generator).tolist():
+        yield Draw(torch.tensor(batches[index]), None)
+
+
+def _in_random_order(share: Tensor, generator: torch.Generator) -> Tensor:
     extra = torch.rand(len(share), generator=generator) < share % 1
     chosen = torch.repeat_interleave(torch.arange(len(share)), share.long() + extra)
-    order = chosen[torch.randperm(len(chosen), generator=generator)]
-    for dialogues in order.split(size):
-        yield Draw(dialogues, None)
+    return chosen[torch.randperm(len(chosen), generator=generator)]
 
 
 def weighted(split: Split, share: Tensor, size: int, generator: torch.Generator) -> Iterator[Draw]:
@@ -47,8 +72,32 @@ def weighted(split: Split, share: Tensor, size: int, generator: torch.Generator)
 
 SAMPLINGS: dict[str, Callable[[Split, Tensor, int, torch.Generator], Iterator[Draw]]] = {
     "shuffled": shuffled,
+    "stratified": stratified,
     "weighted": weighted,
 }
+
+
+def class_counts(split: Split) -> Tensor:
+    """(dialogues, C) how many utterances of each emotion a dialogue has."""
+    target = split.targets["emotion"].cpu()
+    known = (target >= 0).nonzero().squeeze(1)
+    counts = torch.zeros(split.dialogues, len(split.labels["emotion"]))
+    return counts.index_put((_owner(split)[known], target[known]), torch.ones(len(known)), accumulate=True)
+
+
+def drawn_shares(split: Split, draws: Sequence[Draw]) -> dict[str, float]:
+    """Each emotion's share of the labelled utterances that counted in these batches."""
+    target = split.targets["emotion"].cpu()
+    owner = _owner(split)
+    rows = [
+        torch.bincount(one.dialogues, minlength=split.dialogues)[owner] if one.count is None else one.count
+        for one in draws
+    ]
+    total = torch.stack([one.float() for one in rows]).sum(0)
+    known = target >= 0
+    counted = torch.zeros(len(split.labels["emotion"])).index_add(0, target[known], total[known])
+    shares = (counted / counted.sum().clamp(min=1)).tolist()
+    return {f"drawn_{name}": one for name, one in zip(split.labels["emotion"], shares, strict=True)}
 
 
 def utterance_weights(split: Split) -> Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 from merc import engine, entry, learning, params, seeds, trained
 from merc.device import device
 from merc.distillation import Distillation, DistillWeights, listen
+from merc.sampling import drawn_shares
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
@@ -61,10 +62,13 @@ def distil(job: Job, folder: Path, watch: engine.Watch) -> learning.Outcome:
     history: engine.History = []
     for number, (epochs, chance) in enumerate(config.phases(), start=1):
         labels, before = config.label_loss(train), len(history)
-        objective = Distillation(told, labels, seed.hide(chance), config.temperature, config.weights)
+        objective = Distillation(
+            told, labels, seed.hide(chance, config.modality_dropout_warmup), config.temperature, config.weights
+        )
         score = learning.EmotionScore(dev, subsets=chance > 0)
         section, later = config.model_copy(update={"epochs": epochs}), partial(_later, before, watch)
-        phase = engine.fit(student, objective, train, draws, score, section, [later])
+        drawn = partial(drawn_shares, train)
+        phase = engine.fit(student, objective, train, draws, score, section, [later], drawn)
         best = before + engine.best_epoch(phase)
         history += [{"phase": number, **row, "epoch": before + row["epoch"]} for row in phase]
     checkpoint.save(folder, student)

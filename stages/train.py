@@ -1,5 +1,6 @@
 """The teacher: the network learns from the labels, all modalities present, every seed."""
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from pydantic import Field
 from merc import engine, entry, learning, params, seeds
 from merc.kept_epochs import KeptEpochs
 from merc.objectives import Supervised
+from merc.sampling import drawn_shares
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
@@ -46,12 +48,15 @@ def teach(job: Job, folder: Path, watch: engine.Watch) -> learning.Outcome:
     network = learning.start(
         seed.number, checkpoint.load, lambda: Network(job.model, train.streams, train.heads()), train
     )
-    objective = Supervised(config.label_loss(train), seed.hide(config.modality_dropout))
+    objective = Supervised(
+        config.label_loss(train), seed.hide(config.modality_dropout, config.modality_dropout_warmup)
+    )
     draws = seed.draws(train, job.data.share, config.sampling, config.batch)
     score, watches = learning.EmotionScore(dev, subsets=False), [watch]
     if job.seed == config.seeds[0]:
         watches.append(KeptEpochs(folder / "epochs"))
-    history = engine.fit(network, objective, train, draws, score, config, watches)
+    drawn = partial(drawn_shares, train)
+    history = engine.fit(network, objective, train, draws, score, config, watches, drawn)
     checkpoint.save(folder, network)
     return learning.Outcome(engine.best_epoch(history), history, learning.finish(network, dev, folder))
 

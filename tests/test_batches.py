@@ -128,3 +128,38 @@ def test_weighted_draws_classes_evenly_with_their_dialogues(train):
     assert total[target == UNLABELLED].sum() == 0
     occurring = classes[torch.bincount(target[target >= 0], minlength=7) > 0]
     assert torch.allclose(occurring / occurring.sum(), torch.tensor(1 / len(occurring)), atol=0.03)
+
+
+def test_stratified_batches_keep_the_class_proportions_and_miss_no_dialogue(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    packed.write_split("train", seed=3, dialogues=90)
+    split = read("train")
+    share, whole = torch.ones(split.dialogues), sampling.class_counts(split).sum(0)
+
+    def unevenness(method: str) -> float:
+        """The mean distance of a batch's class shares from those of the whole."""
+        apart = []
+        for seed in range(5):
+            draws = list(sampling.SAMPLINGS[method](split, share, 8, torch.Generator().manual_seed(seed)))
+            assert sorted(torch.cat([one.dialogues for one in draws]).tolist()) == list(range(90))
+            assert max(len(one.dialogues) for one in draws) <= 8 and len(draws) == 12
+            counts = torch.stack([sampling.class_counts(split)[one.dialogues].sum(0) for one in draws])
+            apart.append((counts / counts.sum(1, keepdim=True) - whole / whole.sum()).abs().sum(1).mean())
+        return float(torch.stack(apart).mean())
+
+    assert unevenness("stratified") < 0.6 * unevenness("shuffled")
+
+
+@pytest.mark.parametrize("method", sampling.SAMPLINGS)
+def test_the_shares_that_were_drawn_are_those_of_a_slow_count(train, method):
+    draws = list(
+        sampling.SAMPLINGS[method](train, torch.ones(train.dialogues), 4, torch.Generator().manual_seed(1))
+    )
+    seen = dict.fromkeys(train.labels["emotion"], 0.0)
+    for draw in draws:
+        for row in train.batch(draw.dialogues)["index"].tolist():
+            if train.targets["emotion"][row] >= 0:
+                name = train.labels["emotion"][train.targets["emotion"][row]]
+                seen[name] += 1 if draw.count is None else draw.count[row].item()
+    told = sampling.drawn_shares(train, draws)
+    assert told == {f"drawn_{name}": pytest.approx(one / sum(seen.values())) for name, one in seen.items()}
