@@ -38,6 +38,7 @@ def test_warmup_then_cosine():
     assert optimiser.rate_share("constant", 0.0, 0.5) == 1.0
 
 
+@pytest.mark.slow  # torch.optim imports torch's compiler
 def test_plateau_is_torchs_reduce_on_plateau():
     torch.manual_seed(2)
     scores = [*torch.rand(40).tolist(), 0.5, 0.5, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
