@@ -88,7 +88,7 @@ def _manifest(split: str, dialogues: int, turns: int) -> pd.DataFrame:
     for modality in manifests.MODALITIES:
         table[f"{modality}_status"], table[f"{modality}_reason"] = "ok", ""
     table.loc[SILENT, ["audio_status", "audio_reason"]] = [manifests.MISSING, "no sound"]
-    for name in ("source", "start", "end", "clip", "wav", "wav_start", "frame", "tracks", "words"):
+    for name in ("source", "intensity", "start", "end", "clip", "wav", "wav_start", "frame", "tracks", "words"):
         table[name] = None
     return table.astype({"start": float, "end": float, "wav_start": float})
 

@@ -66,7 +66,7 @@ def _manifest(split: str, corpus: str, lengths: np.ndarray, random, missing: flo
         absent = random.random(len(table)) < missing
         table[f"{modality}_status"] = np.where(absent, manifests.MISSING, "ok")
         table[f"{modality}_reason"] = np.where(absent, "not there", "")
-    for name in ("source", "start", "end", "clip", "wav", "wav_start", "frame", "tracks", "words"):
+    for name in ("source", "intensity", "start", "end", "clip", "wav", "wav_start", "frame", "tracks", "words"):
         table[name] = None
     return table.astype({"start": float, "end": float, "wav_start": float})
 
