@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,14 +13,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from merc import markers, results
+from merc.encoders import lowrank
 from merc.encoders.encoder import Encoder
 from merc.optimiser import AdamW, Group, rate_share
 from merc.problem import Problem
+from merc.resuming import Saved
+from merc.unfreezing import Unfreezing
 
 WEIGHT_DECAY = 0.01
 WARMUP = 0.1  # share of the steps in which the rates rise
 LARGEST_GRADIENT = 1.0  # norm
-LAYER_DECAY = 0.95  # of the rate, per layer down from the top (Sun et al. 2019, How to Fine-Tune BERT)
 Draw = Callable[[], Sequence]  # the batches of an epoch
 Step = Callable[[Any], Tensor]  # a batch -> its loss
 
@@ -39,35 +42,79 @@ class Plan:
     freeze_epochs: int
     above: list[Part]  # learnt from the beginning
     encoder: list[Part]  # learnt after freeze_epochs
+    accumulate: int = 1  # batches whose gradients make a step
 
     def parts(self, epoch: int) -> list[Part]:
         """What is learnt in this epoch, counted from 0."""
         return self.above if epoch < self.freeze_epochs else [*self.above, *self.encoder]
 
 
+@dataclass
+class _Course:
+    """How far a training is."""
+
+    optimiser: AdamW
+    epochs: int = 0  # that are done
+    best: int = 0  # counted from 1
+    highest: float = -math.inf
+    weights: dict[str, Tensor] = field(default_factory=dict)  # of the best epoch
+
+
 def fit(
-    network: nn.Module, plan: Plan, draw: Callable[[], Sequence], step: Step, score: Callable[[], float]
+    network: nn.Module,
+    plan: Plan,
+    draw: Callable[[], Sequence],
+    step: Step,
+    score: Callable[[], float],
+    saved: Saved | None = None,
 ) -> int:
     """Minimise `step` over the batches that `draw` gives each epoch; returns the best epoch, counted from 1.
 
     The network ends with the weights of the epoch whose `score`, of dev, is highest. A weight's moments begin
-    anew when the encoder is unfrozen: its own would lag behind the others'.
+    anew when the encoder is unfrozen: its own would lag behind the others'. What `saved` holds is gone on with.
     """
-    best, highest, weights = 0, -math.inf, {}
-    optimiser = AdamW([], WEIGHT_DECAY)
-    for epoch in range(plan.epochs):
+    course = _begun(network, plan, saved)
+    for epoch in range(course.epochs, plan.epochs):
         if epoch in (0, plan.freeze_epochs):
-            optimiser = _optimiser(network, plan.parts(epoch))
-        for number, batch in enumerate(batches := draw()):
-            step(batch).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-            optimiser.step(rate_share("cosine", WARMUP, (epoch + number / len(batches)) / plan.epochs))
+            course.optimiser = _optimiser(network, plan.parts(epoch))
+        _learn(network, plan, epoch, draw(), step, course.optimiser)
         reached = score()
-        if reached > highest:
-            best, highest = epoch + 1, reached
-            weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    network.load_state_dict(weights)
-    return best
+        if reached > course.highest:
+            course.best, course.highest = epoch + 1, reached
+            course.weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        if saved is not None and epoch + 1 < plan.epochs:
+            facts = {"epochs": epoch + 1, "best": course.best, "highest": course.highest}
+            saved.write(network, course.optimiser, course.weights, facts)
+    network.load_state_dict(course.weights)
+    return course.best
+
+
+def _begun(network: nn.Module, plan: Plan, saved: Saved | None) -> _Course:
+    """A new course, or where a killed one stopped."""
+    facts = saved.facts() if saved is not None else None
+    if facts is None:
+        return _Course(AdamW([], WEIGHT_DECAY))
+    optimiser = _optimiser(network, plan.parts(facts["epochs"] - 1))
+    weights = saved.restore(network, optimiser)
+    print(f"{facts['epochs']} of {plan.epochs} epochs were finished by an earlier run")
+    return _Course(optimiser, facts["epochs"], facts["best"], facts["highest"], weights)
+
+
+def _learn(network: nn.Module, plan: Plan, epoch: int, batches: Sequence, step: Step, optimiser: AdamW) -> None:
+    """One epoch."""
+    groups = [batches[first : first + plan.accumulate] for first in range(0, len(batches), plan.accumulate)]
+    for number, group in enumerate(groups):
+        for batch in group:
+            (_at_half_precision(network, partial(step, batch)) / len(group)).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
+        optimiser.step(rate_share("cosine", WARMUP, (epoch + number / len(groups)) / plan.epochs))
+
+
+def _at_half_precision(network: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
+    """bfloat16 where an accelerator has it: it needs no scaling of gradients, the weights stay float32."""
+    where = next(network.parameters()).device.type
+    with torch.autocast(where, torch.bfloat16, enabled=where == "cuda" and torch.cuda.is_bf16_supported()):
+        return loss()
 
 
 def _optimiser(network: nn.Module, parts: list[Part]) -> AdamW:
@@ -77,15 +124,42 @@ def _optimiser(network: nn.Module, parts: list[Part]) -> AdamW:
     return AdamW([Group.of(part.parameters, part.rate) for part in parts], WEIGHT_DECAY)
 
 
-def whole(encoder: Encoder, rate: float) -> list[Part]:
-    """All of an encoder at one rate."""
-    return [Part(list(encoder.parameters()), rate)]
+def whole(encoder: Encoder, how: Unfreezing) -> list[Part]:
+    """All of an encoder; what is no layer (embeddings) at the rate of the lowest."""
+    layers = layers_of(encoder)
+    parts = top(encoder, len(layers), how)
+    if how.lora:
+        return parts
+    taken = {id(parameter) for parameter in chain(encoder.above(), *(part.parameters for part in parts))}
+    rest = [parameter for parameter in encoder.parameters() if id(parameter) not in taken]
+    return [*parts, Part(rest, how.lr * how.layer_decay ** (len(layers) - 1))]
 
 
-def top(encoder: Encoder, count: int, rate: float) -> list[Part]:
+def top(encoder: Encoder, count: int, how: Unfreezing) -> list[Part]:
     """The top layers of an encoder, each at a lower rate than the one above."""
     layers = layers_of(encoder)[::-1][:count]
-    return [Part(list(layer.parameters()), rate * LAYER_DECAY**depth) for depth, layer in enumerate(layers)]
+    if how.lora:
+        lowrank.add(encoder, layers, how.lora)
+    if how.checkpointing:
+        for layer in layers:
+            _recompute(layer)
+    own = lowrank.updates if how.lora else nn.Module.parameters
+    rates = [how.lr * how.layer_decay**depth for depth in range(len(layers))]
+    return [Part(list(own(layer)), rate) for layer, rate in zip(layers, rates, strict=True)]
+
+
+def _recompute(layer: nn.Module) -> None:
+    """Keep only what goes into the layer where a gradient is wanted."""
+    from torch.utils.checkpoint import checkpoint
+
+    inside = layer.forward
+
+    def forward(*given, **named):
+        if not torch.is_grad_enabled() or not any(one.requires_grad for one in layer.parameters()):
+            return inside(*given, **named)
+        return checkpoint(inside, *given, use_reentrant=False, preserve_rng_state=False, **named)
+
+    layer.forward = forward
 
 
 def layers_of(encoder: nn.Module) -> list[nn.Module]:
@@ -115,7 +189,8 @@ def check_trainable(encoder: Encoder | None, modality: str, name: str, remedy: s
 
 
 def save(folder: Path, encoder: Encoder) -> None:
-    """Weights that `encode` loads over the encoder's own, and whose they are."""
+    """Weights that `encode` loads over the encoder's own, low-rank updates among them, and whose they are."""
+    lowrank.merge(encoder)
     markers.empty(folder)
     results.write_json(folder / "config.json", {"encoder": encoder.name})
     # a copy each: safetensors refuses tensors that share memory

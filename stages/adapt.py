@@ -2,32 +2,21 @@
 
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from merc import entry, markers, params, results
 from merc.labels import TASKS
-from merc.params import Strict
 from merc.scores import HEADLINE
+from merc.unfreezing import Unfreezing
 
 NOTHING = {**{task: dict.fromkeys(HEADLINE) for task in TASKS}, "best_epoch": None}
 
 
-class AdaptConfig(Strict):
+class AdaptConfig(Unfreezing):
     """Section `adapt.<modality>` of params.yaml."""
 
-    epochs: int = Field(ge=0)
-    freeze_epochs: int = Field(ge=0)
     unfreeze_layers: int = Field(ge=1)
-    lr: float = Field(gt=0)
     head_lr: float = Field(gt=0)
-    batch: int = Field(ge=1)
-    seed: int
-
-    @model_validator(mode="after")
-    def _some_epoch_learns(self) -> "AdaptConfig":
-        if 0 < self.epochs <= self.freeze_epochs:
-            raise ValueError("freeze_epochs must be less than epochs, or the encoder never learns")
-        return self
 
 
 def main(modality: str) -> None:
@@ -39,27 +28,37 @@ def main(modality: str) -> None:
 
 
 def learn(modality: str, config: AdaptConfig) -> dict:
-    """Fine-tune on train, keep the best epoch on dev, save it; returns its scores on dev."""
-    from merc import adapting, encoders, labels, learning, tuning
-    from merc.device import device
+    """Fine-tune on train, keep the best epoch on dev, save it; a killed run is gone on with. Its scores on dev."""
+    from merc import encoders, learning, partial, resuming
 
     section, data = encoders.section(modality), learning.data([modality])
+    users = {c: data.share[c] for c in data.learnt if encoders.chosen(section, c) == section.encoder}
+    with partial.locked(f"adapt-{modality}") as home:
+        inputs = [config.model_dump(), section.model_dump(), data.labels, users]
+        folder = partial.folder(home, [*inputs, resuming.sources(users, Path("out/lipsync") / modality)])
+        scores = fit(modality, config, users, folder)
+        partial.clear(home)
+    return scores
+
+
+def fit(modality: str, config: AdaptConfig, users: dict[str, float], folder: Path) -> dict:
+    """As `learn`, on the corpora in `users`; `folder` holds the state of a training that was killed."""
+    from merc import adapting, encoders, labels, learning, resuming, tuning
+    from merc.device import device
+
+    section, space = encoders.section(modality), labels.space(params.read("data.labels", str))
     learning.Seed.plant(config.seed)
     encoder = encoders.build(modality, section.encoder, section)
     tuning.check_trainable(encoder, modality, section.encoder, f"set adapt.{modality}.epochs to 0")
-    users = {c: data.share[c] for c in data.learnt if encoders.chosen(section, c) == section.encoder}
-    reader, space = encoders.module(modality).reader(section), labels.space(data.labels)
+    reader = encoders.module(modality).reader(section)
     train, dev = (adapting.read(split, users, reader, space) for split in ("train", "dev"))
+    parts = tuning.top(encoder, config.unfreeze_layers, config)
     probe = adapting.Probe(encoder, train.classes(space)).to(device())
-    judge = adapting.Judge(probe, dev)
-    plan = tuning.Plan(
-        config.epochs,
-        config.freeze_epochs,
-        above=[tuning.Part(probe.above(), config.head_lr)],
-        encoder=tuning.top(encoder, config.unfreeze_layers, config.lr),
-    )
-    epochs = adapting.Epochs(train, encoder, config.batch, config.seed)
-    best = tuning.fit(probe, plan, epochs, adapting.Loss(probe, train), judge)
+    above = [tuning.Part(probe.above(), config.head_lr)]
+    plan = tuning.Plan(config.epochs, config.freeze_epochs, above, parts, config.accumulate)
+    epochs, judge = adapting.Epochs(train, encoder, config.batch, config.seed), adapting.Judge(probe, dev)
+    saved = resuming.Saved(folder, {"order": epochs.random})
+    best = tuning.fit(probe, plan, epochs, adapting.Loss(probe, train), judge, saved)
     tuning.save(Path("out/adapt") / modality, encoder)
     return {**judge.scores(), "best_epoch": best}
 

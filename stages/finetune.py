@@ -3,35 +3,24 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from merc import entry, markers, params, results
 from merc.labels import TASKS
 from merc.manifest import MODALITIES
-from merc.params import Strict
 from merc.scores import HEADLINE
+from merc.unfreezing import Unfreezing
 
 OUT = {modality: Path("out/finetune") / modality for modality in MODALITIES}
 NOTHING = {**{task: dict.fromkeys(HEADLINE) for task in TASKS}, "best_epoch": None}
 CLASS_WEIGHT_POWER, SENTIMENT_WEIGHT = 0.5, 0.5  # of the label loss: as the teacher's by default
 
 
-class FinetuneConfig(Strict):
+class FinetuneConfig(Unfreezing):
     """Section `finetune` of params.yaml."""
 
-    epochs: int = Field(ge=0)
-    freeze_epochs: int = Field(ge=0)
     encoders: list[Literal["text", "audio", "vision"]] = Field(min_length=1)
-    lr: float = Field(gt=0)
     network_lr: float = Field(gt=0)
-    batch: int = Field(ge=1)
-    seed: int
-
-    @model_validator(mode="after")
-    def _some_epoch_learns(self) -> "FinetuneConfig":
-        if 0 < self.epochs <= self.freeze_epochs:
-            raise ValueError("freeze_epochs must be less than epochs, or the encoders never learn")
-        return self
 
 
 def main() -> None:
@@ -43,13 +32,28 @@ def main() -> None:
 
 
 def learn(config: FinetuneConfig) -> dict:
-    """Fine-tune on train, keep the best epoch on dev, save its encoders; returns its scores on dev."""
-    from merc import engine, finetuning, learning, objectives, tuning
-    from merc.device import device
-    from models.network import Network, NetworkConfig
+    """Fine-tune on train, keep the best epoch on dev, save its encoders; a killed run is gone on with."""
+    from merc import encoders, learning, partial, resuming
+    from models.network import NetworkConfig
 
     model = params.read("model", NetworkConfig)
-    data, seed = learning.data(model.modalities), learning.Seed.plant(config.seed)
+    data = learning.data(model.modalities)
+    with partial.locked("finetune") as home:
+        sections = [encoders.section(modality).model_dump() for modality in model.modalities]
+        sources = resuming.sources(data.learnt, Path("out/lipsync"), Path("out/adapt"))
+        inputs = [config.model_dump(), model.model_dump(), data, sections, sources]
+        scores = fit(config, model, data, partial.folder(home, inputs))
+        partial.clear(home)
+    return scores
+
+
+def fit(config: FinetuneConfig, model, data, folder: Path) -> dict:
+    """As `learn`; `folder` holds the state of a training that was killed. Returns its scores on dev."""
+    from merc import engine, finetuning, learning, objectives, resuming, tuning
+    from merc.device import device
+    from models.network import Network
+
+    seed = learning.Seed.plant(config.seed)
     insides = finetuning.start(model.modalities, data.learnt)
     learnt = finetuning.learnt(insides, config.encoders)
     train, dev = (finetuning.read(split, data, insides, learnt) for split in ("train", "dev"))
@@ -57,15 +61,14 @@ def learn(config: FinetuneConfig) -> dict:
     engine.standardise(network, train.split)
     weights = objectives.TaskWeights(emotion=1.0, sentiment=SENTIMENT_WEIGHT)
     loss = objectives.Labels.of(train.split, CLASS_WEIGHT_POWER, weights, smoothing=0.0)
+    unfrozen = [part for encoder in learnt.values() for part in tuning.whole(encoder, config)]
+    mixtures = [tuning.Part(encoder.above(), config.network_lr) for encoder in learnt.values()]
     whole = finetuning.EndToEnd(network, learnt, train, loss).to(device())
-    plan = tuning.Plan(
-        config.epochs,
-        config.freeze_epochs,
-        above=[tuning.Part(list(network.parameters()), config.network_lr)],
-        encoder=[part for encoder in learnt.values() for part in tuning.whole(encoder, config.lr)],
-    )
+    above = [tuning.Part(list(network.parameters()), config.network_lr)]
+    plan = tuning.Plan(config.epochs, config.freeze_epochs, above, [*unfrozen, *mixtures], config.accumulate)
     draws, judge = seed.draws(train.split, data.share, "shuffled", config.batch), finetuning.Judge(whole, dev)
-    best = tuning.fit(whole, plan, lambda: list(draws()), whole.step, judge)
+    saved = resuming.Saved(folder, {"order": seed.generator})
+    best = tuning.fit(whole, plan, lambda: list(draws()), whole.step, judge, saved)
     for stream, encoder in learnt.items():
         tuning.save(OUT[stream.split("/")[0]], encoder)
     return {**judge.scores(), "best_epoch": best}

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
 
@@ -12,6 +13,7 @@ from merc import adapting, tuning
 from merc.encoders.raw import Line
 from merc.problem import Problem
 from merc.results import read_json
+from merc.unfreezing import Unfreezing
 from stages.adapt import NOTHING, main
 
 ON = {"epochs": 8, "freeze_epochs": 1, "unfreeze_layers": 1, "lr": 0.01, "head_lr": 0.1, "batch": 2}
@@ -61,6 +63,11 @@ def test_an_encoder_that_would_never_learn_is_refused():
         main("text")
 
 
+def how(**changes) -> Unfreezing:
+    plain = {"epochs": 2, "freeze_epochs": 1, "lr": 1.0, "layer_decay": 1.0, "lora": 0, "batch": 1, "accumulate": 1}
+    return Unfreezing(**(plain | {"checkpointing": False, "seed": 1} | changes))
+
+
 class Two(nn.Module):
     """A layer with another one above."""
 
@@ -103,9 +110,114 @@ def test_layers_are_found_in_any_network():
     assert tuning.layers_of(bert) == list(layers)
     residual = nn.Sequential(nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1)))
     assert tuning.layers_of(residual) == [residual[0][0], residual[0][2]]
-    parts = tuning.top(bert, 2, 1.0)
-    assert [part.rate for part in parts] == [1.0, tuning.LAYER_DECAY]
+    parts = tuning.top(bert, 2, how(lr=1.0, layer_decay=0.5))
+    assert [part.rate for part in parts] == [1.0, 0.5]
     assert parts[0].parameters[0] is layers[2].weight
+    bert.above = list  # it has nothing above its layers
+    every = tuning.whole(bert, how(lr=1.0, layer_decay=0.5))
+    assert [part.rate for part in every] == [1.0, 0.5, 0.25, 0.25]
+    assert every[-1].parameters == [bert["embeddings"].weight]
+    assert sum(len(part.parameters) for part in every) == len(list(bert.parameters()))
+
+
+@pytest.mark.parametrize("changes", [{"checkpointing": True}, {"lora": 2}])
+def test_every_way_of_learning_learns_and_leaves_the_encoders_own_form(changes):
+    set_up("adapt.text", **(ON | changes))
+    main("text")
+    assert read_json(Path("metrics/adapt/text.json"))["emotion"]["macro_f1"] > 0.8
+    learnt = changed(original(), as_encode_loads_it())
+    assert learnt
+    assert all("layer.1." in name for name in learnt)
+    if "lora" in changes:  # linear maps alone, by something of that rank
+        assert all(name.endswith("weight") and "LayerNorm" not in name for name in learnt)
+        before, after = original().state_dict(), as_encode_loads_it().state_dict()
+        assert {int(torch.linalg.matrix_rank(after[name] - before[name], tol=1e-5)) for name in learnt} <= {1, 2}
+
+
+def test_checkpointing_changes_nothing_but_memory():
+    written = []
+    for checkpointing in (False, True):
+        set_up("adapt.text", **(ON | {"epochs": 3, "checkpointing": checkpointing}))
+        main("text")
+        written.append(Path("out/adapt/text/model.safetensors").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_accumulated_batches_step_as_one_large_batch_does():
+    ended = []
+    values = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    for batches, accumulate in (([values], 1), ([values[:1], values[1:2], values[2:3], values[3:]], 4)):
+        torch.manual_seed(0)
+        network = Two()
+        plan = tuning.Plan(
+            3, 0, above=[], encoder=[tuning.Part([*network.parameters()], 0.1)], accumulate=accumulate
+        )
+        tuning.fit(
+            network, plan, lambda given=batches: given, lambda b, n=network: n(b).square().mean(), lambda: 0.0
+        )
+        ended.append(network.below.weight.detach())
+    assert torch.allclose(*ended, atol=1e-6)
+
+
+class Killed(BaseException):
+    """Nothing catches it."""
+
+
+def killed_after(monkeypatch, count: int) -> None:
+    """The process ends in the middle of the epoch that follows `count` finished ones."""
+    learn, calls = tuning._learn, []
+
+    def once(*arguments):
+        learn(*arguments)
+        calls.append(None)
+        if len(calls) > count:
+            raise Killed
+
+    monkeypatch.setattr(tuning, "_learn", once)
+
+
+@pytest.mark.parametrize(("count", "lora"), [(1, 0), (2, 0), (3, 2)])
+def test_killed_and_continued_is_byte_identical_and_does_no_epoch_twice(monkeypatch, count, lora):
+    set_up("adapt.text", **(ON | {"epochs": 4, "freeze_epochs": 2, "lora": lora}))
+    main("text")
+    whole = Path("out/adapt/text/model.safetensors").read_bytes()
+    metrics = Path("metrics/adapt/text.json").read_bytes()
+    with monkeypatch.context() as patch:
+        killed_after(patch, count)
+        with pytest.raises(Killed):
+            main("text")
+    assert [path.name for path in Path("out/adapt/text").iterdir()] == ["off.json"]
+    epochs, learn = [], tuning._learn
+    monkeypatch.setattr(tuning, "_learn", lambda *given: epochs.append(given[2]) or learn(*given))
+    main("text")
+    assert epochs == list(range(count, 4))
+    assert Path("out/adapt/text/model.safetensors").read_bytes() == whole
+    assert Path("metrics/adapt/text.json").read_bytes() == metrics
+    assert not list(Path("out/.partial").glob("adapt-text/*"))
+
+
+def test_work_begun_with_other_parameters_is_never_continued(monkeypatch, capsys):
+    set_up("adapt.text", **(ON | {"epochs": 3}))
+    with monkeypatch.context() as patch:
+        killed_after(patch, 1)
+        with pytest.raises(Killed):
+            main("text")
+    set_up("adapt.text", **(ON | {"epochs": 3, "lr": 0.02}))
+    capsys.readouterr()
+    main("text")
+    assert "earlier run" not in capsys.readouterr().out
+
+
+def test_a_mixture_of_layers_learns_while_the_encoder_is_frozen():
+    set_up("adapt.audio", **(ON | {"epochs": 2, "lr": 1e-9}), encoder="speaks", layer="weighted")
+    main("audio")
+    state = load_file("out/adapt/audio/model.safetensors")
+    assert state["mixture"].abs().max() > 0.01
+
+
+def test_low_rank_updates_need_linear_maps():
+    with pytest.raises(Problem, match="no linear maps; set lora to 0"):
+        tuning.top(nn.ModuleList([nn.Conv1d(2, 2, 1)]), 1, how(lora=2))
 
 
 def test_shares_say_how_often_an_utterance_is_seen():

@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
 
 from merc import finetuning, learning, objectives, tuning
+from merc.encoders.encoder import features
+from merc.encoders.raw import Line
 from merc.labels import TASKS
 from merc.manifest import MODALITIES
 from merc.problem import Problem
 from merc.results import read_json
+from merc.resuming import Saved
 from merc.sampling import Draw
 from models.network import Network, NetworkConfig
 from stages.finetune import NOTHING, main
@@ -63,6 +67,41 @@ def test_it_starts_from_what_adapt_left():
     text = finetuning.start(["text"], ["sample"])[0].encoder
     assert not changed(encoder, text)
     assert changed(original(), text)
+
+
+def how_far(judge) -> float:
+    """How far the encoder has moved."""
+    moved, there = (
+        features(one, [Line("so what", "")])[0] for one in (judge.network.learnt["text/tiny"], original())
+    )
+    return float(np.abs(moved - there).mean())
+
+
+class Killed(BaseException):
+    """Nothing catches it."""
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora": 2, "accumulate": 2, "checkpointing": True}])
+def test_killed_and_continued_is_byte_identical(monkeypatch, changes):
+    set_up("finetune", **(ON | changes))
+    monkeypatch.setattr(finetuning.Judge, "__call__", how_far)  # so that the last epoch is the best
+    main()
+    files = [Path("out/finetune/text/model.safetensors"), Path("metrics/finetune.json")]
+    whole, write = [file.read_bytes() for file in files], Saved.write
+    with monkeypatch.context() as patch:
+
+        def killed(saved, *given):
+            write(saved, *given)
+            if given[-1]["epochs"] == 2:
+                raise Killed
+
+        patch.setattr(Saved, "write", killed)
+        with pytest.raises(Killed):
+            main()
+    assert not files[0].exists()
+    main()
+    assert [file.read_bytes() for file in files] == whole
+    assert changed(original(), as_encode_loads_it())
 
 
 def end_to_end() -> finetuning.EndToEnd:

@@ -1,4 +1,4 @@
-"""A current directory with made-up conversations and a tiny local language model to fine-tune."""
+"""A current directory with made-up conversations and tiny local models of language and speech to fine-tune."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import tiny
 import torch
 import yaml
 from scenes import extracted
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, HubertConfig, HubertModel
 
 from merc import encoders
 from merc.encoders import tuned
@@ -17,12 +17,13 @@ from merc.encoders.encoder import Encoder
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def set_up(section: str, **changes) -> None:
-    """Parameters with `section` (dotted) changed, train and dev extracted, data/weights/tiny; no test split."""
+def set_up(section: str, *, encoder: str = "", layer: int | str = -1, **changes) -> None:
+    """Parameters with `section` (dotted) changed, train and dev extracted, tiny models below data/weights."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     document["compute"] |= {"workers": 1, "device": "cpu"}
     document["model"] |= {"dim": 16, "fusion": "concat", "context": "none", "dropout": 0.0}
     document["encode"]["text"] |= {"encoder": "tiny"}
+    document["encode"]["audio"] |= {"encoder": encoder or "prosody", "layer": layer}
     node = document
     for name in section.split("."):
         node = node[name]
@@ -30,6 +31,7 @@ def set_up(section: str, **changes) -> None:
     Path("params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
     if not Path("data/weights/tiny").is_dir():
         _language_model(Path("data/weights/tiny"))
+        tiny.speech(HubertModel, HubertConfig, Path("data/weights/speaks"))
         extracted("train", "sample", 24, seed=0)
         extracted("dev", "sample", 8, seed=100)
 
