@@ -86,7 +86,7 @@ def test_the_interval_covers():
     truth = scores.summarise(counts(generator, groups=200_000).sum(axis=(0, 1, 2)))
     covered = {"accuracy": 0, "macro_f1": 0}
     for number in range(1000):
-        replicates = intervals.replicate(counts(generator), intervals.draw(GROUPS, 1, 500, number))
+        replicates = intervals.replicate(counts(generator), intervals.draw(GROUPS, 1, 1000, number))
         for name in covered:
             low, high = intervals.interval(replicates[name])
             covered[name] += low <= truth[name] <= high
@@ -101,5 +101,5 @@ def test_the_permutation_test_errs_as_often_as_it_says():
     wrong = 0
     for number in range(1000):
         first, second = counts(generator, models=2)[:, None]
-        wrong += comparisons.permutation(first, second, 400, number)[1] < comparisons.LEVEL
+        wrong += comparisons.permutation(first, second, 1000, number)[1] < comparisons.LEVEL
     assert 30 <= wrong <= 70
