@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from merc import encoders, packs
+from merc import device, encoders, packs
 from merc import manifest as manifests
 from merc.batches import Split
 from merc.conditions import ROW
 from merc.encoders import packing, raw, tuned
+from merc.encoders.card import Reader
 from merc.packs import Pack
 from merc.problem import Problem
 from merc.streams import Stream
@@ -57,26 +58,31 @@ def parse(name: str, seed: int) -> Damage:
 
 
 def corrupted(split: Split, name: str, seed: int) -> Split | None:
-    """The test split with one modality damaged; None if nobody encodes that modality."""
+    """The test split with one modality damaged; None if that can be done to no corpus."""
     damage = parse(name, seed)
     own = [stream for stream in split.features if stream.startswith(f"{damage.modality}/")]
     if not own:
         return None
     found: list[tuple[str, np.ndarray] | None] = [None] * len(split)
+    done = False
     for corpus, rows in split.manifest.groupby("corpus", sort=False):
         table = rows.reset_index(drop=True)
         pack = packs.read(packs.path("test", corpus, damage.modality), table)
-        stream = f"{damage.modality}/{pack.encoder}"
-        for row, values in zip(rows.index, KINDS[damage.kind](damage, corpus, table, pack), strict=True):
+        stream, features = f"{damage.modality}/{pack.encoder}", KINDS[damage.kind](damage, corpus, table, pack)
+        if features is None:
+            print(f"evaluate: {name}: {corpus}'s {stream} cannot be encoded anew: left as it is")
+        done |= features is not None
+        for row, values in zip(rows.index, _steps(pack) if features is None else features, strict=True):
             found[row] = None if values is None else (stream, values)
-    return replace(split, features=split.features | {stream: _stream(stream, found) for stream in own})
+    streams = {stream: _stream(stream, found, split.features[stream].dim) for stream in own}
+    return replace(split, features=split.features | streams) if done else None
 
 
-def _stream(name: str, found: list[tuple[str, np.ndarray] | None]) -> Stream:
+def _stream(name: str, found: list[tuple[str, np.ndarray] | None], dim: int) -> Stream:
     """The rows of one encoder; the others are absent in it."""
     own = {row: one[1] for row, one in enumerate(found) if one is not None and one[0] == name}
     lengths = np.array([len(own.get(row, ())) for row in range(len(found))], dtype=np.int64)
-    values = np.concatenate(list(own.values())).astype(np.float32)
+    values = np.concatenate([np.zeros((0, dim), np.float32), *own.values()]).astype(np.float32)
     values[~np.isfinite(values)] = np.nan
     starts = np.cumsum(lengths) - lengths
     return Stream(*map(torch.from_numpy, (values, starts, lengths)))
@@ -114,17 +120,20 @@ def _drop(damage: Damage, corpus: str, rows: pd.DataFrame, pack: Pack) -> Featur
     ]
 
 
-def _noise(damage: Damage, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features:
-    """White noise at a ratio of signal to noise, encoded anew."""
+def _noise(damage: Damage, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features | None:
+    """White noise at a ratio of signal to noise, encoded anew; None if nobody here can (imported features)."""
     config = encoders.section(damage.modality)
     name = encoders.chosen(config, corpus)
     encoder = encoders.build(damage.modality, name, config, weights=tuned.folder(damage.modality, name))
-    reader = partial(_noisy, damage, damage.number())
-    return _steps(packing.pack(encoder, reader, manifests.folder("test", corpus), rows))
+    if encoder is None:
+        return None
+    clean = encoders.module(damage.modality).reader(config)
+    reader = partial(_noisy, damage, damage.number(), clean)
+    return _steps(packing.pack(encoder.to(device.device()), reader, manifests.folder("test", corpus), rows))
 
 
-def _noisy(damage: Damage, ratio: float, folder: Path, rows: pd.DataFrame) -> list[raw.Sound | None]:
-    pairs = zip(raw.sounds(folder, rows), _generators(damage, rows), strict=True)
+def _noisy(damage: Damage, ratio: float, clean: Reader, folder: Path, rows: pd.DataFrame) -> list[raw.Sound | None]:
+    pairs = zip(clean(folder, rows), _generators(damage, rows), strict=True)
     return [sound and replace(sound, samples=_add(sound.samples, ratio, generator)) for sound, generator in pairs]
 
 
@@ -135,7 +144,7 @@ def _add(samples: np.ndarray, ratio: float, generator: np.random.Generator) -> n
     return np.clip(samples + noise, -1, 1).astype(np.float32)
 
 
-KINDS: dict[str, Callable[[Damage, str, pd.DataFrame, Pack], Features]] = {
+KINDS: dict[str, Callable[[Damage, str, pd.DataFrame, Pack], Features | None]] = {
     "noise": _noise,
     "blank": _blank,
     "shuffle": _shuffle,

@@ -22,17 +22,22 @@ def write(folder, params, dialogues=6, turns=5, seeds=(1, 2), dims=DIMS):
     params["train"]["seeds"] = list(seeds)
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     for number, split in enumerate(manifests.SPLITS):
-        rows = manifest(split, dialogues, turns, number)
-        (folder / manifests.folder(split, "sample")).mkdir(parents=True)
-        manifests.write(folder / manifests.folder(split, "sample") / "manifest.parquet", rows)
-        if split == "test":
-            write_sounds(folder / manifests.folder(split, "sample"), rows)
-        for modality, dim in dims.items():
-            file = folder / packs.path(split, "sample", modality)
-            packs.write(file, pack(modality, dim, len(rows), number), rows)
+        corpus(folder, manifest(split, dialogues, turns, number), split, "sample", number, dims)
     for stage in ("train", "distill"):
         for seed in seeds:
             network(folder / "out" / stage / f"seed-{seed}", params["model"], dims, seed)
+
+
+def corpus(folder, rows, split, name, number, dims=DIMS):
+    """A corpus's manifest, sounds and packs of one split; a status `missing` leaves a modality out."""
+    place = folder / manifests.folder(split, name)
+    place.mkdir(parents=True)
+    manifests.write(place / "manifest.parquet", rows)
+    if split == "test":
+        write_sounds(place, rows)
+    for modality, dim in dims.items():
+        there = (rows[f"{modality}_status"] != manifests.MISSING).to_numpy(dtype=bool)
+        packs.write(folder / packs.path(split, name, modality), pack(modality, dim, there, number), rows)
 
 
 def manifest(split, dialogues, turns, seed):
@@ -61,12 +66,11 @@ def write_sounds(folder, rows):
         soundfile.write(folder / name, 0.1 * np.sin(2 * np.pi * (100 + number) * time), 16000)
 
 
-def pack(modality, dim, size, seed):
+def pack(modality, dim, there, seed):
     generator = np.random.default_rng([seed, dim])
-    lengths = generator.integers(1, 20, size)
-    features = [generator.normal(size=(steps, dim)) for steps in lengths]
-    if modality == "audio":
-        features[2] = None
+    lengths = generator.integers(1, 20, len(there))
+    drawn = [generator.normal(size=(steps, dim)) for steps in lengths]
+    features = [one if present else None for one, present in zip(drawn, there, strict=True)]
     units = [None if one is None else np.zeros((len(one), 2), np.float32) for one in features]
     return packs.collect(
         features, units, np.zeros((1, dim)), encoder=ENCODERS[modality], unit_names=("a", "b"), step_seconds=None
