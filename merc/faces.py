@@ -1,6 +1,7 @@
 """Where the faces are: detectors of one signature, pictures in, the faces of each out."""
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ class Face:
 
 
 Detector = Callable[[Sequence[np.ndarray]], list[list[Face]]]
+
+
+_own = threading.local()
 
 
 def find_haar(pictures: Sequence[np.ndarray]) -> list[list[Face]]:
@@ -55,10 +59,12 @@ def _find_haar_in(picture: np.ndarray) -> list[Face]:
     return [Face(np.array(box) * shrink) for box in sorted(map(tuple, np.reshape(boxes, (-1, 4)).tolist()))]
 
 
-@functools.cache
 def _cascade() -> cv2.CascadeClassifier:
-    cv2.setNumThreads(1)  # parallelism is over clips
-    return cv2.CascadeClassifier(cv2.data.haarcascades + HAAR_FILE)
+    """A detector for each thread: one alone, asked by two at once, crashes."""
+    if not hasattr(_own, "cascade"):
+        cv2.setNumThreads(1)  # parallelism is over clips
+        _own.cascade = cv2.CascadeClassifier(cv2.data.haarcascades + HAAR_FILE)
+    return _own.cascade
 
 
 def _find_mtcnn_in(picture: np.ndarray) -> list[Face]:

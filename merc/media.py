@@ -1,7 +1,10 @@
 """Video and audio files: one open of a clip yields its sound and its pictures, on one clock."""
 
 import io
+import itertools
+import math
 import wave
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +54,49 @@ def read(path: Path, limits: Limits, ticks: bool, window: Window | None = None) 
     except BROKEN as error:
         reason = f"cannot be opened: {_words(error)}"
         return Sound(reason=reason), Pictures(reason=reason)
+
+
+def listen(path: Path, limits: Limits) -> Sound:
+    """The sound of a recording alone, which may be hours long."""
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            audio = next(iter(container.streams.audio), None)
+            if audio is None:
+                return Sound(reason="no audio stream")
+            reader = SoundReader(Stream(audio, Clock(container, limits)))
+            return reader.finish(_demux(container, [reader]))
+    except BROKEN as error:
+        return Sound(reason=f"cannot be opened: {_words(error)}")
+
+
+def watch(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[Pictures]:
+    """The pictures of each span (seconds; in order) of a recording that may be long; a frame is decoded once."""
+    told = 0
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            for pictures in _watch_open(container, spans):
+                yield pictures
+                told += 1
+    except BROKEN as error:
+        yield from (Pictures(reason=f"cannot be read: {_words(error)}") for _ in spans[told:])
+
+
+def _watch_open(container: av.container.InputContainer, spans: Sequence[tuple[float, float]]) -> Iterator[Pictures]:
+    video = next((stream for stream in container.streams.video if not _is_cover(stream)), None)
+    if video is None:
+        yield from (Pictures(reason="no video stream") for _ in spans)
+        return
+    whole = Stream(video, Clock(container, Limits(0.0, math.inf)))
+    frames = (frame for packet in container.demux(video) for frame in whole.decode(packet))
+    left: av.VideoFrame | None = None  # the frame after a span may be the first of the next
+    for begin, end in spans:
+        reader = TickPictures(Stream(video, Part(container, begin, end)))
+        for frame in frames if left is None else itertools.chain([left], frames):
+            reader.see(frame)
+            if reader.full:
+                left = frame
+                break
+        yield reader.outcome(whole.trouble)
 
 
 def seconds(path: Path) -> float | None:
@@ -119,6 +165,15 @@ class Clock:
         if stamp is None or thing.time_base is None:
             return None
         return float(stamp * thing.time_base) - self.origin
+
+
+class Part(Clock):
+    """Seconds since a part of the recording began."""
+
+    def __init__(self, container: av.container.InputContainer, begin: float, end: float) -> None:
+        super().__init__(container, Limits(0.0, end - begin))
+        self.origin += begin
+        self.duration = self.end = end - begin
 
 
 class Stream:

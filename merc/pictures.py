@@ -75,13 +75,21 @@ class TickPictures:
 
     def take(self, packet: Any) -> None:
         for frame in [] if self.full else self.stream.decode(packet):
-            time = self.nearest.see(frame)
-            if time is not None:
-                self._keep(frame, time)
+            self.see(frame)
+
+    def see(self, frame: Any) -> None:
+        """One more frame, in order."""
+        time = self.nearest.see(frame)
+        if time is not None:
+            self._keep(frame, time)
 
     def finish(self, broken: str) -> Pictures:
         """Everything; `broken` says what stopped the reading, if anything."""
         self.take(None)
+        return self.outcome(broken)
+
+    def outcome(self, broken: str) -> Pictures:
+        """What was seen so far."""
         self._fill(self.nearest.last + self.stream.spacing())
         pictures = self.nearest.outcome(broken)
         if pictures.middle is not None:

@@ -9,7 +9,7 @@ from merc.speech import AROUND, FRAME, STRICTNESS
 
 PAUSE = 17  # frames (0.5 s) without speech end an utterance
 SHORTEST = 7  # frames (0.2 s) of speech, else it was a click
-LONGEST = 667  # frames (20 s); who speaks on begins a new utterance
+LONGEST = 495  # frames (with AROUND 15 s, which is what extract keeps); who speaks on begins a new utterance
 
 
 @dataclass(frozen=True)

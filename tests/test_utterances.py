@@ -32,7 +32,7 @@ def test_speech_is_cut_at_pauses_and_clicks_are_left_out():
 
 def test_utterances_do_not_overlap_and_lie_in_the_sound():
     edges = np.array([(span.begin, span.end) for span in utterances.spans(babble(60, ((1, 50),)))])
-    assert len(edges) == 3  # 49 s without a pause
+    assert len(edges) == 4  # 49 s without a pause
     assert (np.diff(edges.ravel()) >= 0).all()
     assert edges[0, 0] >= 0
     assert edges[-1, 1] <= 60 * SAMPLE_RATE

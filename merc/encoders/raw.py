@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,7 @@ def read(modality: str, folder: Path, row: Any, choose: Choose = largest) -> Lin
 
 def lines(folder: Path, rows: pd.DataFrame) -> list[Line | None]:
     """One line, or None, per row of whole dialogues; each knows its neighbours."""
-    return _in_dialogue([read("text", folder, row) for row in rows.itertuples()], rows["dialogue"].tolist())
+    return in_dialogue([read("text", folder, row) for row in rows.itertuples()], rows["dialogue"].tolist())
 
 
 def sounds(folder: Path, rows: pd.DataFrame) -> list[Sound | None]:
@@ -100,13 +100,14 @@ def _series(folder: Path, row: Any, rate: float) -> Faces:
     """frames/<utterance>/<number>.jpg is at number / rate seconds."""
     files = sorted((folder / row.frame).with_name(row.utterance).glob("*.jpg"))
     if not files:
-        return _whole_frame(folder / row.frame)
-    seen = [_whole_frame(file) for file in files]
+        return whole_frame(folder / row.frame)
+    seen = [whole_frame(file) for file in files]
     times = np.array([int(file.stem) for file in files], np.float32) / rate
     return Faces(np.concatenate([one.crops for one in seen]), np.concatenate([one.boxes for one in seen]), times)
 
 
-def _in_dialogue(lines: list[Line | None], dialogues: list[str]) -> list[Line | None]:
+def in_dialogue(lines: list[Line | None], dialogues: list[str]) -> list[Line | None]:
+    """The lines with their neighbours; `dialogues` names each line's dialogue."""
     return [
         line and replace(line, before=_near(lines, dialogues, index, -1), after=_near(lines, dialogues, index, 1))
         for index, line in enumerate(lines)
@@ -134,17 +135,19 @@ def _faces(folder: Path, row: Any, choose: Choose) -> Faces:
     tracks = face_tracks.read(folder / row.tracks) if _string(row.tracks) else []
     heard = len(tracks) > 1 and row.audio_status != manifests.MISSING
     chosen = choose(tracks, _sound(folder, row, choose) if heard else None) if tracks else None
-    return _whole_frame(folder / row.frame) if chosen is None else _face(tracks[chosen])
+    return whole_frame(folder / row.frame) if chosen is None else face(tracks[chosen])
 
 
-def _face(track: Track) -> Faces:
+def face(track: Track) -> Faces:
+    """The face of a track, all of its frames."""
     return Faces(track.crops, track.boxes, track.frames / face_tracks.RATE)
 
 
-def _whole_frame(path: Path) -> Faces:
+def whole_frame(file: Path | BinaryIO) -> Faces:
+    """The whole picture of a file, where there is no face."""
     from PIL import Image
 
-    with Image.open(path) as picture:
+    with Image.open(file) as picture:
         pixels = np.asarray(picture.convert("RGB"))
     height, width = pixels.shape[:2]
     return Faces(pixels[None], np.array([[0, 0, width, height]], np.float32), np.zeros(1, np.float32))

@@ -92,11 +92,13 @@ class Words(Encoder):
         return len(self._tokens(raw).ids)
 
     def _tokens(self, line: Line) -> _Tokens:
-        if line not in self.known:
+        tokens = self.known.get(line)
+        if tokens is None:  # several threads may ask: what another one forgets meanwhile is not looked up again
+            tokens = self._tokenise(line)
             if len(self.known) >= REMEMBERED:
                 self.known.clear()
-            self.known[line] = self._tokenise(line)
-        return self.known[line]
+            self.known[line] = tokens
+        return tokens
 
     def _tokenise(self, line: Line) -> _Tokens:
         """[CLS] earlier [SEP] utterance [SEP] later [SEP]; the utterance comes first when room is short."""

@@ -1,0 +1,176 @@
+"""An exported model at work: recordings in, a row with emotion and sentiment for every utterance out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from merc import encoders, exporting, results, speaking
+from merc.encoders import naming, raw
+from merc.encoders.encoder import Encoder, features
+from merc.extraction import Settings
+from merc.problem import Problem
+from merc.serve import answering, reading, transcripts
+from merc.serve.dialogue import Dialogue, Encoded, Row, Utterance, lines
+from merc.serve.engines import ENGINES
+from merc.serve.inputs import Recording, recordings
+from merc.serve.transcripts import Texts
+
+TOGETHER = 32  # utterances that are encoded at once
+FOLDER = "out/export"
+Progress = Callable[[int, int, str], Any]  # done, of how many, what
+
+
+class Predictor:
+    """Everything that `export` left in a folder, ready to be asked by any number of threads."""
+
+    def __init__(self, folder: Path, engine: str) -> None:
+        self.folder, self.engine = folder, engine
+        self.labels: dict[str, list[str]] = results.read_json(folder / "labels.json")
+        self.calibration = results.read_json(folder / "calibration.json")
+        self.settings = Settings.model_validate(results.read_json(folder / "extraction.json"))
+        self.needs: dict[str, dict[str, Any]] = results.read_json(folder / "encoders.json")
+        self.modalities = tuple(results.read_json(folder / "config.json")["model"]["modalities"])
+        self.encoders = {m: found for m, one in self.needs.items() if (found := self._encoder(m, one)) is not None}
+        self.ask = ENGINES[engine](folder)
+        self.reader = reading.Reader(self.settings, self._choose())
+
+    @classmethod
+    def load(cls, folder: str | Path = FOLDER, *, engine: str = "torch") -> "Predictor":
+        """The model in a folder, if it is what was exported; params.yaml is not looked at."""
+        if engine not in ENGINES:
+            raise Problem(f"engine {engine!r}: choose one of {', '.join(ENGINES)}")
+        exporting.verify(Path(folder))
+        return cls(Path(folder), engine)
+
+    def __call__(self, paths: str | Path | Iterable[str | Path], **how: Any) -> list[Row]:
+        """Read and answer; `how` as of `read`."""
+        return self.answer(self.read(paths, **how))
+
+    def read(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        texts: Texts = None,
+        cut: bool | None = None,
+        frames: int | None = None,
+        asr: Callable[[np.ndarray], str] | None = None,
+        progress: Progress | None = None,
+    ) -> Dialogue:
+        """Decode, find faces and encode; one recording is one utterance, or many if it is long or to be cut.
+
+        texts: what is said: one text, one for each utterance, a mapping by utterance or file name, or a .txt,
+        .srt, .vtt or .csv file; None: such a file beside the recording. frames: of the face, evenly, that are
+        looked at. asr: writes down 16 kHz samples of whatever has no text.
+        """
+        if frames is not None and frames < 1:
+            raise Problem(f"frames = {frames}: at least 1")
+        tell = progress or (lambda done, total, what: None)
+        reader = reading.Reader(self.settings, self.reader.choose, frames or 0)
+        asked, read = recordings(paths), []
+        for number, recording in enumerate(asked):
+            tell(number, len(asked), f"reading {recording.path.name}")
+            read += self._read_one(reader, recording, texts, cut, tell if len(asked) == 1 else None)
+        _say(read, transcripts.literal(texts, len(read)))
+        _refuse_nothing(read, asked)
+        for one in read:
+            self._write_down(one, asr)
+        return Dialogue(self.encode(read, tell))
+
+    def answer(self, dialogue: Dialogue, hide: Iterable[str] = ()) -> list[Row]:
+        """A row for every utterance (docs/predict.md), as if the modalities in `hide` were missing everywhere."""
+        if unknown := sorted(set(hide) - set(self.modalities)):
+            raise Problem(f"hide: {unknown[0]!r}: choose from {', '.join(self.modalities)}")
+        hide = tuple(hide)
+
+        def ask(batch: dict[str, Any]) -> answering.Answers:
+            return self.ask(answering.hidden(batch, self.modalities, hide))
+
+        found = answering.answers(ask, dialogue, self.modalities, self.streams)
+        return answering.rows(dialogue, found, self.labels, self.calibration, self.modalities, hide)
+
+    def encode(self, utterances: Sequence[Utterance], tell: Progress = lambda *_: None) -> list[Utterance]:
+        """Fill in the features of these utterances, which know their neighbours of the same dialogue."""
+        said = lines(utterances)
+        for first in range(0, len(utterances), TOGETHER):
+            tell(first, len(utterances), "encoding")
+            own = slice(first, first + TOGETHER)
+            self._encode_some(utterances[own], said[own])
+        tell(len(utterances), len(utterances), "encoding")
+        return list(utterances)
+
+    @property
+    def streams(self) -> dict[str, str]:
+        """By modality, what the network calls the features of its encoder."""
+        return {modality: f"{modality}/{encoder.name}" for modality, encoder in self.encoders.items()}
+
+    def _encode_some(self, utterances: Sequence[Utterance], said: Sequence[raw.Line | None]) -> None:
+        given = {
+            "text": said,
+            "audio": [one.sound for one in utterances],
+            "vision": [reading.faces_of(one) for one in utterances],
+        }
+        for modality, encoder in self.encoders.items():
+            there = [(one, each) for one, each in zip(utterances, given[modality], strict=True) if each is not None]
+            inputs = [each for _, each in there]
+            encoded = zip(features(encoder, inputs), encoder.units(inputs), strict=True)
+            for (one, _), (values, units) in zip(there, encoded, strict=True):
+                one.features[modality] = Encoded(values.astype(np.float16).astype(np.float32), units)
+
+    def _read_one(
+        self, reader: reading.Reader, recording: Recording, texts: Texts, cut: bool | None, tell: Progress | None
+    ) -> list[Utterance]:
+        """The utterances of a recording, with what is known to be said in them."""
+        said, found = transcripts.cues(recording, texts), []
+        for one in reader.read(recording, cut):
+            found.append(one)
+            if tell:
+                tell(len(found), 0, f"reading {recording.path.name}: {one.end:.0f} s")
+        spans = [(one.start, one.end) for one in found]
+        shared = [said] if len(found) == 1 else transcripts.share(said, spans)
+        for one, own in zip(found, shared, strict=True):
+            one.text = " ".join(cue.text for cue in own)
+            one.speaker = next((cue.speaker for cue in own if cue.speaker), "")
+        return found
+
+    def _write_down(self, one: Utterance, asr: Callable[[np.ndarray], str] | None) -> None:
+        if not one.text.strip() and asr is not None and one.sound is not None:
+            one.text = asr(one.sound.samples).strip()
+        if not one.text.strip():
+            one.text, one.missing["text"] = "", "no text: give it with --text, or let --asr write it down"
+        for modality in self.modalities:
+            if modality not in self.encoders:
+                one.missing[modality] = "this model has no encoder that can read it"
+
+    def _encoder(self, modality: str, about: dict[str, Any]) -> Encoder | None:
+        """The encoder that the network was trained with, and no other."""
+        kind = getattr(encoders.module(modality), f"{modality.capitalize()}Encoding")
+        config = kind.model_validate({"encoder": about["encoder"], "by_corpus": {}, **about["settings"]})
+        weights = about["weights"] and self.folder / about["weights"]
+        built = encoders.build(modality, about["encoder"], config, weights=weights)
+        if built is not None and about["sha256"] and naming.digest(built) != about["sha256"]:
+            raise Problem(
+                f"{modality}: the weights of {about['encoder']} are not those that the model was trained with "
+                f"({about['source']}, SHA-256 {about['sha256'][:12]}...); bring those"
+            )
+        return built
+
+    def _choose(self) -> raw.Choose:
+        """Whose face is looked at: the speaker's by lip-sync, the largest where it is off, or nobody's."""
+        if self.needs.get("vision", {}).get("settings", {}).get("picture") == "frame":
+            return lambda tracks, sound: None
+        scorer = speaking.load_scorer(self.folder / "lipsync")
+        return lambda tracks, sound: speaking.choose(tracks, sound, scorer)
+
+
+def _say(read: Sequence[Utterance], words: Sequence[str] | None) -> None:
+    for one, text in zip(read, words or (), strict=False):
+        one.text = text
+
+
+def _refuse_nothing(read: Sequence[Utterance], asked: Sequence[Recording]) -> None:
+    """A recording without anything in it is a row with everything missing; if there is nothing else, a mistake."""
+    if all({"audio", "vision"} <= set(one.missing) and not one.text.strip() for one in read):
+        reasons = dict.fromkeys(reason for one in read[:1] for reason in one.missing.values())
+        raise Problem(f"{asked[0].path}: {', '.join(reasons)}; there is nothing to predict from")

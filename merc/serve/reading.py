@@ -1,0 +1,129 @@
+"""From recordings to utterances, with the settings that `extract` had; features come later."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from merc import faces, facetracks, media, portraits, speech, utterances
+from merc import tracks as face_tracks
+from merc.encoders import raw
+from merc.encoders.raw import Choose
+from merc.extraction import PICTURE_QUALITY, Settings
+from merc.pictures import Pictures
+from merc.serve.dialogue import Utterance
+from merc.serve.inputs import Recording
+from merc.sound import SAMPLE_RATE, Sound
+
+LONG = 20.0  # seconds; a longer recording is cut into utterances
+LONGEST = 12 * 3600.0  # seconds of a recording that are read
+NO_FACE = "no face was found: the whole picture is looked at"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What one exported model does with sounds and pictures before its encoders get them."""
+
+    settings: Settings
+    choose: Choose  # whose face, of several, speaks
+    frames: int = 0  # of the face that are looked at, evenly; 0 = all
+
+    def read(self, recording: Recording, cut: bool | None) -> Iterator[Utterance]:
+        """The utterances of a recording, in order; `cut` None: if it is long."""
+        length = media.seconds(recording.path)
+        if cut is None and length is None:  # the header does not tell
+            length = _length(media.listen(recording.path, media.Limits(0.0, LONGEST)))
+        if cut or (cut is None and length > LONG):
+            return self._cut(recording, length)
+        return iter([self._whole(recording)])
+
+    def _whole(self, recording: Recording) -> Utterance:
+        limits = media.Limits(self.settings.audio.min_seconds, self.settings.audio.max_seconds)
+        sound, pictures = media.read(recording.path, limits, ticks=self._follows)
+        end = max(_length(sound), media.seconds(recording.path) or 0.0)
+        whole = Utterance(recording.name, recording.path, 0.0, end, recording.dialogue)
+        return self.fill(whole, sound, pictures)
+
+    def _cut(self, recording: Recording, length: float | None) -> Iterator[Utterance]:
+        """Its sound is heard to the end first, then its pictures pass by; both are decoded once."""
+        sound = media.listen(recording.path, media.Limits(0.0, LONGEST))
+        spans, found = self.spans(sound, max(_length(sound), min(length or 0.0, LONGEST)))
+        parts = zip(spans, media.watch(recording.path, spans), strict=True)
+        for number, ((begin, end), pictures) in enumerate(parts, start=1):
+            one = Utterance(f"{recording.name}#{number}", recording.path, begin, end, recording.dialogue)
+            one.notes += [] if found else ["no speech was found: the recording is cut evenly"]
+            yield self.fill(one, self.part(sound, begin, end), pictures)
+
+    def spans(self, sound: Sound, length: float) -> tuple[list[tuple[float, float]], bool]:
+        """The utterances' seconds, and whether speech told them; else pieces, all as long as each other."""
+        heard = [] if sound.samples is None else [span.seconds for span in utterances.spans(sound.samples)]
+        if heard:
+            return heard, True
+        edges = np.linspace(0.0, length, int(np.ceil(length / self.settings.audio.max_seconds)) + 1)
+        return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)), False
+
+    def part(self, sound: Sound, begin: float, end: float) -> Sound:
+        """The sound of a span."""
+        if sound.samples is None:
+            return Sound(reason=sound.reason)
+        samples = sound.samples[round(begin * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        short = round(self.settings.audio.min_seconds * SAMPLE_RATE) - len(samples)
+        return Sound(np.pad(samples, (0, max(short, 0))), list(sound.flags), sound.reason)
+
+    def fill(self, one: Utterance, sound: Sound, pictures: Pictures) -> Utterance:
+        """Put the media of an utterance in their places, as `extract` would; of each that is not there, say why."""
+        self._hear(one, sound)
+        self._see(one, pictures)
+        return one
+
+    @property
+    def _follows(self) -> bool:
+        return faces.DETECTORS[self.settings.faces.detector] is not None
+
+    def _hear(self, one: Utterance, sound: Sound) -> None:
+        if sound.samples is None:
+            one.missing["audio"] = sound.reason
+            return
+        if (detector := speech.DETECTORS[self.settings.audio.vad]) is not None:
+            sound = speech.silence(sound, detector)
+        one.samples = sound.samples
+        one.notes += [f"audio: {sound.reason}"] if sound.reason else []
+
+    def _see(self, one: Utterance, pictures: Pictures) -> None:
+        if pictures.middle is None:
+            one.missing["vision"] = pictures.reason
+            return
+        followed = self._follow(one, pictures)
+        portrait = portraits.PORTRAITS[self.settings.video.frame](pictures, followed)
+        one.frame = face_tracks.encode(portrait, PICTURE_QUALITY)
+        one.frames = self.frames
+        one.notes += [f"vision: {pictures.reason}"] if pictures.reason else []
+
+    def _follow(self, one: Utterance, pictures: Pictures) -> list[face_tracks.Track]:
+        """Face tracks, coded as they are on disk: what encoders were trained on."""
+        detector = faces.DETECTORS[self.settings.faces.detector]
+        if detector is None:
+            return []
+        followed = facetracks.follow(pictures, detector, self.settings.faces.size)
+        one.tracks = face_tracks.pack(followed)
+        kept = face_tracks.unpack(one.tracks)
+        one.speaks = self.choose(kept, one.sound) if kept else None
+        one.notes += [] if kept else [f"vision: {NO_FACE}"]
+        return followed
+
+
+def faces_of(one: Utterance) -> raw.Faces | None:
+    """What a vision encoder is given: the speaker's face, or the whole picture; some frames of it, if asked."""
+    if not one.frame or "vision" in one.missing:
+        return None
+    track = one.face
+    seen = raw.whole_frame(io.BytesIO(one.frame)) if track is None else raw.face(track)
+    if not one.frames or one.frames >= len(seen.times):
+        return seen
+    kept = np.linspace(0, len(seen.times) - 1, one.frames).round().astype(int)
+    return raw.Faces(seen.crops[kept], seen.boxes[kept], seen.times[kept])
+
+
+def _length(sound: Sound) -> float:
+    return 0.0 if sound.samples is None else len(sound.samples) / SAMPLE_RATE

@@ -1,0 +1,75 @@
+"""An exported model with random weights and the real offline encoders, and clips of a drawn dialogue."""
+
+from pathlib import Path
+
+import torch
+
+from merc import exporting, results
+from merc.labels import MELD_EMOTIONS, MELD_SENTIMENTS
+from merc.synthesis.clip import Utterance, draw
+from models import checkpoint
+from models.network import Network, NetworkConfig
+
+LABELS = {"emotion": MELD_EMOTIONS, "sentiment": MELD_SENTIMENTS}
+STREAMS = {"text/minilm": 384, "audio/prosody": 109, "vision/hog": 320}
+SETTINGS = {
+    "text": {"max_tokens": 64, "clean": True, "before": 1, "after": 0, "speakers": True},
+    "audio": {"frame_rate": 10.0, "layer": -1},
+    "vision": {"picture": "face", "frame_rate": 5.0},
+}
+EXTRACTION = {
+    "audio": {"min_seconds": 0.2, "max_seconds": 15.0, "vad": "none"},
+    "video": {"frame": "middle", "fps": 0.0, "side": 224},
+    "faces": {"detector": "haar", "size": 64},
+}
+CALIBRATION = {
+    "emotion": {"temperature": 1.5, "threshold": 0.15},
+    "sentiment": {"temperature": 1.5, "threshold": 0.3},
+}
+SPEAKERS = ("Priya", "Viktor")
+
+
+def write_model(folder: Path, **changes) -> Path:
+    """What `export` leaves, of a network that was never trained."""
+    torch.manual_seed(1)
+    about = {
+        "modalities": ["text", "audio", "vision"],
+        "dim": 16,
+        "stem": {"text": "mlp", "audio": "conv1d", "vision": "conv1d"},
+        "fusion": "esag",
+        "context": "gru",
+        "heads": "independent",
+        "causal": False,
+        "dropout": 0.3,
+        "roles": 4,
+    }
+    network = Network(NetworkConfig.model_validate(about | changes), STREAMS, LABELS).eval()
+    with torch.no_grad():
+        for parameter in network.heads.parameters():
+            parameter.mul_(8.0)  # so that answers differ
+    for stream in network.streams:  # as if it had seen data
+        network.standardise(stream, torch.zeros(STREAMS[stream]), torch.full((STREAMS[stream],), 2.0))
+    checkpoint.save(folder, network)
+    results.write_json(folder / "labels.json", network.labels)
+    results.write_json(folder / "calibration.json", CALIBRATION)
+    results.write_json(folder / "extraction.json", EXTRACTION)
+    names = {stream.split("/")[0]: stream.split("/")[1] for stream in network.streams}
+    needed = {
+        modality: {"encoder": name, "source": "", "settings": SETTINGS[modality], "weights": None, "sha256": None}
+        for modality, name in names.items()
+    }
+    results.write_json(folder / "encoders.json", needed)
+    exporting.seal(folder)
+    return folder
+
+
+def write_dialogue(folder: Path, count: int = 3) -> list[str]:
+    """Clips dia0_utt<number>.mp4 of two speakers, and what is said in them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [draw(_utterance(folder, number)).text for number in range(count)]
+
+
+def _utterance(folder: Path, number: int) -> Utterance:
+    shown = ("text", "audio", "vision")
+    path = folder / f"dia0_utt{number}.mp4"
+    return Utterance(3, "dev", 0, number, SPEAKERS[number % 2], 1 + number % 6, shown, path)

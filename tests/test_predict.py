@@ -1,0 +1,312 @@
+"""The predictor: reads as `extract` and `encode` do, answers as the network does, copes with what is missing."""
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import drawn
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from exported import EXTRACTION, LABELS, SETTINGS, write_dialogue, write_model
+
+from merc import calibration, encoders, exporting, extraction, manifest, results
+from merc.corpora import Listing, Utterance
+from merc.encoders.encoder import features
+from merc.problem import Problem
+from merc.serve import Predictor, answering, inputs
+from merc.serve.dialogue import Dialogue, Encoded
+from merc.serve.dialogue import Utterance as Read
+from models import checkpoint
+
+NAMED = ("utterance", "start", "end", "speaker", "text", "emotion", "sentiment", "gates", "prediction_set")
+KEYS = [*NAMED, "missing", "abstains"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def predictor(folder) -> Predictor:
+    return Predictor.load(folder)
+
+
+@pytest.fixture(scope="module")
+def dialogue(tmp_path_factory) -> Path:
+    """A folder of three clips, with their words in a table beside them."""
+    place = tmp_path_factory.mktemp("clips") / "dialogue"
+    said = write_dialogue(place)
+    rows = {
+        "file": [f"dia0_utt{number}.mp4" for number in range(3)],
+        "text": said,
+        "speaker": ["Ann", "Bob", "Ann"],
+    }
+    pd.DataFrame(rows).to_csv(place / "words.csv", index=False)
+    return place
+
+
+@pytest.fixture(scope="module")
+def read(predictor, dialogue) -> Dialogue:
+    return predictor.read(dialogue)
+
+
+def test_one_row_per_clip_with_all_that_is_promised(predictor, dialogue, read):
+    rows = predictor(dialogue)
+    assert [row["utterance"] for row in rows] == ["dia0_utt0", "dia0_utt1", "dia0_utt2"]
+    for row, one in zip(rows, read, strict=True):
+        assert list(row) == KEYS
+        assert list(row["emotion"]) == list(LABELS["emotion"])
+        assert list(row["sentiment"]) == list(LABELS["sentiment"])
+        assert sum(row["emotion"].values()) == pytest.approx(1)
+        assert sum(row["sentiment"].values()) == pytest.approx(1)
+        assert sum(row["gates"].values()) == pytest.approx(1, abs=1e-5)
+        assert row["missing"] == []
+        assert row["start"] == 0 < row["end"] == pytest.approx(one.seconds, abs=1e-3)
+        assert max(row["emotion"], key=row["emotion"].get) == row["prediction_set"][0]
+    assert [row["speaker"] for row in rows] == ["Ann", "Bob", "Ann"]
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_features_are_those_of_extract_and_encode(predictor, dialogue, read, tmp_path, monkeypatch):
+    """The same clips through the stages' own functions, files and all."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("compute:\n  workers: 1\n")
+    unsaid = {"emotion": None, "sentiment": None, "start": None, "end": None}
+    listed = [
+        Utterance("dev", "0", one.name, "g", one.speaker, one.text, media=one.source, clip=one.name, **unsaid)
+        for one in read
+    ]
+    settings = extraction.Settings.model_validate(EXTRACTION)
+    outcomes = [extraction.extract(extraction.Job(one, settings, tmp_path)) for one in listed]
+    rows = extraction.rows("sample", Listing(listed), outcomes)
+    for modality, encoder in predictor.encoders.items():
+        section = getattr(encoders.module(modality), f"{modality.capitalize()}Encoding")
+        config = section.model_validate({"encoder": encoder.name, "by_corpus": {}, **SETTINGS[modality]})
+        raw = encoders.module(modality).reader(config)(tmp_path / "dev", rows)
+        for one, values, units in zip(read, features(encoder, raw), encoder.units(raw), strict=True):
+            assert np.array_equal(one.features[modality].values, values.astype(np.float16).astype(np.float32))
+            assert np.array_equal(one.features[modality].units, units)
+    assert (rows["audio_status"] != manifest.MISSING).all()
+
+
+def test_answers_are_the_networks(predictor, folder, read):
+    """Against a batch built by hand, calibrated and cut to sets by the definitions."""
+    network = checkpoint.load(folder)
+    values = {s: [torch.tensor(one.features[s.split("/")[0]].values) for one in read] for s in network.streams}
+    batch = {
+        "values": {s: torch.nn.utils.rnn.pad_sequence(own, batch_first=True) for s, own in values.items()},
+        "rows": {s: torch.arange(3) for s in values},
+        "steps": {s: torch.tensor([len(one) for one in own]) for s, own in values.items()},
+        "present": torch.ones(3, 3, dtype=torch.bool),
+        "place": torch.tensor([[0, 0], [0, 1], [0, 2]]),
+        "speaker": torch.tensor([0, 1, 0]),
+    }
+    with torch.no_grad():
+        told = network(batch)
+    known = results.read_json(folder / "calibration.json")["emotion"]
+    chances = torch.softmax(told["emotion"].double() / known["temperature"], 1).numpy()
+    for number, row in enumerate(predictor.answer(read)):
+        assert list(row["emotion"].values()) == pytest.approx(chances[number].tolist(), abs=1e-5)
+        members = {label for label, chance in row["emotion"].items() if chance >= known["threshold"]}
+        assert set(row["prediction_set"]) == members or members == set()
+        gate = told["weights"]["gate"][number, chances[number].argmax()]
+        assert list(row["gates"].values()) == pytest.approx(gate.tolist(), abs=1e-5)
+        assert row["abstains"] == (2 * len(row["prediction_set"]) > len(LABELS["emotion"]))
+
+
+def test_what_is_hidden_is_missing_and_has_no_weight(predictor, read):
+    shown, hidden = predictor.answer(read), predictor.answer(read, hide=["audio"])
+    assert all(row["missing"] == ["audio"] and row["gates"]["audio"] == 0 for row in hidden)
+    assert any(one["emotion"] != other["emotion"] for one, other in zip(shown, hidden, strict=True))
+    nothing = predictor.answer(read, hide=["text", "audio", "vision"])
+    assert all(row["abstains"] and set(row["gates"].values()) == {0.0} for row in nothing)
+    assert predictor.answer(read) == shown
+    with pytest.raises(Problem, match="smell"):
+        predictor.answer(read, hide=["smell"])
+
+
+def test_a_clip_whose_sound_is_taken_away_is_answered_and_says_so(predictor, tmp_path):
+    pictures = drawn.flashes([index / 25 for index in range(30)], 0.5)
+    clip = drawn.write(tmp_path / "mute.mp4", pictures=pictures)
+    (row,) = predictor(clip, texts="What a lovely day!")
+    assert row["missing"] == ["audio"]
+    assert row["gates"]["audio"] == 0
+    assert row["text"] == "What a lovely day!"
+    one = predictor.read(clip).utterances[0]
+    assert one.missing["audio"] == "no audio stream"
+    assert set(one.missing) == {"audio", "text"}
+    assert any("no face" in note for note in one.notes)
+
+
+def test_sound_alone_is_enough(predictor, tmp_path):
+    clip = drawn.write(tmp_path / "sound.mp4", sound=drawn.tone(1.0, 22050))
+    (row,) = predictor(clip)
+    assert row["missing"] == ["text", "vision"]
+
+
+def test_files_that_hold_nothing_are_mistakes_alone_and_rows_among_others(predictor, dialogue, tmp_path):
+    place = tmp_path / "some"
+    place.mkdir()
+    shutil.copy(dialogue / "dia0_utt0.mp4", place / "a.mp4")
+    (place / "b.mp4").write_bytes(b"")
+    (place / "c.mp4").write_bytes(b"no video at all" * 100)
+    rows = predictor(place)
+    assert [row["missing"] for row in rows] == [["text"], ["text", "audio", "vision"], ["text", "audio", "vision"]]
+    assert [row["abstains"] for row in rows][1:] == [True, True]
+    with pytest.raises(Problem, match=r"b\.mp4: the file is empty"):
+        predictor(place / "b.mp4")
+    with pytest.raises(Problem, match=r"c\.mp4: cannot be opened"):
+        predictor(place / "c.mp4")
+    with pytest.raises(Problem, match="no such file"):
+        predictor(place / "d.mp4")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(Problem, match="holds no clip"):
+        predictor(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "name", ["-rf.mp4", "a b\tc.mp4", "file:x.mp4", "%d.mp4", "né日本\U0001f600.mp4", "concat:a|b.mp4"]
+)
+def test_hostile_names_are_names(predictor, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    clip = drawn.write(tmp_path / "plain.mp4", sound=drawn.tone(0.5, 22050))
+    (row,) = predictor(clip.rename(tmp_path / name).name)
+    assert row["utterance"] == Path(name).stem
+
+
+def test_fewer_frames_are_spread_evenly_over_the_face(predictor, dialogue):
+    from merc.serve import reading
+
+    clip = dialogue / "dia0_utt1.mp4"
+    every, some = predictor.read(clip), predictor.read(clip, frames=4)
+    whole, few = reading.faces_of(every.utterances[0]), reading.faces_of(some.utterances[0])
+    assert len(few.times) == 4
+    assert few.times[[0, -1]].tolist() == whole.times[[0, -1]].tolist()
+    assert np.ptp(np.diff(few.times)) <= 0.041
+    assert len(some.utterances[0].features["vision"].values) <= 4
+    with pytest.raises(Problem, match="frames = 0"):
+        predictor.read(clip, frames=0)
+
+
+def test_a_changed_or_newer_folder_is_refused_by_name(folder, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(folder, copy)
+    (copy / "calibration.json").write_text("{}")
+    with pytest.raises(Problem, match=r"calibration\.json: was changed"):
+        Predictor.load(copy)
+    shutil.copy(folder / "calibration.json", copy)
+    known = results.read_json(copy / "hashes.json")
+    results.write_json(copy / "hashes.json", known | {"format": exporting.FORMAT + 1})
+    with pytest.raises(Problem, match="newer"):
+        Predictor.load(copy)
+    with pytest.raises(Problem, match="engine 'magic'"):
+        Predictor.load(folder, engine="magic")
+
+
+def test_an_encoder_with_other_weights_is_refused(folder, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(folder, copy)
+    needed = results.read_json(copy / "encoders.json")
+    needed["text"]["sha256"] = "0" * 64
+    results.write_json(copy / "encoders.json", needed)
+    exporting.seal(copy)
+    with pytest.raises(Problem, match="minilm are not those"):
+        Predictor.load(copy)
+
+
+def test_params_are_not_looked_at(folder, dialogue, tmp_path, monkeypatch, predictor):
+    monkeypatch.chdir(tmp_path)
+    assert Predictor.load(folder)(dialogue / "dia0_utt0.mp4") == predictor(dialogue / "dia0_utt0.mp4")
+
+
+def test_users_do_not_mix(predictor, dialogue):
+    clips = sorted(dialogue.glob("*.mp4"))
+    alone = [predictor(clip) for clip in clips]
+    together: list = [None] * 9
+
+    def ask(number: int) -> None:
+        together[number] = predictor(clips[number % 3])
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == [alone[number % 3] for number in range(9)]
+
+
+def _made_up(count: int, seed: int = 0) -> Dialogue:
+    random = np.random.default_rng(seed)
+    widths = {"text": 384, "audio": 109, "vision": 320}
+    return Dialogue([
+        Read(str(number), None, 0.0, 1.0, speaker="AB"[number % 2], features={
+            m: Encoded(random.normal(size=(4, width)).astype(np.float32), np.zeros((4, 2), np.float32))
+            for m, width in widths.items() if random.random() < 0.8
+        })
+        for number in range(count)
+    ])  # fmt: skip
+
+
+def test_long_dialogues_are_answered_in_windows(predictor):
+    whole = _made_up(3 * answering.WINDOW + 7)
+    rows = predictor.answer(whole)
+    assert [row["utterance"] for row in rows] == [one.name for one in whole]
+    edges = list(answering.windows(whole.starts))
+    assert max(last - first for first, last, _, _ in edges) <= answering.WINDOW
+    assert [index for _, _, begin, end in edges for index in range(begin, end)] == list(range(len(whole)))
+    for first, last, begin, end in edges:
+        assert begin - first == answering.MARGIN or first == 0
+        assert last - end == answering.MARGIN or last == len(whole)
+
+
+def test_dialogues_do_not_hear_each_other(predictor):
+    one, other = _made_up(3, 1), _made_up(4, 2)
+    for part in other:
+        part.dialogue = "other"
+    both = predictor.answer(Dialogue([*one, *other]))
+    apart = predictor.answer(one) + predictor.answer(other)
+    for row, alone in zip(both, apart, strict=True):
+        assert list(row["emotion"].values()) == pytest.approx(list(alone["emotion"].values()), abs=1e-5)
+
+
+def test_no_utterance_gives_no_row(predictor):
+    assert predictor.answer(Dialogue([])) == []
+
+
+@pytest.mark.parametrize("changes", [{"fusion": "concat"}, {"modalities": ["audio"], "stem": {"audio": "linear"}}])
+def test_other_networks_predict_too(dialogue, tmp_path, changes):
+    other = Predictor.load(write_model(tmp_path / "model", **changes))
+    rows = other(dialogue)
+    assert len(rows) == 3
+    assert all(row["gates"] == {} or set(row["gates"]) == set(other.modalities) for row in rows)
+    assert all(row["missing"] == [] for row in rows)
+
+
+def test_names_are_in_natural_order_and_unique(tmp_path):
+    for name in ("clip10.mp4", "clip2.mp4", "Clip1.MP4", ".clip0.mp4", "clip2.wav", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    found = inputs.recordings(tmp_path)
+    assert [one.path.name for one in found] == ["Clip1.MP4", "clip2.mp4", "clip2.wav", "clip10.mp4"]
+    assert [one.name for one in found] == ["Clip1", "clip2.mp4", "clip2.wav", "clip10"]
+    twice = inputs.recordings([tmp_path / "clip10.mp4", tmp_path / "clip10.mp4"])
+    assert len({one.name for one in twice}) == 2
+
+
+def test_melds_names_tell_dialogues_apart(tmp_path):
+    for name in ("dia1_utt0.mp4", "dia0_utt10.mp4", "dia0_utt9.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    found = inputs.recordings(tmp_path)
+    assert [one.name for one in found] == ["dia0_utt9", "dia0_utt10", "dia1_utt0"]
+    assert [one.dialogue for one in found] == ["0/0", "0/0", "0/1"]
+
+
+def test_calibration_means_the_same_here_and_in_evaluate(predictor, read):
+    row = predictor.answer(read)[0]
+    chances = np.array([list(row["emotion"].values())])
+    members = calibration.members(chances, predictor.calibration["emotion"])[0]
+    told = [label for label, member in zip(LABELS["emotion"], members, strict=True) if member]
+    assert sorted(row["prediction_set"]) == sorted(told)
