@@ -3,13 +3,14 @@
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from merc import faces, facetracks, media, portraits, speech, timing, tracks, work
 from merc.corpora import Listing, Utterance
-from merc.extraction_settings import Settings
+from merc.extraction_settings import Settings, VideoSettings
 from merc.manifest import MISSING
 from merc.pictures import Pictures
 from merc.sound import Sound
@@ -100,13 +101,17 @@ def _save_pictures(job: Job, pictures: Pictures) -> Medium:
 
 def _save_series(job: Job, pictures: Pictures) -> list[str]:
     """frames/<utterance>/<number>.jpg: the picture at number / fps seconds."""
-    video, written = job.settings.video, []
+    return [
+        _write(job, f"frames/{job.utterance.name}/{number:04}.jpg", coded)
+        for number, coded in enumerate(series(pictures, job.settings.video))
+    ]
+
+
+def series(pictures: Pictures, video: VideoSettings) -> Iterator[bytes]:
+    """The JPEGs at extract.video.fps: the n-th is at n / fps seconds."""
     for number in range(math.floor(len(pictures.ticks) / tracks.RATE * video.fps)):
         index = max(round(number / video.fps * tracks.RATE) - pictures.first, 0)
-        picture = portraits.shrink(pictures.ticks[index], video.side)
-        name = f"frames/{job.utterance.name}/{number:04}.jpg"
-        written.append(_write(job, name, tracks.encode(picture, PICTURE_QUALITY)))
-    return written
+        yield tracks.encode(portraits.shrink(pictures.ticks[index], video.side), PICTURE_QUALITY)
 
 
 def _write(job: Job, name: str, content: bytes) -> str:

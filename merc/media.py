@@ -63,7 +63,7 @@ def listen(path: Path, limits: Limits) -> Sound:
             audio = next(iter(container.streams.audio), None)
             if audio is None:
                 return Sound(reason="no audio stream")
-            reader = SoundReader(Stream(audio, Clock(container, limits)))
+            reader = SoundReader(Stream(audio, Clock(container, limits, None)))
             return reader.finish(_demux(container, [reader]))
     except BROKEN as error:
         return Sound(reason=f"cannot be opened: {_words(error)}")
@@ -86,11 +86,12 @@ def _watch_open(container: av.container.InputContainer, spans: Sequence[tuple[fl
     if video is None:
         yield from (Pictures(reason="no video stream") for _ in spans)
         return
-    whole = Stream(video, Clock(container, Limits(0.0, math.inf)))
+    whole = Stream(video, Clock(container, Limits(0.0, math.inf), None))
     frames = (frame for packet in container.demux(video) for frame in whole.decode(packet))
     left: av.VideoFrame | None = None  # the frame after a span may be the first of the next
     for begin, end in spans:
-        reader = TickPictures(Stream(video, Part(container, begin, end)))
+        clock = Clock(container, Limits(0.0, end - begin), Window(begin, end))
+        reader = TickPictures(Stream(video, clock))
         for frame in frames if left is None else itertools.chain([left], frames):
             reader.see(frame)
             if reader.full:
@@ -165,15 +166,6 @@ class Clock:
         if stamp is None or thing.time_base is None:
             return None
         return float(stamp * thing.time_base) - self.origin
-
-
-class Part(Clock):
-    """Seconds since a part of the recording began."""
-
-    def __init__(self, container: av.container.InputContainer, begin: float, end: float) -> None:
-        super().__init__(container, Limits(0.0, end - begin))
-        self.origin += begin
-        self.duration = self.end = end - begin
 
 
 class Stream:

@@ -18,9 +18,10 @@ SETTINGS = {
     "vision": {"picture": "face", "frame_rate": 5.0},
 }
 EXTRACTION = {
-    "audio": {"min_seconds": 0.2, "max_seconds": 15.0, "vad": "none"},
+    "audio": {"min_seconds": 0.2, "max_seconds": 15.0, "vad": "none", "trim": False},
     "video": {"frame": "middle", "fps": 0.0, "side": 224},
     "faces": {"detector": "haar", "size": 64},
+    "align": "none",
 }
 CALIBRATION = {
     "emotion": {"temperature": 1.5, "threshold": 0.15},

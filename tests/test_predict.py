@@ -12,7 +12,16 @@ import pytest
 import torch
 from exported import EXTRACTION, LABELS, SETTINGS, write_dialogue, write_model
 
-from merc import calibration, encoders, exporting, extraction, manifest, results
+from merc import (
+    calibration,
+    encoders,
+    exporting,
+    extraction,
+    extraction_rows,
+    extraction_settings,
+    manifest,
+    results,
+)
 from merc.corpora import Listing, Utterance
 from merc.encoders.encoder import features
 from merc.problem import Problem
@@ -80,9 +89,9 @@ def test_features_are_those_of_extract_and_encode(predictor, dialogue, read, tmp
         Utterance("dev", "0", one.name, "g", one.speaker, one.text, media=one.source, clip=one.name, **unsaid)
         for one in read
     ]
-    settings = extraction.Settings.model_validate(EXTRACTION)
+    settings = extraction_settings.Settings.model_validate(EXTRACTION)
     outcomes = [extraction.extract(extraction.Job(one, settings, tmp_path)) for one in listed]
-    rows = extraction.rows("sample", Listing(listed), outcomes)
+    rows = extraction_rows.rows("sample", Listing(listed), outcomes)
     for modality, encoder in predictor.encoders.items():
         section = getattr(encoders.module(modality), f"{modality.capitalize()}Encoding")
         config = section.model_validate({"encoder": encoder.name, "by_corpus": {}, **SETTINGS[modality]})

@@ -30,16 +30,17 @@ class _Job:
     def __call__(self, rows: pd.DataFrame) -> list[Encoded]:
         raw = self.reader(self.folder, rows)
         there = [one for one in raw if one is not None]
-        encoded = iter(zip(features(self.encoder, there), self._units(there), strict=True))
+        encoded = iter(zip(features(self.encoder, there), units(self.encoder, there), strict=True))
         return [None if one is None else next(encoded) for one in raw]
 
-    def _units(self, raw: list) -> list[np.ndarray]:
-        """As the encoder tells them; those of a trimmed sound on the clip's clock, which is that of its faces."""
-        starts = [one.start if isinstance(one, Sound) else 0.0 for one in raw]
-        return [
-            units + np.float32(start) if start else units
-            for units, start in zip(self.encoder.units(raw), starts, strict=True)
-        ]
+
+def units(encoder: Encoder, raw: list) -> list[np.ndarray]:
+    """As the encoder tells them; those of a trimmed sound on the clip's clock, which is that of its faces."""
+    starts = [one.start if isinstance(one, Sound) else 0.0 for one in raw]
+    return [
+        units + np.float32(start) if start else units
+        for units, start in zip(encoder.units(raw), starts, strict=True)
+    ]
 
 
 def pack(encoder: Encoder | None, reader: Reader, folder: Path, manifest: pd.DataFrame) -> Pack:

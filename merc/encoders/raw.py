@@ -101,9 +101,14 @@ def _series(folder: Path, row: Any, rate: float) -> Faces:
     files = sorted((folder / row.frame).with_name(row.utterance).glob("*.jpg"))
     if not files:
         return whole_frame(folder / row.frame)
-    seen = [whole_frame(file) for file in files]
-    times = np.array([int(file.stem) for file in files], np.float32) / rate
-    return Faces(np.concatenate([one.crops for one in seen]), np.concatenate([one.boxes for one in seen]), times)
+    return film([whole_frame(file) for file in files], rate)
+
+
+def film(pictures: list[Faces], rate: float) -> Faces:
+    """Whole pictures, so many a second, as one."""
+    times = np.arange(len(pictures), dtype=np.float32) / rate
+    crops, boxes = (np.concatenate([getattr(one, name) for one in pictures]) for name in ("crops", "boxes"))
+    return Faces(crops, boxes, times)
 
 
 def in_dialogue(lines: list[Line | None], dialogues: list[str]) -> list[Line | None]:

@@ -37,6 +37,8 @@ class Utterance:
     frame: bytes = b""  # JPEG: the picture that represents it
     tracks: bytes = b""  # every face, as tracks.pack writes them
     speaks: int | None = None  # number of the track of the speaker's face
+    series: list[bytes] = field(default_factory=list)  # JPEGs at extract.video.fps
+    heard_from: float = 0.0  # seconds of the utterance at which a trimmed sound begins
     frames: int = 0  # sample so many frames of the face, evenly; 0 = all
     missing: dict[str, str] = field(default_factory=dict)  # modality -> why it is not there
     notes: list[str] = field(default_factory=list)  # what was done to it, in words
@@ -54,7 +56,11 @@ class Utterance:
     @property
     def sound(self) -> raw.Sound | None:
         """What an audio encoder is given."""
-        return None if self.samples is None else raw.Sound(self.samples.astype(np.float32) / FULL_SCALE)
+        return (
+            None
+            if self.samples is None
+            else raw.Sound(self.samples.astype(np.float32) / FULL_SCALE, start=self.heard_from)
+        )
 
     @property
     def wav(self) -> bytes:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from merc import encoders, exporting, results, speaking
-from merc.encoders import naming, raw
+from merc.encoders import naming, packing, raw
 from merc.encoders.encoder import Encoder, features
-from merc.extraction import Settings
+from merc.extraction_settings import Settings
 from merc.problem import Problem
 from merc.serve import answering, reading, transcripts
 from merc.serve.dialogue import Dialogue, Encoded, Row, Utterance, lines
@@ -105,18 +105,26 @@ class Predictor:
         """By modality, what the network calls the features of its encoder."""
         return {modality: f"{modality}/{encoder.name}" for modality, encoder in self.encoders.items()}
 
+    @property
+    def _picture(self) -> str:
+        return self.needs["vision"]["settings"]["picture"] if "vision" in self.needs else "face"
+
+    @property
+    def _film(self) -> float | None:
+        return self.settings.video.fps if self._picture == "frames" else None
+
     def _encode_some(self, utterances: Sequence[Utterance], said: Sequence[raw.Line | None]) -> None:
         given = {
             "text": said,
             "audio": [one.sound for one in utterances],
-            "vision": [reading.faces_of(one) for one in utterances],
+            "vision": [reading.faces_of(one, self._film) for one in utterances],
         }
         for modality, encoder in self.encoders.items():
             there = [(one, each) for one, each in zip(utterances, given[modality], strict=True) if each is not None]
             inputs = [each for _, each in there]
-            encoded = zip(features(encoder, inputs), encoder.units(inputs), strict=True)
+            encoded = zip(features(encoder, inputs), packing.units(encoder, inputs), strict=True)
             for (one, _), (values, units) in zip(there, encoded, strict=True):
-                one.features[modality] = Encoded(values.astype(np.float16).astype(np.float32), units)
+                one.features[modality] = Encoded(values.astype(encoder.stored).astype(np.float32), units)
 
     def _read_one(
         self, reader: reading.Reader, recording: Recording, texts: Texts, cut: bool | None, tell: Progress | None
@@ -158,7 +166,7 @@ class Predictor:
 
     def _choose(self) -> raw.Choose:
         """Whose face is looked at: the speaker's by lip-sync, the largest where it is off, or nobody's."""
-        if self.needs.get("vision", {}).get("settings", {}).get("picture") == "frame":
+        if self._picture == "frame":
             return lambda tracks, sound: None
         scorer = speaking.load_scorer(self.folder / "lipsync")
         return lambda tracks, sound: speaking.choose(tracks, sound, scorer)

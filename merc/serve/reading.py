@@ -10,7 +10,8 @@ from merc import faces, facetracks, media, portraits, speech, utterances
 from merc import tracks as face_tracks
 from merc.encoders import raw
 from merc.encoders.raw import Choose
-from merc.extraction import PICTURE_QUALITY, Settings
+from merc.extraction import PICTURE_QUALITY, series
+from merc.extraction_settings import Settings
 from merc.pictures import Pictures
 from merc.serve.dialogue import Utterance
 from merc.serve.inputs import Recording
@@ -40,7 +41,7 @@ class Reader:
 
     def _whole(self, recording: Recording) -> Utterance:
         limits = media.Limits(self.settings.audio.min_seconds, self.settings.audio.max_seconds)
-        sound, pictures = media.read(recording.path, limits, ticks=self._follows)
+        sound, pictures = media.read(recording.path, limits, self._ticks)
         end = max(_length(sound), media.seconds(recording.path) or 0.0)
         whole = Utterance(recording.name, recording.path, 0.0, end, recording.dialogue)
         return self.fill(whole, sound, pictures)
@@ -69,7 +70,7 @@ class Reader:
             return Sound(reason=sound.reason)
         samples = sound.samples[round(begin * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
         short = round(self.settings.audio.min_seconds * SAMPLE_RATE) - len(samples)
-        return Sound(np.pad(samples, (0, max(short, 0))), list(sound.flags), sound.reason)
+        return Sound(np.pad(samples, (0, max(short, 0))), flags=list(sound.flags), reason=sound.reason)
 
     def fill(self, one: Utterance, sound: Sound, pictures: Pictures) -> Utterance:
         """Put the media of an utterance in their places, as `extract` would; of each that is not there, say why."""
@@ -78,16 +79,17 @@ class Reader:
         return one
 
     @property
-    def _follows(self) -> bool:
-        return faces.DETECTORS[self.settings.faces.detector] is not None
+    def _ticks(self) -> bool:
+        """Whether every picture is looked at, as extract decides it."""
+        return faces.DETECTORS[self.settings.faces.detector] is not None or self.settings.video.fps > 0
 
     def _hear(self, one: Utterance, sound: Sound) -> None:
         if sound.samples is None:
             one.missing["audio"] = sound.reason
             return
-        if (detector := speech.DETECTORS[self.settings.audio.vad]) is not None:
-            sound = speech.silence(sound, detector)
-        one.samples = sound.samples
+        audio = self.settings.audio
+        sound = speech.listen(sound, speech.DETECTORS[audio.vad], audio.trim, audio.min_seconds)
+        one.samples, one.heard_from = sound.samples, sound.start
         one.notes += [f"audio: {sound.reason}"] if sound.reason else []
 
     def _see(self, one: Utterance, pictures: Pictures) -> None:
@@ -97,6 +99,7 @@ class Reader:
         followed = self._follow(one, pictures)
         portrait = portraits.PORTRAITS[self.settings.video.frame](pictures, followed)
         one.frame = face_tracks.encode(portrait, PICTURE_QUALITY)
+        one.series = list(series(pictures, self.settings.video))
         one.frames = self.frames
         one.notes += [f"vision: {pictures.reason}"] if pictures.reason else []
 
@@ -113,12 +116,18 @@ class Reader:
         return followed
 
 
-def faces_of(one: Utterance) -> raw.Faces | None:
-    """What a vision encoder is given: the speaker's face, or the whole picture; some frames of it, if asked."""
+def faces_of(one: Utterance, rate: float | None = None) -> raw.Faces | None:
+    """What a vision encoder is given: the speaker's face, or the whole picture; some frames of it, if asked.
+
+    `rate`: whole pictures at so many a second instead.
+    """
     if not one.frame or "vision" in one.missing:
         return None
     track = one.face
-    seen = raw.whole_frame(io.BytesIO(one.frame)) if track is None else raw.face(track)
+    if rate and one.series:
+        seen = raw.film([raw.whole_frame(io.BytesIO(each)) for each in one.series], rate)
+    else:
+        seen = raw.whole_frame(io.BytesIO(one.frame)) if track is None or rate else raw.face(track)
     if not one.frames or one.frames >= len(seen.times):
         return seen
     kept = np.linspace(0, len(seen.times) - 1, one.frames).round().astype(int)
