@@ -1,0 +1,116 @@
+// The conversation: a timeline and a list of utterances.
+
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+export const percent = (share) => `${Math.round(100 * share)} %`;
+export const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
+export const NAMES = { text: "words", audio: "sound", vision: "picture" };
+
+// The sample's labels have colours in page.css; any other label gets a steady one from its letters.
+export function hue(label) {
+  if (getComputedStyle(document.documentElement).getPropertyValue(`--${label}`)) return `var(--${label})`;
+  const number = [...label].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7);
+  return `hsl(${number} 55% 55%)`;
+}
+
+export const ranked = (chances) => Object.entries(chances).sort((one, other) => other[1] - one[1]);
+
+export function dot(label) {
+  const made = element("span", { class: "dot", "aria-hidden": "true" });
+  made.style.setProperty("--hue", hue(label));
+  return made;
+}
+
+export function drawResult(state) {
+  const list = document.getElementById("utterances");
+  const kept = document.activeElement?.closest?.("#utterances, #timeline")?.id;
+  const place = document.activeElement?.dataset?.place;
+  document.querySelector("#utterances .detail")?.remove();
+  list.replaceChildren(...state.shown.rows.map((row, number) => element("li", {}, utterance(state, row, number))));
+  timeline(state);
+  legend(state.shown.rows);
+  if (kept && place !== undefined) document.querySelector(`#${kept} [data-place="${place}"]`)?.focus();
+}
+
+function utterance(state, row, number) {
+  const view = state.shown.view[number];
+  const [label, chance] = ranked(row.emotion)[0];
+  const button = element("button", { type: "button", class: "utterance", "data-place": number, "aria-expanded": "false" },
+    face(state, view, number),
+    element("span", { class: "said" },
+      element("span", { class: "who" }, [row.speaker, when(row), row.utterance].filter(Boolean).join(" · ")),
+      element("span", {}, row.text || "(no words)"),
+      ...(row.missing.length ? [element("span", { class: "who" }, `without ${row.missing.map((name) => NAMES[name] || name).join(", ")}`)] : [])),
+    element("span", { class: "feeling" },
+      element("span", { class: "emotion" }, dot(label), element("span", {}, `${label}`), element("span", { class: "unsure" }, `\u00a0${percent(chance)}`)),
+      ...(row.abstains ? [element("span", { class: "change" }, "unsure")] : []),
+      ...changed(state, row, number),
+      ...sentiment(row),
+      gates(row)));
+  button.style.setProperty("--hue", hue(label));
+  button.addEventListener("click", () => state.choose(number));
+  return button;
+}
+
+// A clip that is one utterance needs no clock.
+const when = (row) => (row.start ? `${clock(row.start)}–${clock(row.end)}` : `${row.end.toFixed(1)} s`);
+
+function face(state, view, number) {
+  if (!view.picture) return element("span", { class: "face" }, "no picture");
+  return element("img", { class: "face", src: `${state.own}/pictures/${number}`, alt: "", width: 72, height: 72 });
+}
+
+function changed(state, row, number) {
+  const [before, chance] = ranked(state.first[number].emotion)[0];
+  const [now] = ranked(row.emotion)[0];
+  if (row === state.first[number] || (before === now && Math.abs(row.emotion[now] - chance) < 0.005)) return [];
+  return [element("span", { class: "change" }, `was ${before} ${percent(chance)}`)];
+}
+
+function sentiment(row) {
+  const best = ranked(row.sentiment)[0];
+  return best ? [element("span", {}, dot(best[0]), `sentiment ${best[0]} ${percent(best[1])}`)] : [];
+}
+
+function gates(row) {
+  const shares = Object.entries(row.gates);
+  if (!shares.length) return "";
+  const stack = element("span", { class: "stack", "aria-hidden": "true" }, ...shares.map(([, share]) => {
+    const part = element("span");
+    part.style.flex = `${share} 0 0`;
+    return part;
+  }));
+  const told = shares.map(([name, share]) => `${NAMES[name] || name} ${percent(share)}`).join(", ");
+  return element("span", { class: "gates", title: "How much the answer relies on each of them" }, stack, told);
+}
+
+function timeline(state) {
+  const buttons = state.shown.rows.map((row, number) => {
+    const [label, chance] = ranked(row.emotion)[0];
+    const button = element("button", { type: "button", "data-place": number, "aria-current": "false",
+      "aria-label": `Utterance ${number + 1}, ${label} ${percent(chance)}`, title: `${label} ${percent(chance)}` },
+      element("i"), element("b", { "aria-hidden": "true" }, label));
+    button.style.flexGrow = Math.max(row.end - row.start, 0.3);
+    button.style.setProperty("--hue", hue(label));
+    button.firstElementChild.style.height = `${10 + 40 * chance}%`;
+    button.addEventListener("click", () => state.choose(number));
+    return button;
+  });
+  document.getElementById("timeline").replaceChildren(...buttons);
+}
+
+function legend(rows) {
+  const counts = new Map();
+  for (const row of rows) {
+    const [label] = ranked(row.emotion)[0];
+    counts.set(label, (counts.get(label) || 0) + 1);
+  }
+  const items = [...counts].sort((one, other) => other[1] - one[1]).map(([label, count]) =>
+    element("li", {}, dot(label), `${label} ${count}`));
+  document.getElementById("legend").replaceChildren(...items);
+}

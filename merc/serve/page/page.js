@@ -1,0 +1,282 @@
+// The flow: choose clips or an example, wait, look at the answer.
+import { ask, pause, post, upload } from "/talk.js";
+import { drawResult, element, percent } from "/draw.js";
+import { explain } from "/why.js";
+
+const id = (name) => document.getElementById(name);
+const sections = ["choose", "work", "result"];
+const state = { about: null, clips: [], job: null, files: [], shown: null, first: null, open: null, stop: null };
+
+// ---- choosing
+
+async function begin() {
+  state.about = await ask("/api/about");
+  const { model, examples, hint } = state.about;
+  id("about").textContent = model.told;
+  id("examples-hint").textContent = examples.length ? "Drawn and spoken by a program; no real people." : hint;
+  id("examples").replaceChildren(...examples.map((one) => {
+    const button = element("button", { type: "button" }, element("span", {}, one.title),
+      element("small", {}, `${one.clips} clips`));
+    button.addEventListener("click", () => read(() => post("/api/jobs", { example: one.name }), []));
+    return element("li", {}, button);
+  }));
+}
+
+async function add(files) {
+  problem("");
+  const { limits } = state.about;
+  const subtitles = [...files].filter((file) => WORDS.test(file.name));
+  for (const file of files) {
+    if (WORDS.test(file.name)) continue;
+    const size = state.clips.reduce((sum, clip) => sum + clip.file.size, file.size);
+    const reason =
+      state.clips.length >= limits.clips ? `at most ${limits.clips} clips make a conversation` :
+      file.size > limits.clip_bytes ? `${megabytes(file.size)}; a clip has at most ${megabytes(limits.clip_bytes)}` :
+      size > limits.job_bytes ? `all clips together have at most ${megabytes(limits.job_bytes)}` :
+      file.size === 0 ? "the file is empty" : "";
+    if (reason) problem(`${file.name}: ${reason}.`);
+    else state.clips.push({ file, text: "", speaker: "" });
+  }
+  for (const file of subtitles) await attach(file);
+  drawClips();
+  status(`${state.clips.length} ${state.clips.length === 1 ? "clip" : "clips"} chosen`);
+}
+
+const WORDS = /\.(srt|vtt|txt)$/i;
+const stem = (name) => name.replace(/\.[^.]*$/, "");
+
+// A file of words belongs to the clip of its name, or to the only clip that there is.
+async function attach(file) {
+  const clip = state.clips.find((one) => stem(one.file.name) === stem(file.name)) || (state.clips.length === 1 && state.clips[0]);
+  if (!clip) return problem(`${file.name}: choose the video that it belongs to first; it has the same name.`);
+  if (file.size > state.about.limits.text) return problem(`${file.name}: too long; at most ${state.about.limits.text} characters.`);
+  clip.text = await file.text();
+}
+
+function drawClips(focus) {
+  id("send").hidden = state.clips.length === 0;
+  id("clips").replaceChildren(...state.clips.map((clip, place) => {
+    const move = (name, label, to) => {
+      const button = element("button", { type: "button", "aria-label": `${label} ${clip.file.name}` }, name);
+      button.disabled = to < 0 || to >= state.clips.length;
+      button.addEventListener("click", () => {
+        state.clips.splice(place, 1);
+        if (name !== "✕") state.clips.splice(to, 0, clip);
+        drawClips([Math.min(to, state.clips.length - 1), name]);
+      });
+      return button;
+    };
+    const text = element("textarea", { id: `text-${place}`, rows: 1, maxlength: state.about.limits.text });
+    text.value = clip.text;
+    text.addEventListener("input", () => { clip.text = text.value; });
+    const speaker = element("input", { id: `speaker-${place}`, maxlength: 100, autocomplete: "off" });
+    speaker.value = clip.speaker;
+    speaker.addEventListener("input", () => { clip.speaker = speaker.value; });
+    return element("li", {},
+      element("div", { class: "head" }, element("b", {}, `${place + 1}. ${clip.file.name}`),
+        move("↑", "Move up", place - 1), move("↓", "Move down", place + 1), move("✕", "Remove", place)),
+      element("div", { class: "said-by" },
+        element("label", { for: `text-${place}` }, "What is said, or subtitles (optional)", text),
+        element("label", { for: `speaker-${place}` }, "Who speaks (optional)", speaker)));
+  }));
+  if (!focus) return;
+  const row = id("clips").children[focus[0]];
+  const button = row && [...row.querySelectorAll("button")].find((one) => one.textContent === focus[1] && !one.disabled);
+  (button || id("files")).focus();
+}
+
+function submit(event) {
+  event.preventDefault();
+  const clips = state.clips;
+  read(async (signal) => {
+    const offered = clips.map(({ file, text, speaker }) => ({ name: file.name, size: file.size, text, speaker }));
+    const job = await post("/api/jobs", { clips: offered, cut: id("cut").value });
+    state.job = job.job;
+    const total = clips.reduce((sum, clip) => sum + clip.file.size, 0);
+    let sent = 0;
+    for (const [place, { file }] of clips.entries()) {
+      const told = (loaded) => step(`Sending ${file.name}`, (sent + loaded) / total);
+      await upload(`/api/jobs/${job.job}/clips/${place}`, file, told, signal);
+      sent += file.size;
+    }
+    await post(`/api/jobs/${job.job}/start`);
+    return job;
+  }, clips.map((clip) => clip.file));
+}
+
+// ---- waiting
+
+async function read(open, files) {
+  const stop = new AbortController();
+  state.stop = stop;
+  problem("");
+  show("work");
+  step("Beginning", 0);
+  try {
+    const { job } = await open(stop.signal);
+    state.job = job;
+    await wait(job, stop.signal);
+    state.files = files;
+    await showResult();
+  } catch (error) {
+    await leave();
+    show("choose");
+    if (error.name === "AbortError") status("Cancelled");
+    else problem(error.message);
+  }
+}
+
+async function wait(job, signal) {
+  for (;;) {
+    if (signal.aborted) throw new DOMException("cancelled", "AbortError");
+    const told = await ask(`/api/jobs/${job}`);
+    if (told.state === "ready") return;
+    if (told.state === "failed") throw new Error(told.error);
+    if (told.ahead) step(`Waiting for ${told.ahead} other ${told.ahead === 1 ? "conversation" : "conversations"}`, 0);
+    else step(told.step || "Reading", told.share);
+    await pause(250);
+  }
+}
+
+function step(words, share) {
+  const whole = Math.round(100 * Math.min(share, 1));
+  if (id("work-step").textContent !== words) status(words);
+  id("work-step").textContent = words;
+  id("work-bar").setAttribute("aria-valuenow", whole);
+  id("work-bar").firstElementChild.style.width = `${whole}%`;
+}
+
+async function leave() {
+  const job = state.job;
+  state.job = null;
+  if (job) await ask(`/api/jobs/${job}`, { method: "DELETE" }).catch(() => null);
+}
+
+// ---- the answer
+
+async function showResult() {
+  state.first = null;
+  drawModalities();
+  await update();
+  close();
+  show("result");
+  status(`Read: ${state.shown.rows.length} ${state.shown.rows.length === 1 ? "utterance" : "utterances"}`);
+}
+
+function hidden() {
+  return [...id("modalities").querySelectorAll("input:not(:checked)")].map((box) => box.value);
+}
+
+function drawModalities() {
+  const names = state.about.model.modalities;
+  const boxes = names.map((name) => {
+    const box = element("input", { type: "checkbox", value: name });
+    box.checked = true;
+    box.addEventListener("change", () => guarded(async () => {
+      await update();
+      status(`${box.checked ? "With" : "Without"} ${name}: ${summary()}`);
+    }));
+    return element("label", {}, box, element("span", {}, { text: "Words", audio: "Sound", vision: "Picture" }[name] || name));
+  });
+  id("modalities").replaceChildren(id("modalities").firstElementChild, ...boxes);
+}
+
+function summary() {
+  const changed = state.shown.rows.filter((row, place) => top(row) !== top(state.first[place])).length;
+  return changed ? `${changed} of ${state.shown.rows.length} answers are different now` : "no answer changes";
+}
+
+export const top = (row) => Object.entries(row.emotion).sort((one, other) => other[1] - one[1])[0][0];
+
+async function update() {
+  const query = hidden().length ? `?hide=${hidden().join(",")}` : "";
+  const mine = (state.asked = (state.asked || 0) + 1);
+  const told = await ask(`/api/jobs/${state.job}/dialogue${query}`);
+  if (mine !== state.asked) return; // a later switch was answered first
+  state.shown = told;
+  state.first = state.first || told.rows;
+  const own = `/api/jobs/${state.job}`;
+  id("json").href = `${own}/emotions.json${query}`;
+  id("srt").href = `${own}/emotions.srt${query}`;
+  drawResult({ ...state, own, query, choose });
+  if (state.open !== null) choose(state.open, false);
+}
+
+function choose(place, focus = true) {
+  if (focus && state.open === place) return close();
+  state.open = place;
+  const query = hidden().length ? `?hide=${hidden().join(",")}` : "";
+  mark();
+  const detail = explain({ ...state, own: `/api/jobs/${state.job}`, query, place, close });
+  if (focus) detail.querySelector("h3").focus({ preventScroll: wide.matches });
+  return detail;
+}
+
+function mark() {
+  for (const [list, name] of [["utterances", "aria-expanded"], ["timeline", "aria-current"]]) {
+    id(list).querySelectorAll("[data-place]").forEach((button) => {
+      button.setAttribute(name, String(Number(button.dataset.place) === state.open));
+    });
+  }
+}
+
+function close() {
+  const place = state.open;
+  state.open = null;
+  document.querySelector(".detail")?.remove();
+  id("side-hint").hidden = false;
+  mark();
+  if (place !== null) id("utterances").querySelector(`[data-place="${place}"]`)?.focus();
+}
+
+const wide = matchMedia("(min-width: 60.01rem)");
+wide.addEventListener("change", () => { if (state.open !== null) choose(state.open, false); });
+
+// ---- the frame
+
+function show(name) {
+  for (const other of sections) id(other).hidden = other !== name;
+  if (name !== "choose") id(`${name}-title`).focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+function problem(words) {
+  id("problem").textContent = words;
+  id("problem").hidden = !words;
+}
+
+function status(words) {
+  id("status").textContent = words;
+}
+
+async function guarded(action) {
+  try { problem(""); await action(); } catch (error) { problem(error.message); }
+}
+
+const megabytes = (size) => `${Math.ceil(size / 1e6).toLocaleString("en")} MB`;
+
+id("files").addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
+id("upload").addEventListener("submit", submit);
+id("cancel").addEventListener("click", () => state.stop?.abort());
+id("again").addEventListener("click", async () => { await leave(); state.clips = []; drawClips(); show("choose"); status(""); id("files").focus(); });
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  id("drop").addEventListener(kind, (event) => {
+    event.preventDefault();
+    id("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop") add(event.dataTransfer.files);
+  });
+}
+id("utterances").addEventListener("keydown", (event) => {
+  const button = event.target.closest("[data-place]");
+  const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!button || !by) return;
+  event.preventDefault();
+  id("utterances").querySelector(`[data-place="${Number(button.dataset.place) + by}"]`)?.focus();
+});
+addEventListener("keydown", (event) => { if (event.key === "Escape" && state.open !== null) close(); });
+// A tab that is closed needs its conversation no more; `keepalive` lets the request outlive it.
+addEventListener("pagehide", (event) => {
+  if (state.job && !event.persisted) fetch(`/api/jobs/${state.job}`, { method: "DELETE", keepalive: true });
+});
+
+guarded(begin);

@@ -1,0 +1,155 @@
+// One utterance: its clip, how sure the answer is, and what made it so.
+import { clock, dot, element, hue, NAMES, percent, ranked } from "/draw.js";
+import { ask } from "/talk.js";
+
+const wide = matchMedia("(min-width: 60.01rem)");
+const held = new Map(); // File -> address of the browser's own copy
+
+export function explain(state) {
+  const { place, shown } = state;
+  const row = shown.rows[place], view = shown.view[place];
+  const old = document.querySelector(".detail");
+  const playing = old && Number(old.dataset.place) === place ? old.querySelector(".clip") : null;
+  const detail = document.getElementById("detail-template").content.firstElementChild.cloneNode(true);
+  detail.dataset.place = place;
+  const title = detail.querySelector("h3");
+  title.textContent = row.text ? `“${row.text}”` : `Utterance ${place + 1}`;
+  title.id = "detail-title";
+  detail.querySelector(".close").addEventListener("click", state.close);
+  if (playing) detail.querySelector(".clip").replaceWith(playing);
+  else clip(detail, state, view);
+  chances(detail, row, view);
+  old?.remove();
+  document.getElementById("side-hint").hidden = true;
+  const home = wide.matches ? document.getElementById("side") : document.querySelector(`#utterances [data-place="${place}"]`).parentElement;
+  home.append(detail);
+  reasons(detail.querySelector(".why"), state, row, view);
+  return detail;
+}
+
+function clip(detail, state, view) {
+  const video = detail.querySelector(".clip"), problem = detail.querySelector(".clip-problem");
+  const file = state.files[view.clip];
+  if (file && !held.has(file)) held.set(file, URL.createObjectURL(file));
+  video.src = `${file ? held.get(file) : `${state.own}/clips/${view.clip}`}#t=${view.begin},${view.end}`;
+  video.setAttribute("aria-label", `Clip, ${clock(view.begin)} to ${clock(view.end)}`);
+  video.addEventListener("error", () => {
+    video.hidden = true;
+    problem.hidden = false;
+    problem.textContent = "This browser cannot play the clip; merc could read it all the same.";
+  });
+}
+
+function chances(detail, row, view) {
+  detail.querySelector(".chances").replaceChildren(...ranked(row.emotion).map(([label, chance]) => {
+    const bar = element("span");
+    bar.style.width = percent(chance).replace(" ", "");
+    bar.style.setProperty("--hue", hue(label));
+    return element("li", {}, element("span", {}, dot(label), label), element("span", { class: "track", "aria-hidden": "true" }, bar),
+      element("span", { class: "value" }, percent(chance)));
+  }));
+  detail.querySelector(".set").textContent =
+    `With 90 % certainty it is one of: ${row.prediction_set.join(", ")}.${row.abstains ? " That is too many to say." : ""}`;
+  const lacking = Object.entries(view.missing).map(([name, reason]) => `no ${NAMES[name] || name}: ${reason}`);
+  detail.querySelector(".notes").textContent = [...lacking, ...view.notes].join("; ");
+}
+
+async function reasons(home, state, row, view) {
+  home.textContent = "Working it out…";
+  try {
+    const told = await ask(`${state.own}/explanations/${state.place}${state.query}`);
+    if (!home.isConnected) return;
+    const parts = [modalities(told), words(told), sound(told), picture(told, state, view), influence(told, state)];
+    home.replaceChildren(about(told), ...parts.flat());
+  } catch (error) {
+    home.textContent = error.message;
+  }
+  home.setAttribute("aria-busy", "false");
+}
+
+function about(told) {
+  return element("p", { class: "small key" }, element("span", { class: "plus" }, `for ${told.label}`),
+    element("span", { class: "minus" }, `against ${told.label}`));
+}
+
+function bars(items) {
+  const most = Math.max(...items.map((item) => Math.abs(item.value)), 1e-9);
+  return element("ul", { class: "bars" }, ...items.map(({ name, value }) => {
+    const bar = element("span", value < 0 ? { class: "minus" } : {});
+    bar.style.left = `${value < 0 ? 50 * (1 + value / most) : 50}%`;
+    bar.style.width = `${50 * Math.abs(value) / most}%`;
+    return element("li", {}, element("span", {}, name), element("span", { class: "track", "aria-hidden": "true" }, bar),
+      element("span", { class: "value" }, `${value > 0 ? "+" : ""}${value.toFixed(2)}`));
+  }));
+}
+
+function modalities(told) {
+  if (!told.modalities.length) return [];
+  return [element("h4", {}, "Words, sound or picture"), bars(told.modalities.map((one) => ({ ...one, name: NAMES[one.name] || one.name })))];
+}
+
+function words(told) {
+  if (!told.words.length) return [];
+  const most = Math.max(...told.words.map((one) => Math.abs(one.value)), 1e-9);
+  const marks = told.words.flatMap(({ word, value }) => {
+    const mark = element("mark", { class: value < 0 ? "minus" : "plus", title: value.toFixed(3) }, word);
+    mark.style.setProperty("--much", `${Math.round(100 * Math.abs(value) / most)}%`);
+    return [mark, " "];
+  });
+  const strongest = [...told.words].sort((one, other) => Math.abs(other.value) - Math.abs(one.value))[0];
+  return [element("h4", {}, "Words"), element("p", { class: "words" }, ...marks),
+    element("p", { class: "small" }, `Strongest: “${strongest.word}” (${strongest.value < 0 ? "against" : "for"} ${told.label}).`)];
+}
+
+function ink(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function sound(told) {
+  if (!told.sound) return [];
+  const { envelope, parts, seconds } = told.sound;
+  const most = Math.max(...parts.map((one) => Math.abs(one.value)), 1e-9);
+  const strongest = [...parts].sort((one, other) => Math.abs(other.value) - Math.abs(one.value))[0];
+  const canvas = element("canvas", { width: 800, height: 160, role: "img",
+    "aria-label": strongest ? `Loudness over ${seconds.toFixed(1)} seconds; strongest from ${clock(strongest.begin)} to ${clock(strongest.end)}` : "Loudness" });
+  const pen = canvas.getContext("2d"), width = 800 / Math.max(envelope.length, 1);
+  envelope.forEach((loud, place) => {
+    const time = (place + 0.5) / envelope.length * seconds;
+    const part = parts.find((one) => time >= one.begin && time < one.end);
+    const value = part ? part.value / most : 0;
+    pen.globalAlpha = 0.25;
+    pen.fillStyle = ink("--soft");
+    pen.fillRect(place * width, 80 - 75 * loud, Math.max(width - 1, 1), 150 * loud + 2);
+    pen.globalAlpha = Math.abs(value);
+    pen.fillStyle = ink(value < 0 ? "--against" : "--for");
+    pen.fillRect(place * width, 80 - 75 * loud, Math.max(width - 1, 1), 150 * loud + 2);
+  });
+  const told_ = strongest ? `Strongest: ${clock(strongest.begin)} to ${clock(strongest.end)} (${strongest.value < 0 ? "against" : "for"} ${told.label}).` : "";
+  return [element("h4", {}, "Sound"), canvas, element("p", { class: "small" }, told_)];
+}
+
+function picture(told, state, view) {
+  if (!told.pixels || !view.picture) return [];
+  const canvas = element("canvas", { width: 640, height: 360, role: "img", "aria-label": `Picture, with what speaks for and against ${told.label} in colour` });
+  const image = new Image();
+  image.onload = () => {
+    canvas.height = Math.round(640 * image.height / image.width);
+    const pen = canvas.getContext("2d");
+    pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    const most = Math.max(...told.pixels.map((one) => Math.abs(one.value)), 1e-9);
+    for (const { left, top, width, height, value } of told.pixels) {
+      pen.globalAlpha = 0.6 * Math.abs(value) / most;
+      pen.fillStyle = ink(value < 0 ? "--against" : "--for");
+      pen.fillRect(left * canvas.width, top * canvas.height, width * canvas.width, height * canvas.height);
+    }
+  };
+  image.src = `${state.own}/pictures/${state.place}?whole=1`;
+  return [element("h4", {}, "Picture"), canvas];
+}
+
+function influence(told, state) {
+  const others = told.influence.filter((one) => one.place !== state.place && Math.abs(one.value) > 0.005)
+    .sort((one, other) => Math.abs(other.value) - Math.abs(one.value)).slice(0, 4);
+  if (!others.length) return [];
+  return [element("h4", {}, "Other utterances"), bars(others.map((one) => ({ name: `utterance ${one.place + 1}`, value: one.value })))];
+}
