@@ -84,15 +84,20 @@ def write(file: Path, pack: Pack, manifest: pd.DataFrame) -> None:
         name: np.ascontiguousarray(getattr(pack, name))
         for name in ("values", "offsets", "present", "blank", "units")
     }
-    about = {
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # one metadata key: safetensors writes several in random order
+    save_file(arrays, file, metadata={"merc": about(pack, manifest)})
+
+
+def about(pack: Pack, manifest: pd.DataFrame) -> str:
+    """The metadata of a pack's file."""
+    facts = {
         "rows": manifests.digest(manifest),
         "encoder": pack.encoder,
         "unit_names": pack.unit_names,
         "step_seconds": pack.step_seconds,
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # one metadata key: safetensors writes several in random order
-    save_file(arrays, file, metadata={"merc": json.dumps(about, sort_keys=True)})
+    return json.dumps(facts, sort_keys=True)
 
 
 def read(file: Path, manifest: pd.DataFrame) -> Pack:
@@ -100,13 +105,13 @@ def read(file: Path, manifest: pd.DataFrame) -> Pack:
     if not file.is_file():
         raise Problem(f"{file}: not there; run `dvc repro encode`")
     with safe_open(file, framework="numpy") as opened:
-        about = json.loads(opened.metadata()["merc"])
+        facts = json.loads(opened.metadata()["merc"])
         arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
-    if about["rows"] != manifests.digest(manifest):
+    if facts["rows"] != manifests.digest(manifest):
         raise Problem(f"{file}: was made for other rows than the manifest's; run `dvc repro encode`")
     return Pack(
         **arrays,
-        unit_names=tuple(about["unit_names"]),
-        encoder=about["encoder"],
-        step_seconds=about["step_seconds"],
+        unit_names=tuple(facts["unit_names"]),
+        encoder=facts["encoder"],
+        step_seconds=facts["step_seconds"],
     )

@@ -52,6 +52,12 @@ def source(path: Path) -> tuple[str, int, int]:
     return path.name, state.st_size, state.st_mtime_ns
 
 
+def sources(*folders: Path) -> list[tuple[str, int, int]]:
+    """What identifies every file below the folders."""
+    found = [path for folder in folders for path in sorted(folder.rglob("*"))]
+    return [source(path) for path in found if path.is_file()]
+
+
 def move(origin: Path, target: Path) -> None:
     """Put a finished folder in the output's place."""
     shutil.rmtree(target, ignore_errors=True)

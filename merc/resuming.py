@@ -77,8 +77,7 @@ class Saved:
 def sources(corpora: Iterable[str], *folders: Path) -> list:
     """What identifies all that train and dev of the corpora, the pretrained weights and more folders hold."""
     extracted = [manifests.folder(split, corpus) for split in ("train", "dev") for corpus in corpora]
-    found = [path for folder in [*extracted, WEIGHTS, *folders] for path in sorted(folder.rglob("*"))]
-    return [partial.source(path) for path in found if path.is_file()]
+    return partial.sources(*extracted, WEIGHTS, *folders)
 
 
 def _own() -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import soundfile
 from PIL import Image
 from safetensors.torch import save_file
 
-from merc import encoders, manifest, packs, results, tracks
+from merc import encoders, joining, manifest, packs, results, tracks
 from merc.encoders import packing, raw
 from merc.encoders.encoder import features
 from merc.problem import Problem
@@ -149,6 +149,64 @@ def test_weights_of_another_encoder_and_a_stage_that_is_off_change_nothing():
     results.write_json(Path("out/finetune/text/off.json"), {"off": "finetune.epochs is 0"})
     encode.main("sample", "text")
     assert packs.path("train", "sample", "text").read_bytes() == before
+
+
+def test_a_pack_of_shards_has_the_bytes_of_a_pack_written_at_once(tmp_path):
+    random = np.random.default_rng(0)
+    rows = pd.concat([manifest.read("train", ["sample"]).iloc[:3]] * 3, ignore_index=True)
+    rows["dialogue"] = np.repeat(["0", "1", "2"], 3)
+    steps = [3, None, 1, None, None, None, 2, 5, None]  # the second part is absent throughout
+    about = {"encoder": "x", "unit_names": ("start", "end"), "step_seconds": 0.1}
+    blank = random.random((2, 7))
+    for dtype in (np.float16, np.float32):
+        values = [None if count is None else random.random((count, 7)) for count in steps]
+        units = [None if count is None else random.random((count, 2)) for count in steps]
+
+        def pack(own, values=values, units=units, dtype=dtype):
+            return packs.collect(values[own], units[own], blank, **about, dtype=dtype)
+
+        parts = []
+        for number in range(3):
+            own = slice(3 * number, 3 * number + 3)
+            parts.append(joining.Part(tmp_path / f"{number}", rows.iloc[own]))
+            packs.write(parts[-1].file, pack(own), rows.iloc[own])
+        packs.write(tmp_path / "at-once", pack(slice(None)), rows)
+        joining.write(tmp_path / "joined", parts, rows)
+        assert (tmp_path / "joined").read_bytes() == (tmp_path / "at-once").read_bytes()
+
+
+class Killed(BaseException):
+    """Nothing catches it."""
+
+
+def test_killed_and_continued_encodes_no_shard_twice_and_gives_the_same_bytes(monkeypatch):
+    monkeypatch.setattr(packing, "SHARD", 1)
+    file = manifest.folder("train", "sample") / "manifest.parquet"
+    rows = manifest.read("train", ["sample"])
+    rows["dialogue"] = [str(number) for number in range(len(rows))]
+    manifest.write(file, rows)
+    encode.main("sample", "audio")
+    whole = packs.path("train", "sample", "audio").read_bytes()
+    done, write = [], packing._Job.write
+
+    def killed(job, shard, sounds):
+        if len(done) == 2:
+            raise Killed
+        done.append(shard.file.name)
+        write(job, shard, sounds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packing._Job, "write", killed)
+        with pytest.raises(Killed):
+            encode.main("sample", "audio")
+    done.append("")
+    monkeypatch.setattr(
+        packing._Job, "write", lambda job, shard, sounds: done.append(shard) or write(job, shard, sounds)
+    )
+    encode.main("sample", "audio")
+    assert packs.path("train", "sample", "audio").read_bytes() == whole
+    assert [one.file.name for one in done[3:]][:2] == ["2.safetensors", "3.safetensors"]
+    assert not list(Path("out/.partial").glob("encode-*/*"))
 
 
 def test_shards_are_whole_dialogues():

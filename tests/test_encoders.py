@@ -9,7 +9,7 @@ import torch
 from scipy.signal import sawtooth
 
 from merc import encoders
-from merc.encoders.encoder import batches, features
+from merc.encoders.encoder import ahead, batches, features
 from merc.encoders.raw import RATE, Faces, Line, Sound
 from merc.problem import Problem
 
@@ -95,6 +95,35 @@ def test_different_inputs_have_different_features(case):
     encoder, raw = case
     one, other = features(encoder, raw[1:3])
     assert not np.allclose(one.mean(axis=0), other.mean(axis=0), atol=1e-3)
+
+
+def test_half_precision_keeps_the_features_where_it_is_claimed_to_be_safe(case, monkeypatch):
+    """As on an accelerator, by the CPU's own half precision."""
+    encoder, raw = case
+    full = features(encoder, raw)
+    monkeypatch.setattr("merc.encoders.encoder.HALVES", ("cpu",))
+    half = features(encoder, raw)
+    for one, other in zip(full, half, strict=True):
+        assert np.abs(one - other).max() <= 0.02 * max(1.0, np.abs(one).max())
+        assert encoder.halves or np.array_equal(one, other)
+
+
+def test_what_passes_half_precision_is_computed_again_at_full_precision(monkeypatch):
+    encoder = words()
+    with torch.no_grad():
+        for layer in encoder.model.encoder["layer"]:
+            layer.output["LayerNorm"].weight.mul_(3e4)
+    full = features(encoder, RAW["text"][:2])
+    monkeypatch.setattr("merc.encoders.encoder.HALVES", ("cpu",))
+    assert all(
+        np.array_equal(one, other) for one, other in zip(full, features(encoder, RAW["text"][:2]), strict=True)
+    )
+
+
+def test_ahead_keeps_the_order_and_hands_on_what_goes_wrong():
+    assert list(ahead(lambda number: number * 2, range(5))) == [0, 2, 4, 6, 8]
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda number: 1 / number, [1, 0]))
 
 
 def test_blank_is_the_answer_to_nothing(case):

@@ -27,6 +27,7 @@ class Looks(Encoder):
     """One look, of one frame or a clip of frames, per step."""
 
     unit_names = ("time", "left", "top", "width", "height")
+    halves = True
     differentiable = "clips"
     budget = 64  # looks
     silence = Faces(np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 4), np.float32), np.zeros(1, np.float32))

@@ -23,6 +23,7 @@ class Speech(Hearing):
     All start at 0, so that an encoder that was never adapted or fine-tuned gives the plain mean.
     """
 
+    halves = True
     shortest = 400  # samples: what the first frame of all of these models hears
 
     def __init__(self, name: str, model: nn.Module, *, frame_rate: float, layer: Layer, normalise: bool) -> None:

@@ -48,6 +48,7 @@ class Words(Encoder):
 
     unit_names = ("char_start", "char_end")
     step_seconds = None
+    halves = True
     differentiable = None
     budget = 512  # tokens; what stays in a core's cache: 2048 take a third longer
     silence = Line("", "")
