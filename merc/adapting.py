@@ -12,6 +12,7 @@ from torch.nn import functional
 from merc import manifest as manifests
 from merc.encoders.card import Reader
 from merc.encoders.encoder import Encoder, batches
+from merc.label_fraction import EVERY, Labelled
 from merc.labels import TASKS, LabelSpace
 from merc.problem import Problem
 from merc.scores import scores
@@ -43,14 +44,16 @@ class Utterances:
         return {task: len(getattr(space, task)) for task in TASKS if self.labelled(task)}
 
 
-def read(split: str, share: dict[str, float], reader: Reader, space: LabelSpace) -> Utterances:
-    """The utterances of the corpora in `share`."""
+def read(
+    split: str, share: dict[str, float], reader: Reader, space: LabelSpace, labelled: Labelled = EVERY
+) -> Utterances:
+    """The utterances of the corpora in `share` whose labels are known."""
     if not share:
         raise Problem("params.yaml: data.share: no corpus with a share uses this encoder; nothing to train on")
     rows = manifests.read(split, list(share))
     raw = [one for corpus in share for one in reader(manifests.folder(split, corpus), _of(rows, corpus))]
     targets = {task: space.indices(rows, task) for task in TASKS}
-    known = np.any([target >= 0 for target in targets.values()], axis=0)
+    known = np.any([target >= 0 for target in targets.values()], axis=0) & labelled.rows(rows)
     kept = np.flatnonzero(known & np.array([one is not None for one in raw], dtype=bool))
     return Utterances(
         raw=[raw[row] for row in kept],

@@ -99,9 +99,12 @@ class Seed(NamedTuple):
         torch.manual_seed(number)
         return cls(number, torch.Generator().manual_seed(number))
 
-    def draws(self, train: Split, share: dict[str, float], sampling: str, size: int) -> Draws:
-        """Epochs of batches."""
-        return partial(SAMPLINGS[sampling], train, shares(train, share), size, self.generator)
+    def draws(
+        self, train: Split, share: dict[str, float], sampling: str, size: int, *, unlabelled: bool = True
+    ) -> Draws:
+        """Epochs of batches; of all dialogues, or of those that have a label."""
+        seen = shares(train, share, unlabelled=unlabelled)
+        return partial(SAMPLINGS[sampling], train, seen, size, self.generator)
 
     def hide(self, chance: float, warmup: float) -> Hide:
         """Modality dropout."""

@@ -107,10 +107,15 @@ def utterance_weights(split: Split) -> Tensor:
     return torch.where(target >= 0, 1.0 / frequency.clamp(min=1)[target.clamp(min=0)], 0.0)
 
 
-def shares(split: Split, share: dict[str, float]) -> Tensor:
-    """(dialogues,) how often each dialogue is seen in an epoch, on average: its corpus's share."""
+def shares(split: Split, share: dict[str, float], *, unlabelled: bool) -> Tensor:
+    """(dialogues,) how often each dialogue is seen in an epoch, on average: its corpus's share.
+
+    Without a label it is seen only if the unlabelled are.
+    """
     corpora = split.manifest["corpus"].to_numpy()[split.starts[:-1].cpu().numpy()]
-    return torch.tensor([share[corpus] for corpus in corpora])
+    labels = sum((target >= 0).cpu().float() for target in split.targets.values())
+    told = torch.zeros(split.dialogues).index_add(0, _owner(split), labels) > 0
+    return torch.tensor([share[corpus] for corpus in corpora]) * (told | unlabelled)
 
 
 def _owner(split: Split) -> Tensor:

@@ -29,12 +29,12 @@ def main(modality: str) -> None:
 
 def learn(modality: str, config: AdaptConfig) -> dict:
     """Fine-tune on train, keep the best epoch on dev, save it; a killed run is gone on with. Its scores on dev."""
-    from merc import encoders, learning, partial, resuming
+    from merc import encoders, label_fraction, learning, partial, resuming
 
     section, data = encoders.section(modality), learning.data([modality])
     users = {c: data.share[c] for c in data.learnt if encoders.chosen(section, c) == section.encoder}
     with partial.locked(f"adapt-{modality}") as home:
-        inputs = [config.model_dump(), section.model_dump(), data.labels, users]
+        inputs = [config.model_dump(), section.model_dump(), data.labels, users, label_fraction.read()]
         folder = partial.folder(home, [*inputs, resuming.sources(users, Path("out/lipsync") / modality)])
         scores = fit(modality, config, users, folder)
         partial.clear(home)
@@ -43,7 +43,7 @@ def learn(modality: str, config: AdaptConfig) -> dict:
 
 def fit(modality: str, config: AdaptConfig, users: dict[str, float], folder: Path) -> dict:
     """As `learn`, on the corpora in `users`; `folder` holds the state of a training that was killed."""
-    from merc import adapting, encoders, labels, learning, resuming, tuning
+    from merc import adapting, encoders, label_fraction, labels, learning, resuming, tuning
     from merc.device import device
 
     section, space = encoders.section(modality), labels.space(params.read("data.labels", str))
@@ -51,7 +51,9 @@ def fit(modality: str, config: AdaptConfig, users: dict[str, float], folder: Pat
     encoder = encoders.build(modality, section.encoder, section)
     tuning.check_trainable(encoder, modality, section.encoder, f"set adapt.{modality}.epochs to 0")
     reader = encoders.module(modality).reader(section)
-    train, dev = (adapting.read(split, users, reader, space) for split in ("train", "dev"))
+    known = label_fraction.Labelled(label_fraction.read(), config.seed)
+    train = adapting.read("train", users, reader, space, known)
+    dev = adapting.read("dev", users, reader, space)
     parts = tuning.top(encoder, config.unfreeze_layers, config)
     probe = adapting.Probe(encoder, train.classes(space)).to(device())
     above = [tuning.Part(probe.above(), config.head_lr)]

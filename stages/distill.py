@@ -7,9 +7,10 @@ from typing import NamedTuple
 from pydantic import Field
 from torch import nn
 
-from merc import engine, entry, learning, params, seeds, trained
+from merc import engine, entry, label_fraction, learning, params, seeds, trained
 from merc.device import device
 from merc.distillation import Distillation, DistillWeights, listen
+from merc.label_fraction import Labelled
 from merc.sampling import drawn_shares
 from models import checkpoint
 from models.network import Network, NetworkConfig
@@ -37,22 +38,24 @@ class Job(NamedTuple):
     seed: int
     config: DistillConfig
     data: learning.Data
+    fraction: float  # of the labels
 
 
 def main() -> None:
     """Distil every seed."""
     config, model = params.read("distill", DistillConfig), params.read("model", NetworkConfig)
     numbers, data = params.read("train.seeds", list[int]), learning.data(model.modalities)
-    jobs = [Job(seed, config, data) for seed in numbers]
+    fraction = label_fraction.read()
+    jobs = [Job(seed, config, data, fraction) for seed in numbers]
     sources = [*data.files(), *learning.weights(learning.PRETRAINED, TEACHER)]
-    told = seeds.learn(OUT, jobs, distil, [config.model_dump(), numbers, data], sources)
+    told = seeds.learn(OUT, jobs, distil, [config.model_dump(), numbers, data, fraction], sources)
     learning.collect("distill", numbers, [learning.Outcome(*one) for one in told])
 
 
 def distil(job: Job, folder: Path, watch: engine.Watch) -> learning.Outcome:
     """Distil one seed's teacher, into a student that starts where it did; save the student and its calibration."""
     seed, config = learning.Seed.plant(job.seed), job.config
-    train, dev = job.data.read("train"), job.data.read("dev")
+    train, dev = Labelled(job.fraction, job.seed).thin(job.data.read("train")), job.data.read("dev")
     teacher = trained.network(checkpoint.load, TEACHER / f"seed-{job.seed}").to(device())
     student = learning.start(
         seed.number, checkpoint.load, lambda: Network(teacher.config, train.streams, train.heads()), train

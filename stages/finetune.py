@@ -1,5 +1,6 @@
 """Finetune: encoders inside the whole network, frozen at first, then learning with it; off by default."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,7 +34,7 @@ def main() -> None:
 
 def learn(config: FinetuneConfig) -> dict:
     """Fine-tune on train, keep the best epoch on dev, save its encoders; a killed run is gone on with."""
-    from merc import encoders, learning, partial, resuming
+    from merc import encoders, label_fraction, learning, partial, resuming
     from models.network import NetworkConfig
 
     model = params.read("model", NetworkConfig)
@@ -41,7 +42,7 @@ def learn(config: FinetuneConfig) -> dict:
     with partial.locked("finetune") as home:
         sections = [encoders.section(modality).model_dump() for modality in model.modalities]
         sources = resuming.sources(data.learnt, Path("out/lipsync"), Path("out/adapt"))
-        inputs = [config.model_dump(), model.model_dump(), data, sections, sources]
+        inputs = [config.model_dump(), model.model_dump(), data, label_fraction.read(), sections, sources]
         scores = fit(config, model, data, partial.folder(home, inputs))
         partial.clear(home)
     return scores
@@ -49,7 +50,7 @@ def learn(config: FinetuneConfig) -> dict:
 
 def fit(config: FinetuneConfig, model, data, folder: Path) -> dict:
     """As `learn`; `folder` holds the state of a training that was killed. Returns its scores on dev."""
-    from merc import engine, finetuning, learning, objectives, resuming, tuning
+    from merc import engine, finetuning, label_fraction, learning, objectives, resuming, tuning
     from merc.device import device
     from models.network import Network
 
@@ -57,6 +58,8 @@ def fit(config: FinetuneConfig, model, data, folder: Path) -> dict:
     insides = finetuning.start(model.modalities, data.learnt)
     learnt = finetuning.learnt(insides, config.encoders)
     train, dev = (finetuning.read(split, data, insides, learnt) for split in ("train", "dev"))
+    known = label_fraction.Labelled(label_fraction.read(), config.seed)
+    train = replace(train, split=known.thin(train.split))
     network = Network(model, train.split.streams, train.split.heads())
     engine.standardise(network, train.split)
     weights = objectives.TaskWeights(emotion=1.0, sentiment=SENTIMENT_WEIGHT)
@@ -66,7 +69,8 @@ def fit(config: FinetuneConfig, model, data, folder: Path) -> dict:
     whole = finetuning.EndToEnd(network, learnt, train, loss).to(device())
     above = [tuning.Part(list(network.parameters()), config.network_lr)]
     plan = tuning.Plan(config.epochs, config.freeze_epochs, above, [*unfrozen, *mixtures], config.accumulate)
-    draws, judge = seed.draws(train.split, data.share, "shuffled", config.batch), finetuning.Judge(whole, dev)
+    draws = seed.draws(train.split, data.share, "shuffled", config.batch, unlabelled=False)
+    judge = finetuning.Judge(whole, dev)
     saved = resuming.Saved(folder, {"order": seed.generator})
     best = tuning.fit(whole, plan, lambda: list(draws()), whole.step, judge, saved)
     for stream, encoder in learnt.items():

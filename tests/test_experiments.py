@@ -24,6 +24,7 @@ TRACKED_BY = {
         "train",
         "distill",
     },
+    "data.label_fraction": {"adapt@text", "adapt@audio", "adapt@vision", "finetune", "train", "distill"},
     "model.dim": {"finetune", "pretrain", "train", "distill"},
     "compute.workers": set(),
     "sample.seed": {"sample"},
