@@ -8,6 +8,11 @@ from merc.problem import Problem
 COMMANDS = {  # name -> module and function that get the words after it, what it is for; loaded when asked for
     "results": ("merc.summary", "results", "the committed scores, on one screen"),
     "compare": ("merc.comparisons", "against", "another predictions.parquet against this one: paired tests"),
+    "explain": (
+        "merc.explain_command",
+        "command",
+        "<corpus> <dialogue> <utterance>: why the student says what it says",
+    ),
 }
 
 

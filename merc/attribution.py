@@ -1,17 +1,15 @@
 """Which parts of an utterance its predicted emotion rests on: integrated gradients, and leaving parts out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from merc.integration import Found, integrate
 from merc.parts import Parts
 from merc.probe import Change, Probe, log_odds
-
-GAP_SHARE, GAP = 0.01, 1e-3  # the gap allowed: relative to what is explained, or absolute if that is larger
-HALVINGS = range(3, 9)  # how often the way is halved: everywhere at least, and at most
-PER_PIECE = 0.125  # of the gap allowed, what one piece of the way may miss
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def occlusion(case: Case) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Gradients:
-    """Integrated gradients of every step of N utterances."""
+    """Integrated gradients of every step of N utterances; those that were not asked about have none."""
 
     steps: dict[str, np.ndarray]  # by stream: (N, S)
     explained: np.ndarray  # (N,) log-odds minus those of the utterance with every part blank
@@ -75,88 +73,63 @@ class Gradients:
         return scores
 
 
-@dataclass(frozen=True)
-class _Pieces:
-    """Pieces of the rows' ways from the blank (0) to the utterance (1), and the log-odds at both their ends."""
+def integrated_gradients(case: Case, rows: Tensor | None = None) -> Gradients:
+    """Of the rows (all, if none are named): from the blank to the utterance, over all of its streams at once."""
+    rows = case.probe.rows if rows is None else rows
+    found = integrate(_Utterances(case, rows), len(rows), rows.device)
 
-    rows: Tensor
-    first: Tensor
-    last: Tensor
-    before: Tensor
-    after: Tensor
-
-    @property
-    def middle(self) -> Tensor:
-        return (self.first + self.last) / 2
-
-    def halves(self, worth: Tensor, kept: Tensor) -> "_Pieces":
-        """Both halves of the pieces that are kept, given the log-odds in their middles."""
-        ahead = _Pieces(self.rows, self.first, self.middle, self.before, worth)
-        back = _Pieces(self.rows, self.middle, self.last, worth, self.after)
-        return _Pieces(
-            *(torch.cat([getattr(one, name)[kept] for one in (ahead, back)]) for name in self.__dataclass_fields__)
+    def spread(own: Tensor) -> np.ndarray:
+        return (
+            torch.zeros(len(case.probe), *own.shape[1:])
+            .index_copy(0, rows.cpu(), own.cpu().float())
+            .double()
+            .numpy()
         )
 
-
-def integrated_gradients(case: Case) -> Gradients:
-    """(x - x') times the mean gradient on the straight way from the blank x' to the utterance x.
-
-    Sundararajan et al. 2017, over all streams of the utterance at once. Midpoint rule; a piece of the way is halved
-    until it explains the difference between its ends: kinks (ReLU, max) get many points, smooth stretches few.
-    """
-    everything = torch.ones(len(case.probe), int(case.parts.counts.max()), dtype=torch.bool)
-    blank = log_odds(case.without(case.probe.rows, everything.to(case.emotion.device)), case.emotion)
-    whole = log_odds(case.probe.logits(case.probe.rows), case.emotion)
-    allowed = (GAP_SHARE * (whole - blank).abs()).clamp(min=GAP) * PER_PIECE
-    steps = {stream: torch.zeros(own.shape, device=own.device) for stream, own in case.owner.items()}
-    pieces = _Pieces(case.probe.rows, torch.zeros_like(blank), torch.ones_like(blank), blank, whole)
-    for halving in range(HALVINGS.stop):
-        if halving < HALVINGS.start:
-            everywhere = torch.ones_like(pieces.rows, dtype=torch.bool)
-            pieces = pieces.halves(_worth(case, pieces.rows, pieces.middle), everywhere)
-        else:
-            last = halving == HALVINGS[-1]
-            pieces = _round(case, pieces, steps, torch.full_like(allowed, torch.inf) if last else allowed)
-    explained = (whole - blank).double()
-    gap = explained - sum(own.double().sum(1) for own in steps.values())
-    numbers = {stream: own.double().cpu().numpy() for stream, own in steps.items()}
-    return Gradients(numbers, explained.cpu().numpy(), gap.cpu().numpy())
+    steps = {stream: spread(own) for stream, own in found.steps.items()}
+    return Gradients(steps, spread(found.explained), spread(found.gap))
 
 
-def _round(case: Case, pieces: _Pieces, steps: dict[str, Tensor], limit: Tensor) -> _Pieces:
-    """Add what the pieces that miss no more than `limit` (N,) explain to `steps`; halve the others."""
-    worth, open_ = torch.zeros_like(pieces.before), torch.ones_like(pieces.rows, dtype=torch.bool)
-    for own in case.probe.chunks(pieces.rows):
-        rows, length = pieces.rows[own], (pieces.last - pieces.first)[own]
-        worth[own], found = _gradients(case, rows, pieces.middle[own])
-        total = torch.zeros_like(length)
-        for which, scores in found.values():
-            total.index_add_(0, which, scores.sum(1))
-        missed = (pieces.after - pieces.before)[own] - length * total
-        open_[own] = missed.abs() > limit[rows]
-        for stream, (which, scores) in found.items():
-            share = (length * ~open_[own])[which]
-            steps[stream].index_add_(0, rows[which], scores * share[:, None])
-    return pieces.halves(worth, open_)
+@dataclass(frozen=True)
+class _Utterances:
+    """The ways of some rows of a case, in the space of their features."""
 
+    case: Case
+    rows: Tensor
 
-def _worth(case: Case, rows: Tensor, at: Tensor) -> Tensor:
-    """The log-odds (Q,) at a point of each row's way."""
-    logits = case.probe.changed(rows, lambda own: _along(case, rows[own], at[own], {}))
-    return log_odds(logits, case.emotion[rows])
+    @property
+    def widths(self) -> dict[str, int]:
+        values = self.case.probe.batch["values"]
+        return {stream: values[stream].shape[1] for stream in self.case.owner}
 
+    def chunks(self, numbers: Tensor) -> Iterator[Tensor]:
+        yield from self.case.probe.chunks(self.rows[numbers])
 
-def _gradients(case: Case, rows: Tensor, at: Tensor) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
-    """The same; and by stream the questions that have it and their gradients times their ways (n, S)."""
-    leaves: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
-    with torch.backends.cudnn.flags(enabled=False):  # its GRU has no backward pass outside training
-        worth = log_odds(case.probe.ask(rows, change=_along(case, rows, at, leaves)), case.emotion[rows])
-        gradients = torch.autograd.grad(worth.sum(), [leaf for _, leaf, _ in leaves.values()]) if leaves else ()
-    found = {
-        stream: (which, (gradient.nan_to_num() * way).sum(2))
-        for (stream, (which, _, way)), gradient in zip(leaves.items(), gradients, strict=True)
-    }
-    return worth.detach(), found
+    def worth(self, numbers: Tensor, at: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self._worth(numbers, at, {})
+
+    def gradients(self, numbers: Tensor, at: Tensor) -> Found:
+        leaves: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+        with torch.backends.cudnn.flags(enabled=False):  # its GRU has no backward pass outside training
+            worth = self._worth(numbers, at, leaves)
+            if not leaves:
+                return {}
+            gradients = torch.autograd.grad(
+                worth.sum(), [leaf for _, leaf, _ in leaves.values()], allow_unused=True
+            )
+        return {
+            stream: (
+                which,
+                torch.zeros(way.shape[:2]) if gradient is None else (gradient.nan_to_num() * way).sum(2),
+            )
+            for (stream, (which, _, way)), gradient in zip(leaves.items(), gradients, strict=True)
+        }
+
+    def _worth(self, numbers: Tensor, at: Tensor, leaves: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        rows = self.rows[numbers]
+        logits = self.case.probe.ask(rows, change=_along(self.case, rows, at, leaves))
+        return log_odds(logits, self.case.emotion[rows])
 
 
 def _along(case: Case, rows: Tensor, at: Tensor, leaves: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Change:

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 
 from merc import faithfulness, pointing, shapley
-from merc.attribution import GAP, GAP_SHARE
 from merc.explanation import PART_METHODS, RANDOM, UNREAD, ExplainConfig, Explained
+from merc.integration import GAP, GAP_SHARE
 
 Modalities = tuple[str, ...]
 

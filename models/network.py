@@ -134,11 +134,16 @@ class Network(nn.Module):
         z, lengths, latent = self.misls(hidden, steps, here)
         place, speaker = batch["place"], batch["speaker"]
         utterance, weights = self.fusion(z, lengths, here, place, speaker, self.config.causal)
+        told = {"latent": latent, "utterance": utterance, "weights": weights}
+        return {**self.conclude(utterance, weights, batch), **told}
+
+    def conclude(self, utterance: Tensor, weights: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Everything after the fusion: each task's logits, and the `context`, from utterance vectors (N, D)."""
+        place, speaker = batch["place"], batch["speaker"]
         size = batch.get("size") or (place.amax(0) + 1).tolist()
         context = self._in_context(utterance, place, speaker, size)
         given = {"emotion": BELIEF_SHARE * weights["belief"]} if "belief" in weights else {}
-        logits = self.heads(context, given)
-        return {**logits, "latent": latent, "utterance": utterance, "context": context, "weights": weights}
+        return {**self.heads(context, given), "context": context}
 
     def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The stems' answers {m: (N, S_m, D)} and {m: (N,)} steps; a modality's streams scattered into one."""

@@ -25,6 +25,10 @@ class Bert(nn.Module):
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(layers))})
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
 
+    def get_input_embeddings(self) -> nn.Embedding:
+        """What each token id is read as; named as in Hugging Face's models."""
+        return self.embeddings["word_embeddings"]
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(N, L) ids and what of them is no padding -> (N, L, width)."""
         positions = self.embeddings["position_embeddings"].weight[: input_ids.shape[1]]

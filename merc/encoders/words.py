@@ -86,6 +86,14 @@ class Words(Encoder):
         kept = tensors["kept"][:, :, None].expand(-1, -1, hidden.shape[2])
         return hidden.gather(1, kept), tensors["steps"]
 
+    def unsaid(self, tensors: dict[str, Tensor], raw: Sequence[Line]) -> Tensor:
+        """(N, L) the same input_ids with every piece of the utterance itself read as padding: nothing is said."""
+        ids = tensors["input_ids"].clone()
+        for row, spans, kept in zip(ids, self.units(raw), tensors["kept"], strict=True):
+            said = torch.from_numpy(spans[:, 1] > spans[:, 0]).to(kept.device)
+            row[kept[: len(said)][said]] = self.special.padding
+        return ids
+
     def units(self, raw: Sequence[Line]) -> list[np.ndarray]:
         return [np.array(self._tokens(line).spans, np.float32).reshape(-1, 2) for line in raw]
 

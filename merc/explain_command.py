@@ -1,0 +1,109 @@
+"""python -m merc explain <corpus> <dialogue> <utterance> [--split test]: why the student says what it says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from merc import encoders, explain_one, labels, params
+from merc import manifest as manifests
+from merc.batches import Split, read_split
+from merc.device import device
+from merc.encoders import tuned
+from merc.encoders.encoder import Encoder
+from merc.problem import Problem
+from models import checkpoint
+
+RUNS = Path("out/runs/explain")  # nobody's declared output
+USAGE = "usage: python -m merc explain <corpus> <dialogue> <utterance> [--split test]"
+WIDTH = 24  # characters of a bar
+
+
+def command(*words: str) -> None:
+    """Print the reasons, and write them to out/runs/explain/ as JSON and as a page."""
+    from merc import gallery
+
+    corpus, dialogue, utterance, split = _asked(list(words))
+    found, shown = one(split, corpus, dialogue, utterance)
+    print("\n".join(_lines(found)))
+    place = RUNS / f"{split}-{corpus}-{dialogue}-{utterance}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    place.with_suffix(".html").write_text(
+        gallery.page([gallery.Shown(**shown, found=found)], "One utterance"), "utf-8"
+    )
+    print(f"\n{place}.html")
+
+
+def one(split: str, corpus: str, dialogue: str, utterance: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The first seed's student on an utterance: what merc/explain_one.py answers, and what it is about."""
+    seeds = params.read("train.seeds", list[int])
+    network = checkpoint.load(Path("out/distill") / f"seed-{seeds[0]}", device())
+    space = labels.space(params.read("data.labels", str))
+    seen = read_split(split, [corpus], network.modalities, space).known(list(network.streams)).to(device())
+    rows, row = _place(seen, corpus, dialogue, utterance, split)
+    coders, raw = given(split, corpus, seen, rows)
+    own = {modality: inputs[row] for modality, inputs in raw.items()}
+    number = int((seen.starts <= rows[0]).sum()) - 1
+    found = explain_one.explain(network, seen.batch([number]), row, own, coders)
+    return found, {"rows": seen.manifest.iloc[rows], "row": row, "raw": own, "title": utterance}
+
+
+def given(split: str, corpus: str, seen: Split, rows: np.ndarray) -> tuple[dict[str, Encoder], dict[str, list]]:
+    """The encoders behind the split's streams, by stream; and what they are given of a dialogue's rows."""
+    coders, raw = {}, {}
+    for modality in seen.modalities:
+        config = encoders.section(modality)
+        name = encoders.chosen(config, corpus)
+        coder = None
+        if f"{modality}/{name}" in seen.features:
+            coder = encoders.build(modality, name, config, weights=tuned.folder(modality, name))
+        if coder is not None and coder.unit_names:
+            coders[f"{modality}/{name}"] = coder
+            folder = manifests.folder(split, corpus)
+            raw[modality] = encoders.module(modality).reader(config)(folder, seen.manifest.iloc[rows])
+    return coders, raw
+
+
+def _asked(words: list[str]) -> tuple[str, str, str, str]:
+    split = "test"
+    if "--split" in words[:-1]:
+        place = words.index("--split")
+        split = words[place + 1]
+        del words[place : place + 2]
+    if len(words) != 3 or split not in manifests.SPLITS:
+        raise Problem(f"{' '.join(words)}: {USAGE}; splits: {', '.join(manifests.SPLITS)}")
+    return *words, split
+
+
+def _place(seen: Split, corpus: str, dialogue: str, utterance: str, split: str) -> tuple[np.ndarray, int]:
+    """The rows of the dialogue, and which of them is the utterance: its id, or its turn."""
+    rows = np.flatnonzero(seen.manifest["dialogue"] == dialogue)
+    if not len(rows):
+        some = ", ".join(seen.manifest["dialogue"].drop_duplicates()[:8])
+        raise Problem(f"{corpus}/{split}: no dialogue {dialogue!r}; there are {some} ...")
+    own = seen.manifest.iloc[rows]
+    hits = np.flatnonzero((own["utterance"] == utterance) | (own["turn"].astype(str) == utterance))
+    if not len(hits):
+        there = ", ".join(own["utterance"])
+        raise Problem(f"{corpus}/{split}: dialogue {dialogue} has no utterance {utterance!r}; it has {there}")
+    return rows, int(hits[0])
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"{found['emotion']} ({found['probability']:.3f}); scores are log-odds, + speaks for it", ""]
+    lines += _bars("modality", [(m, score) for m, score in found["modalities"].items() if score is not None])
+    lines += _bars("word", found["words"])
+    sound = [(f"{start:.1f}-{end:.1f} s", score) for start, end, score in found["sound"]]
+    lines += _bars("sound", sorted(sound, key=lambda one: -abs(one[1]))[:5])
+    return lines + _bars("utterance", [(f"turn {turn}", score) for turn, score in found["influence"]])
+
+
+def _bars(title: str, scores: list[tuple[str, float]]) -> list[str]:
+    largest = max([abs(score) for _, score in scores], default=0.0) or 1.0
+    bars = [
+        f"  {name[:20]:<20} {score:+8.3f} {('+' if score > 0 else '-') * round(WIDTH * abs(score) / largest)}"
+        for name, score in scores
+    ]
+    return [title, *bars, ""] if bars else []
