@@ -19,7 +19,8 @@ h2{font-size:1.1rem;margin:.4rem 0}h3{font-size:.9rem;margin:.9rem 0 .2rem;color
 svg{max-width:100%;height:auto;display:block}.faces{display:flex;gap:.6rem;flex-wrap:wrap}
 .faces img{width:8rem;height:8rem;image-rendering:auto;border-radius:.25rem}figure{margin:0}
 figcaption,small,.note{color:#5b6675;font-size:.8rem}.wide{overflow-x:auto}
-nav a{margin-right:.8rem;white-space:nowrap}.key span{white-space:nowrap;padding:.1rem .5rem;margin-right:.4rem;border-radius:.25rem}
+nav a{margin-right:.8rem;white-space:nowrap}
+.key span{white-space:nowrap;padding:.1rem .5rem;margin-right:.4rem;border-radius:.25rem}
 table{border-collapse:collapse;font-size:.85rem}td{padding:.1rem .5rem;text-align:left}
 """
 UNIT = "log-odds of the predicted emotion"
