@@ -1,6 +1,7 @@
 """The encode stage on a manifest of four utterances: every medium, every way of missing it."""
 
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,22 @@ def test_a_pack_of_shards_has_the_bytes_of_a_pack_written_at_once(tmp_path):
         packs.write(tmp_path / "at-once", pack(slice(None)), rows)
         joining.write(tmp_path / "joined", parts, rows)
         assert (tmp_path / "joined").read_bytes() == (tmp_path / "at-once").read_bytes()
+
+
+def test_joining_holds_one_part_at_a_time(tmp_path):
+    rows = pd.concat([manifest.read("train", ["sample"]).iloc[:1]] * 40, ignore_index=True)
+    parts = [joining.Part(tmp_path / f"{number}", rows.iloc[[number]]) for number in range(40)]
+    blank, units = np.zeros((1, 250)), np.zeros((1000, 2))
+    about = {"encoder": "x", "unit_names": ("start", "end"), "step_seconds": 0.1}
+    for part in parts:  # half a megabyte each
+        packs.write(part.file, packs.collect([np.ones((1000, 250))], [units], blank, **about), part.rows)
+    tracemalloc.start()
+    joining.write(tmp_path / "joined", parts, rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (tmp_path / "joined").stat().st_size > 20_000_000
+    assert peak < 5_000_000
+    assert packs.read(tmp_path / "joined", rows).values.all()
 
 
 class Killed(BaseException):

@@ -1,7 +1,11 @@
 """Where pretrained weights come from: found, or refused in one line, soon, and with nothing run."""
 
+import hashlib
+import http.server
 import pickle
 import shutil
+import socket
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -97,6 +101,98 @@ def test_a_checkpoint_that_cannot_be_fetched_says_where_it_belongs(monkeypatch):
     with pytest.raises(Problem, match=r"resnet50: not in data/weights/resnet50-11ad3fa6.pth.*cannot be reached"):
         build("vision", "resnet50")
     assert time.monotonic() - begin < 3
+
+
+def fetched(monkeypatch, endpoint):
+    """One line about a model that is only on the hub, and the seconds until it is said."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", endpoint)
+    begin = time.monotonic()
+    with pytest.raises(Problem) as told:
+        sources.folder(f"microsoft/deberta-v3-base@{COMMIT}")
+    return str(told.value), time.monotonic() - begin
+
+
+def test_a_name_that_nobody_resolves_is_given_up_soon(monkeypatch):
+    def resolve(*given, **named):
+        time.sleep(6)
+        raise socket.gaierror("no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    said, seconds = fetched(monkeypatch, "https://hub.invalid")
+    assert seconds < 3
+    assert "no answer within" in said
+
+
+def test_a_server_that_takes_calls_and_says_nothing_is_given_up_soon(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr("huggingface_hub.HfApi.model_info", partial(silent, endpoint))
+        said, seconds = fetched(monkeypatch, endpoint)
+    assert seconds < 3
+    assert "deberta-v3-base" in said and "Timeout" in said
+
+
+def silent(endpoint, model, revision, timeout):
+    """What HfApi asks, of this server."""
+    from huggingface_hub.utils import get_session
+
+    return get_session().get(f"{endpoint}/api/models/{model}/revision/{revision}", timeout=timeout)
+
+
+class Shelf(http.server.SimpleHTTPRequestHandler):
+    """Serves the current directory, in silence."""
+
+    def log_message(self, *given):
+        pass
+
+
+@pytest.fixture
+def shelf():
+    """The address of a server of the current directory."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shelf) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_a_checkpoint_is_fetched_once_and_its_name_vouches_for_it(shelf, weights):
+    tiny.checkpoint(partial(torch.nn.Linear, 2, 2), Path("there/net.pth"))
+    digest = hashlib.sha256(Path("there/net.pth").read_bytes()).hexdigest()[:8]
+    Path("there/net.pth").rename(f"there/net-{digest}.pth")
+    got = sources.checkpoint("net", f"{shelf}there/net-{digest}.pth")
+    assert got.resolve() == weights / f"net-{digest}.pth"
+    Path(f"there/net-{digest}.pth").write_bytes(b"something else")
+    assert sources.checkpoint("net", f"{shelf}there/net-{digest}.pth") == got
+    got.unlink()
+    with pytest.raises(Problem, match="gave another file"):
+        sources.checkpoint("net", f"{shelf}there/net-{digest}.pth")
+    assert not got.exists()
+
+
+def cached(monkeypatch, home, revision):
+    """A tiny model where the hub's client keeps what it fetched."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home))
+    monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(home))
+    folder = home / "models--someone--words/snapshots" / revision
+    tiny.language(BertModel, BertConfig, folder)
+    return folder
+
+
+def test_the_hubs_cache_is_used_at_exactly_the_revision_that_is_named(monkeypatch, tmp_path):
+    there = cached(monkeypatch, tmp_path / "hub", COMMIT)
+    assert sources.folder(f"someone/words@{COMMIT}") == there
+    assert features(build("text", f"someone/words@{COMMIT}"), [Line("yes", "")])[0].shape == (4, 16)
+    with pytest.raises(Problem, match="not in the hub's cache"):
+        sources.folder(f"someone/words@{COMMIT[::-1]}")
+
+
+def test_safetensors_win_over_a_bin_file_beside_them(weights):
+    tiny.language(BertModel, BertConfig, weights / "mine")
+    (weights / "mine/pytorch_model.bin").write_bytes(pickle.dumps({"weight": Malice()}, 2))
+    assert features(build("text", "mine"), [Line("yes", "")])[0].shape == (4, 16)
+    assert not Path("it-ran").exists()
 
 
 @pytest.mark.parametrize("name", ["owner/name", "owner/name@"])

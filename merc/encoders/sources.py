@@ -2,13 +2,15 @@
 
 import os
 import socket
+import threading
 from pathlib import Path
+from queue import Empty, Queue
 from urllib.parse import urlsplit
 
 from merc.problem import Problem
 
 WEIGHTS = Path("data/weights")
-PATIENCE = 2.0  # seconds that a server has to answer
+PATIENCE = 1.5  # seconds that a server has to answer; then half of it again until it says what it has
 WEIGHT_FILES = ("*.safetensors", "*.bin")  # the first kind that is there is loaded
 OTHER_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 WAYS_OUT = "put its files there, or run once with the network up, or choose an encoder that needs no download"
@@ -26,7 +28,7 @@ def folder(source: str, place: Path = WEIGHTS) -> Path:
         )
     try:
         return _cached(model, revision) or _fetched(model, revision)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever the hub's client and its HTTP library raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
         raise Problem(f"{source}: not in {own}, not in the hub's cache, {reason}; {WAYS_OUT}") from None
 
@@ -41,6 +43,8 @@ def checkpoint(name: str, url: str) -> Path:
         return _downloaded(url, path)
     except OSError as error:
         raise Problem(f"{name}: not in {path}, and {url} cannot be reached ({error}); {WAYS_OUT}") from None
+    except RuntimeError as error:  # torch says so of a file that is not the official one
+        raise Problem(f"{name}: not in {path}, and {url} gave another file ({error}); {WAYS_OUT}") from None
 
 
 def _cached(model: str, revision: str) -> Path | None:
@@ -60,16 +64,35 @@ def _fetched(model: str, revision: str) -> Path:
     if constants.HF_HUB_OFFLINE:
         raise ConnectionError("HF_HUB_OFFLINE is set")
     _knock(constants.ENDPOINT)
-    files = HfApi().list_repo_files(model, revision=revision)
+    about = HfApi().model_info(model, revision=revision, timeout=PATIENCE / 2)
+    files = [one.rfilename for one in about.siblings or []]
     there = [kind for kind in WEIGHT_FILES if any("/" not in name and Path(name).match(kind) for name in files)]
     return Path(snapshot_download(model, revision=revision, allow_patterns=[*OTHER_FILES, *there[:1]]))
 
 
 def _knock(url: str) -> None:
-    """Find out in seconds whether the server answers; its own clients would retry for most of a minute."""
+    """Find out in seconds whether the server answers; its own clients would retry for most of a minute.
+
+    In a thread, because looking up a name knows no time limit.
+    """
+    answer: Queue[OSError | None] = Queue()
+    threading.Thread(target=_reach, args=(url, answer), daemon=True).start()
+    try:
+        error = answer.get(timeout=PATIENCE)
+    except Empty:
+        raise TimeoutError(f"no answer within {PATIENCE:g} s") from None
+    if error is not None:
+        raise error
+
+
+def _reach(url: str, answer: "Queue[OSError | None]") -> None:
     address = urlsplit(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or url)
     port = address.port or (443 if address.scheme == "https" else 80)
-    socket.create_connection((address.hostname, port), PATIENCE).close()
+    try:
+        socket.create_connection((address.hostname, port), PATIENCE).close()
+        answer.put(None)
+    except OSError as error:
+        answer.put(error)
 
 
 def _downloaded(url: str, path: Path) -> Path:
