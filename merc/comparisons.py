@@ -14,11 +14,15 @@ from merc.problem import Problem
 LEVEL = 0.05
 MEASURE = "macro_f1"
 ROUNDS = 1000
+USAGE = "python -m merc compare <another run's predictions.parquet> [<their model> <our model>]"
 
 
 def compare(first: Predictions, second: Predictions, models: tuple[str, str], task: str, rounds: int) -> dict:
     """second - first in macro F1: its interval, three tests, an effect size, and a verdict in words."""
-    counts, other = _paired(first, second, models, task)
+    first, second = _paired(first, second, models)
+    if task not in first.answers or task not in second.answers:
+        return {"verdict": f"{task} was not asked of both"}
+    counts, other = first.counts(task, models[0]), second.counts(task, models[1])
     if not counts.any():
         return {"verdict": f"no utterance has a label for {task}"}
     difference, probability = permutation(counts, other, rounds, seed=1)
@@ -39,15 +43,16 @@ def compare(first: Predictions, second: Predictions, models: tuple[str, str], ta
 
 
 def against(*words: str) -> None:
-    """`python -m merc compare <other.parquet>`: this repository's models against the same ones of another run."""
-    if len(words) != 1:
-        raise Problem("compare: name one file: python -m merc compare <another run's predictions.parquet>")
+    """`python -m merc compare <other.parquet>`: our models against another run's, or two of any name."""
+    if len(words) not in (1, 3):
+        raise Problem(f"compare: name one file, or a file, their model and ours: {USAGE}")
     other, ours = read(Path(words[0])), read()
-    for model in ours.models():
+    pairs = [(words[1], words[2])] if len(words) == 3 else [(model, model) for model in ours.models()]
+    for theirs, own in pairs:
         for task in ours.orders:
-            told = compare(other, ours, (model, model), task, ROUNDS)
+            told = compare(other, ours, (theirs, own), task, ROUNDS)
             sign = " ".join(f"{name} {told[name]:+.4f}" for name in ("difference", "low", "high") if name in told)
-            print(f"{model}, {task}: ours - theirs: {sign}\n    {told['verdict']}")
+            print(f"{own}, {task}: ours - theirs: {sign}\n    {told['verdict']}")
 
 
 def verdict(models: tuple[str, str], difference: float, probability: float, rows: int, groups: int) -> str:
@@ -91,15 +96,33 @@ def paired_t(gains: np.ndarray) -> float:
     return float(2 * stdtr(len(gains) - 1, -abs(t)))
 
 
-def _paired(
-    first: Predictions, second: Predictions, models: tuple[str, str], task: str
-) -> tuple[np.ndarray, np.ndarray]:
-    names = ["dialogue", "utterance"]
-    if not first.rows[names].reset_index(drop=True).equals(second.rows[names].reset_index(drop=True)):
-        raise Problem("compare: the two files answer different utterances; evaluate both on the same test split")
-    counts, other = first.counts(task, models[0]), second.counts(task, models[1])
-    seeds = min(len(counts), len(other))
-    return counts[:seeds], other[:seeds]
+def _paired(first: Predictions, second: Predictions, models: tuple[str, str]) -> tuple[Predictions, Predictions]:
+    """Both with the answers of the seeds that both have; refuses what cannot be compared."""
+    if _rows(first) != _rows(second):
+        raise Problem(
+            "compare: the files have different utterances or labels; evaluate both on the same test split"
+        )
+    if first.orders != second.orders:
+        raise Problem(
+            "compare: the files order the labels in different ways; evaluate both with the same data.labels"
+        )
+    seeds = [_seeds(found, model) for found, model in zip((first, second), models, strict=True)]
+    shared = set.intersection(*seeds)
+    if not shared:
+        raise Problem(f"compare: {models[0]} and {models[1]} share no training seed: {seeds[0]} and {seeds[1]}")
+    return first.of_seeds(shared), second.of_seeds(shared)
+
+
+def _rows(found: Predictions) -> list[tuple]:
+    """Ids and labels, in order; however a missing label is written."""
+    rows = found.rows.drop(columns="group")
+    return list(rows.astype(object).where(rows.notna(), None).itertuples(index=False, name=None))
+
+
+def _seeds(found: Predictions, model: str) -> set[int]:
+    if model not in found.models():
+        raise Problem(f"compare: there is no model {model!r}; choose one of {', '.join(found.models())}; {USAGE}")
+    return {key.seed for key in found.keys if key.model == model and key.condition == FULL}
 
 
 def _by_seed(counts: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What every model answered to every test utterance under every condition; all scores are computed from this."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -65,6 +65,12 @@ class Predictions:
         """The answers to some utterances, (N,) bool."""
         answers = {task: {p: own[:, rows] for p, own in parts.items()} for task, parts in self.answers.items()}
         return replace(self, rows=self.rows[rows].reset_index(drop=True), answers=answers)
+
+    def of_seeds(self, seeds: Collection[int]) -> "Predictions":
+        """The answers of some training seeds."""
+        kept = np.array([key.seed in seeds for key in self.keys], dtype=bool)
+        answers = {task: {p: own[kept] for p, own in parts.items()} for task, parts in self.answers.items()}
+        return replace(self, keys=tuple(key for key in self.keys if key.seed in seeds), answers=answers)
 
     def blocks(self, model: str, conditions: Sequence[str]) -> np.ndarray:
         """(S, len(conditions)) numbers of the model's blocks, a row a seed that was asked under all of them."""
@@ -137,7 +143,7 @@ def read(path: Path = FILE) -> Predictions:
     """Read what `write` wrote: to score it anew needs no model."""
     if not path.is_file():
         raise Problem(f"{path}: not there; run `dvc repro evaluate`")
-    table = pq.read_table(path)
+    table = _table(path)
     keys = _keys(table)
     size = len(table) // max(len(keys), 1)
     orders = {task: tuple(order) for task, order in json.loads(table.schema.metadata[b"merc"]).items()}
@@ -147,6 +153,16 @@ def read(path: Path = FILE) -> Predictions:
         keys=keys,
         answers={task: found for task in labels.TASKS if (found := _answers(table, task, len(keys), size))},
     )
+
+
+def _table(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise Problem(f"{path}: cannot be read as parquet ({str(error).splitlines()[0]})") from None
+    if b"merc" not in (table.schema.metadata or {}):
+        raise Problem(f"{path}: no predictions file of merc; name an out/evaluate/predictions.parquet")
+    return table
 
 
 def _keys(table: pa.Table) -> tuple[Key, ...]:
