@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from merc import comparisons, intervals, plots, reliability, report, results, slices, tables
+from merc import comparisons, intervals, latex, plots, reliability, report, results, slices, tables
 from merc.labels import LabelSpace
 from merc.predictions import Predictions
 from merc.robustness import band, robustness
@@ -13,6 +13,7 @@ from merc.scoreboard import headline, scoreboard
 
 OUT, METRICS, PLOTS = Path("out/evaluate"), Path("metrics"), Path("plots/evaluate")
 FIGURES = OUT / "figures"
+FILES = {"corpora": "corpora", "compared": "comparisons", "calibrated": "calibration"}  # of report.Told
 
 
 def write(
@@ -21,19 +22,25 @@ def write(
     """Score the predictions; `splits` are the manifests, of which test holds the predictions' rows."""
     board = scoreboard(found, space, splits["train"], draws)
     results.write_json(METRICS / "evaluate.json", board)
-    results.write_json(METRICS / "robustness.json", robustness(found))
-    results.write_json(OUT / "corpora.json", _by_corpus(found, len(draws.groups)))
-    compared = _compared(found, len(draws.groups))
-    results.write_json(OUT / "comparisons.json", compared)
-    results.write_json(OUT / "calibration.json", _calibrated(found))
-    tables.write(OUT / "results.csv", tables.every(found))
-    (OUT / "results.tex").write_text(tables.latex(board), encoding="utf-8")
     parts = slices.slices(splits["test"], pd.concat([splits["train"], splits["dev"]], ignore_index=True))
-    sliced = {task: slices.table(found, task, parts, found.models()) for task in found.orders}
-    for task, table in sliced.items():
+    told = report.Told(
+        board,
+        robustness(found),
+        _compared(found, len(draws.groups)),
+        _calibrated(found),
+        _by_corpus(found, len(draws.groups)),
+        {task: slices.table(found, task, parts, found.models()) for task in found.orders},
+    )
+    results.write_json(METRICS / "robustness.json", told.robust)
+    for name in ("corpora", "compared", "calibrated"):
+        results.write_json(OUT / f"{FILES[name]}.json", getattr(told, name))
+    tables.write(OUT / "results.csv", tables.every(found))
+    for task, table in told.slices.items():
         tables.write(PLOTS / f"slices_{task}.csv", table)
         _plot(found, task, draws)
-    report.write(OUT / "report/index.html", report.page(found, splits["test"], board, compared, sliced, FIGURES))
+    classes = {task: tables.classes(found, task, draws) for task in found.orders}
+    latex.write(OUT, board, told.robust, told.calibrated, classes)
+    report.write(OUT / "report/index.html", report.page(found, splits["test"], told, FIGURES))
 
 
 def _plot(found: Predictions, task: str, draws: intervals.Draws) -> None:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from merc import intervals, scores
@@ -72,25 +71,3 @@ def _condition(predictions: Predictions, model: str, task: str, condition: str) 
     seeds = [predictions.keys[block].seed for block in predictions.blocks(model, [condition])[:, 0]]
     measured = scores.summarise(predictions.matrices(task, model, [condition])[:, 0])  # (S,) each
     return pd.DataFrame({"model": model, "task": task, "condition": condition, "seed": seeds, **measured})
-
-
-def latex(board: dict[str, dict[str, dict[str, float]]]) -> str:
-    """The headline scores with their intervals, as a LaTeX tabular in per cent."""
-    lines = [
-        r"\begin{tabular}{llrrrr}",
-        r"\hline",
-        r"model & task & accuracy & weighted F1 & macro F1 & UAR \\",
-        r"\hline",
-    ]
-    for model in ("teacher", "student", "baseline"):
-        for task, measured in board[model].items():
-            cells = " & ".join(_cell(measured, name) for name in scores.HEADLINE)
-            lines.append(rf"{model} & {task} & {cells} \\")
-    return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
-
-
-def _cell(measured: dict[str, float], name: str) -> str:
-    value, low, high = (100 * measured.get(key, np.nan) for key in (name, f"{name}_low", f"{name}_high"))
-    if np.isnan(value):
-        return "--"
-    return f"{value:.1f}" if np.isnan(low) else f"{value:.1f} [{low:.1f}, {high:.1f}]"

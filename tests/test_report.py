@@ -45,7 +45,8 @@ def test_nothing_is_asked_of_the_network(page):
 
 def test_all_parts_are_there_and_words_are_escaped(page):
     text = page.read_text(encoding="utf-8")
-    for part in ("Scores on the test split", "Figures: emotion", "Figures: sentiment", "For whom", "Dialogues"):
+    parts = ("Scores on", "Teacher or student", "Figures: emotion", "Figures: sentiment", "Missing and damaged")
+    for part in (*parts, "probabilities be believed", "For whom", "Is the comparison fair", "Dialogues"):
         assert part in text
     assert "<script>" not in text
     assert text.count("<img ") == 12  # per task: classes, two confusions, missing rate, reliability, risk
@@ -70,3 +71,15 @@ def test_it_renders_at_phone_width(page, tmp_path):
     width = int(re.search(r"<title>width (\d+)</title>", told)[1])
     assert width <= 500  # the narrowest window that chromium opens
     assert "emotion: student" in told
+
+
+def test_tables_for_a_paper_lie_beside(page):
+    """Every tabular has as many cells a row as columns, and nothing that LaTeX would read as a command."""
+    folder = page.parents[1]
+    made = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.tex")}
+    assert set(made) == {"results", "robustness", "calibration", "classes_emotion", "classes_sentiment"}
+    for text in made.values():
+        columns = len(re.search(r"begin{tabular}{(l+r+)}", text)[1])
+        rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+        assert len(rows) > 2 and {len(re.split(r"(?<!\\)&", row)) for row in rows} == {columns}
+        assert not re.search(r"(?<!\\)[_%#$]", text)
