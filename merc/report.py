@@ -35,7 +35,8 @@ small{color:#5b6675}.figures{display:flex;flex-wrap:wrap;gap:1rem}.figures img{m
 @media (max-width:40rem){table{font-size:.8rem}th,td{padding:.2rem .35rem}th,tr>:first-child{white-space:normal}
 tr>:first-child{min-width:7rem;overflow-wrap:anywhere}.words{min-width:9rem}}
 @media print{tr>:first-child{position:static}body{max-width:none;padding:0;font-size:11pt}.wide{overflow:visible}
-section,img,tr{break-inside:avoid}th,td{white-space:normal;padding:.15rem .35rem}}
+small{white-space:nowrap}img,tr,h2,h3{break-inside:avoid}h2,h3{break-after:avoid}
+th,td{white-space:normal;padding:.15rem .35rem}}
 """
 
 
