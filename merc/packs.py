@@ -100,6 +100,12 @@ def about(pack: Pack, manifest: pd.DataFrame) -> str:
     return json.dumps(facts, sort_keys=True)
 
 
+def present(file: Path) -> np.ndarray:
+    """Which rows a written pack has, without its features."""
+    with safe_open(file, framework="numpy") as opened:
+        return opened.get_tensor("present")
+
+
 def read(file: Path, manifest: pd.DataFrame) -> Pack:
     """Read a pack, refusing one that was made for other rows."""
     if not file.is_file():

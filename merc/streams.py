@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from merc import packs
+from merc.problem import Problem
 
 SMALLEST_SPREAD = 1e-6  # a feature that varies less is constant; it is shifted and left unscaled
 
@@ -65,7 +66,17 @@ def read_streams(
             pack = packs.read(packs.path(split, corpus, modality), manifest.iloc[rows].reset_index(drop=True))
             if pack.dim:
                 parts.setdefault(f"{modality}/{pack.encoder}", []).append((rows, pack))
+    for name, own in parts.items():
+        _alike(name, [pack.dim for _, pack in own])
     return {name: _join(own, len(manifest)) for name, own in parts.items()}
+
+
+def _alike(name: str, widths: list[int]) -> None:
+    """Imported features of one name may be others in another corpus."""
+    if len(set(widths)) > 1:
+        raise Problem(
+            f"{name}: {' and '.join(map(str, widths))} numbers wide by corpus; give one another file name"
+        )
 
 
 def _join(parts: list[tuple[np.ndarray, packs.Pack]], rows: int) -> Stream:

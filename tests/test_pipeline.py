@@ -154,10 +154,27 @@ def test_a_library_stays_in_its_place(libraries, places):
             assert path.relative_to(ROOT / "merc").as_posix().startswith(places), path
 
 
+READS_PICKLES = ROOT / "merc/encoders/formats/pickles.py"  # the field's features, through an unpickler of its own
+
+
 def test_no_pickle_is_written_or_loaded():
     for path in python_files("merc") + python_files("stages") + python_files("models"):
-        assert "pickle" not in tops(path), path
+        assert "pickle" not in tops(path) or path == READS_PICKLES, path
+        assert not tops(path) & {"cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}, path
+        assert not calls(path, "pd.read_pickle") + calls(path, "pandas.read_pickle"), path
         loads = [call for call in calls(path, "torch.load") if "weights_only=True" not in ast.unparse(call)]
         assert not loads, path
         assert not calls(path, "torch.save"), path
         assert not [call for call in calls(path, "np.load") if "allow_pickle=True" in ast.unparse(call)], path
+
+
+def test_the_one_reader_of_pickles_decides_about_every_name_in_them():
+    tree = ast.parse(READS_PICKLES.read_text(encoding="utf-8"))
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert {one for one in used if one.startswith("pickle.")} == {"pickle.Unpickler", "pickle.UnpicklingError"}
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "pickle"]
+    readers = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.bases]
+    assert [ast.unparse(base) for reader in readers for base in reader.bases] == ["pickle.Unpickler"]
+    own = {node.name for node in readers[0].body if isinstance(node, ast.FunctionDef)}
+    assert {"find_class", "persistent_load"} <= own
+    assert "super" not in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

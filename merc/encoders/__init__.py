@@ -11,6 +11,8 @@ from merc.encoders.encoder import Encoder
 from merc.params import Strict
 from merc.problem import Problem
 
+IMPORTED = "imported/"  # of a name: features that others computed, files under data/features/<corpus>
+
 
 def module(modality: str) -> ModuleType:
     """The module that holds a modality's ENCODERS."""
@@ -29,11 +31,13 @@ def chosen(config: Strict, corpus: str) -> str:
 
 
 def build(modality: str, name: str, config: Strict, *, weights: Path | None = None) -> Encoder | None:
-    """The named encoder, with the weights that a folder of adapt or finetune holds; None if the name is `none`.
+    """The named encoder, with the weights of adapt or finetune; None for `none` and for imported features.
 
     A name that is in no table is a folder under data/weights, or a hub id with its revision: owner/name@revision.
     """
     tables = module(modality)
+    if name.startswith(IMPORTED):
+        return None
     if name in tables.ENCODERS:
         encoder = tables.ENCODERS[name].make(name, config)
     elif "/" in name or (sources.WEIGHTS / name).is_dir():
@@ -46,4 +50,5 @@ def build(modality: str, name: str, config: Strict, *, weights: Path | None = No
 
 
 def _choices(names: Iterable[str]) -> str:
-    return f"choose one of {', '.join(names)}, a folder under {sources.WEIGHTS}, or owner/name@revision of the hub"
+    others = f"{IMPORTED}<name>, a folder under {sources.WEIGHTS}, or owner/name@revision of the hub"
+    return f"choose one of {', '.join(names)}, {others}"

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from merc.encoders.joining import Join
-from merc.packs import Pack
 from merc.results import write_json
 
 NAMED = 5  # on the screen; the report names all
@@ -14,9 +15,9 @@ def path(corpus: str, modality: str) -> Path:
     return Path("out/encode/report") / f"{corpus}.{modality}.json"
 
 
-def report(name: str, made: dict[str, Pack], join: Join | None) -> dict[str, Any]:
+def report(name: str, present: dict[str, np.ndarray], join: Join | None) -> dict[str, Any]:
     """Utterances and those that are present, by split; of imported features every name that found no other."""
-    splits = {split: {"utterances": len(one.present), "present": int(one.present.sum())} for split, one in made.items()}
+    splits = {split: {"utterances": len(one), "present": int(one.sum())} for split, one in present.items()}
     if join is None:
         return {"encoder": name, "splits": splits}
     for split, own in splits.items():
@@ -53,7 +54,9 @@ def lines(found: dict[str, Any]) -> list[str]:
     left = [f"{split}: {_some('unknown', names)}" for split, names in found["unknown"].items()]
     twins = [f"{split}: {_some('twins not used', names)}" for split, names in found["twins"].items()]
     passed = [_some("passed over", [f"{item} ({why})" for item, why in found["passed_over"].items()])]
-    return [f"{found['encoder']}: {line}" for line in (*told, *left, *twins, *(passed if found["passed_over"] else []))]
+    return [
+        f"{found['encoder']}: {line}" for line in (*told, *left, *twins, *(passed if found["passed_over"] else []))
+    ]
 
 
 def _some(what: str, names: list[str]) -> str:

@@ -1,6 +1,5 @@
 """Which files under data/features, and which part of them, an imported encoder's name means."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +16,7 @@ WORDS = {  # of a part's name, by modality
     "audio": {"audio", "acoustic", "sound", "voice", "speech"},
     "vision": {"vision", "visual", "video", "face", "faces"},
 }
+KNOWN = {*imported.FORMATS, imported.ZIP}
 LISTED = 6  # names in a message
 
 
@@ -47,18 +47,11 @@ def find(corpus: str, modality: str, name: str) -> Found:
 
 
 def _paths(folder: Path, place: str) -> list[tuple[str | None, Path]]:
-    """The files of a name, at most one a split, or one for all; or a folder of them."""
-    if (folder / place).is_dir():
-        return [(None, folder / place)]
-    named: dict[Path, tuple[str | None, str]] = {path: _named(path.relative_to(folder)) for path in _files(folder)}
-    ways = [place, place.removesuffix(Path(place).suffix)]
-    fit = [
-        (split, path)
-        for path, (split, word) in named.items()
-        if f"/{word}".endswith((f"/{ways[0]}", f"/{ways[1]}")) and (ways[0] == ways[1] or path.suffix == Path(place).suffix)
-    ]
+    """The files of a name, or else its folders, by split: at most one a split, or one for all."""
+    files, folders = _below(folder)
+    fit = _fitting(folder, files, place) or _fitting(folder, folders, place)
     if not fit:
-        known = ", ".join(sorted({word for _, word in named.values()})[:LISTED]) or "nothing"
+        known = ", ".join(sorted({_named(path.relative_to(folder))[1] for path in files})[:LISTED]) or "nothing"
         raise Problem(f"{folder}: holds no features called {place!r}; there are: {known}")
     splits = [split for split, _ in fit]
     if len(set(splits)) < len(splits) or (None in splits and len(splits) > 1):
@@ -67,17 +60,31 @@ def _paths(folder: Path, place: str) -> list[tuple[str | None, Path]]:
     return sorted(fit, key=lambda one: SPLITS.index(one[0]) if one[0] else 0)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of known formats, and the folders."""
     if not folder.is_dir():
         raise Problem(f"{folder}: not there; put the features of this corpus under it (data/features/README.md)")
-    known = {*imported.FORMATS, imported.ZIP}
-    yield from (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in known and path.is_file())
+    paths = sorted(folder.rglob("*"))
+    folders = [path for path in paths if path.is_dir()]
+    return [path for path in paths if path.suffix.lower() in KNOWN and path.is_file()], folders
+
+
+def _fitting(folder: Path, paths: list[Path], place: str) -> list[tuple[str | None, Path]]:
+    """Split and path of those that the name may mean, with or without ending; nothing below another one."""
+    ending = Path(place).suffix if Path(place).suffix.lower() in KNOWN else ""
+    fit: list[tuple[str | None, Path]] = []
+    for path in paths:
+        split, name = _named(path.relative_to(folder))
+        named = f"/{name}".endswith(f"/{place.removesuffix(ending)}") and path.suffix.endswith(ending)
+        if named and not any(other in path.parents for _, other in fit):
+            fit.append((split, path))
+    return fit
 
 
 def _named(path: Path) -> tuple[str | None, str]:
     """The split in a path and what is left of it: train_features/audio.json is train's features/audio."""
     split, words = None, []
-    for step in path.with_suffix("").parts:
+    for step in (path.with_suffix("") if path.suffix.lower() in KNOWN else path).parts:
         own, word = keys.without_split(step)
         split, words = own or split, words + ([word] if word else [])
     return split, "/".join(words)
@@ -104,7 +111,9 @@ def _width(found: Found) -> int:
                 first, width = key, array.shape[1]
             if array.size and array.shape[1] != width:
                 place = f"{', '.join(found.files)}: {split or 'any split'}"
-                raise Problem(f"{place}: {key} is {array.shape[1]} numbers wide, {first} {width}; all must be alike")
+                raise Problem(
+                    f"{place}: {key} is {array.shape[1]} numbers wide, {first} {width}; all must be alike"
+                )
     if not width:
         raise Problem(f"{', '.join(found.files)}: holds no vector")
     return width

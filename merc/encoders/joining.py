@@ -62,15 +62,18 @@ class Join:
         self.found = found
         self.first = _numbered_through(found, manifests)
         self.used: dict[tuple[str | None, str], str] = {}
+        self.unfit: set[tuple[str | None, str]] = set()  # of a known dialogue, with another number of vectors
         self.splits = {split: self._split(split, rows) for split, rows in manifests.items()}
-        if any(map(len, manifests.values())) and not self.used:
+        if any(map(len, manifests.values())) and not self.used and not self.unfit:
             self._refuse(manifests)
 
     @property
     def left(self) -> Iterator[tuple[str | None, str]]:
         """Split and key of what no row used."""
         for split, entries in self.found.entries.items():
-            yield from ((split, key) for key in entries if (split, key) not in self.used)
+            yield from (
+                (split, key) for key in entries if (split, key) not in self.used and (split, key) not in self.unfit
+            )
 
     def twins(self) -> dict[str, list[str]]:
         """Unused keys of MELD's second cuts, where another key stands for the utterance; by split."""
@@ -94,13 +97,14 @@ class Join:
         return joined
 
     def _look_up(self, split: str, own: tuple[Any, int, int], joined: Joined) -> np.ndarray | None:
-        reason = f"no key {canonical(own[0].utterance)} in {', '.join(self.found.files)}"
+        reason = f"no key {canonical(own[0].utterance)} for {split}"
         for source in (split, None):
             place = _Place(*own, first=self.first.get(split, 0) if source is None else 0)
             entries = self.found.entries.get(source, {})
             for key, array in _candidates(place, entries):
                 if isinstance(array, str):
                     reason = array
+                    self.unfit.add((source, key))
                     continue
                 self._use(source, key, split)
                 return _clean(array, own[0].utterance, joined)
@@ -127,23 +131,24 @@ def _candidates(place: _Place, entries: dict[str, np.ndarray]) -> Iterator[tuple
     for key in place.utterances:
         if key in entries:
             yield key, entries[key]
-    if (key := place.dialogue) in entries:
-        index = _index(place, entries[key])
-        yield key, f"{key} has {len(entries[key])} vectors for {place.count} utterances" if index is None else entries[
-            key
-        ][index : index + 1]
-    elif f"{key}/0" in entries:
-        length = next(number for number in range(len(entries) + 1) if f"{key}/{number}" not in entries)
-        index = place.row.turn if length == place.count else place.number if length == place.last + 1 else None
-        own = f"{key}/{index}"
-        yield own, f"{key} has {length} arrays for {place.count} utterances" if index is None else entries[own]
+    key = place.dialogue
+    whole = key in entries
+    count = len(entries[key]) if whole else next(n for n in range(len(entries) + 1) if f"{key}/{n}" not in entries)
+    if count:
+        index = _index(place, count, entries[key] if whole else None)
+        own = key if whole else f"{key}/{index or 0}"
+        if index is None:
+            yield own, f"{key} has {count} vectors for {place.count} utterances"
+        else:
+            yield own, entries[key][index : index + 1] if whole else entries[own]
 
 
-def _index(place: _Place, vectors: np.ndarray) -> int | None:
+def _index(place: _Place, count: int, vectors: np.ndarray | None) -> int | None:
     """Where a dialogue's vectors have the row: by turn, zeros after the last one, or by utterance number."""
-    if len(vectors) == place.count or (len(vectors) > place.count and not vectors[place.count :].any()):
+    padded = vectors is not None and count > place.count and not vectors[place.count :].any()
+    if count == place.count or padded:
         return int(place.row.turn)
-    return place.number if len(vectors) == place.last + 1 and place.number >= 0 else None
+    return place.number if count == place.last + 1 and place.number >= 0 else None
 
 
 def _clean(array: np.ndarray, name: str, joined: Joined) -> np.ndarray | None:

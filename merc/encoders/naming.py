@@ -24,12 +24,18 @@ def needs(modality: str, streams: Iterable[str]) -> dict[str, Any] | None:
     encoder = encoders.build(modality, name, config, weights=place)
     return {
         "encoder": name,
-        "source": card.source if card else name,
+        "source": card.source if card else _source(name),
         "licence": card.licence if card else "see its source",
         "settings": config.model_dump(exclude={"encoder", "by_corpus"}),
         "weights": None if place is None else place.as_posix(),
         "sha256": digest(encoder) if encoder is not None and encoder.state_dict() else None,
     }
+
+
+def _source(name: str) -> str:
+    if name.startswith(encoders.IMPORTED):
+        return "features that others computed; absent wherever they are not at hand"
+    return name
 
 
 def digest(encoder: Encoder) -> str:

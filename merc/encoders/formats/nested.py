@@ -28,7 +28,7 @@ class Walk:
     """Visits every leaf; more of them than `size` bytes can hold are the same ones over and over."""
 
     def __init__(self, size: int) -> None:
-        self.nodes, self.numbers = max(10_000_000, size), max(2**27, 128 * size)
+        self.nodes, self.numbers = max(100_000, size), max(2**27, 128 * size)
 
     def leaves(self, node: Any, way: Way = (), depth: int = 0) -> Iterator[tuple[Way, np.ndarray | Odd]]:
         """The way to each array (steps, width), and the array."""
@@ -134,21 +134,24 @@ def _numbers(array: np.ndarray) -> np.ndarray | Odd:
 
 
 def _by_id(node: Mapping) -> Mapping:
-    """{ids: N names, x: N values} as {x: {name: value}}; `x_lengths` says how many steps of a padded value count."""
+    """{ids: N names, x: N values} as {x: {name: value}}; `x_lengths` says how many steps count."""
     for word in IDS:
-        names = node.get(word)
-        names = list(names) if isinstance(names, (list, tuple, np.ndarray)) else None
+        names = _column(node.get(word))
         if not names or not all(isinstance(one, (str, bytes, tuple)) for one in names):
             continue
         columns = {key: _column(value, len(names)) for key, value in node.items() if key != word}
         columns = {key: column for key, column in columns.items() if column is not None}
+        counts = {key: columns.pop(f"{key}_lengths", None) for key in list(columns)}
         if columns:
-            return {key: _named(names, column, columns.get(f"{key}_lengths")) for key, column in columns.items()}
+            return {key: _named(names, column, counts[key]) for key, column in columns.items()}
     return node
 
 
-def _column(value: Any, rows: int) -> list | None:
-    return list(value) if isinstance(value, (list, tuple, np.ndarray)) and len(value) == rows else None
+def _column(value: Any, rows: int | None = None) -> list | None:
+    value = _opened(value)
+    if not isinstance(value, (list, tuple, np.ndarray)) or (isinstance(value, np.ndarray) and not value.ndim):
+        return None
+    return list(value) if rows in (None, len(value)) else None
 
 
 def _named(names: list, column: list, lengths: list | None) -> dict[Any, Any]:
