@@ -23,9 +23,7 @@ def main(corpus: str, modality: str) -> None:
     coverage.write(corpus, modality, coverage.report(name, present, join))
 
 
-def encode(
-    files: dict[str, Path], corpus: str, modality: str, name: str, rows: dict[str, pd.DataFrame]
-) -> None:
+def encode(files: dict[str, Path], corpus: str, modality: str, name: str, rows: dict[str, pd.DataFrame]) -> None:
     """Write the packs of an encoder that reads media; shards of a killed run are kept."""
     config = encoders.section(modality)
     encoder = encoders.build(modality, name, config, weights=tuned.folder(modality, name))
