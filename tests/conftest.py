@@ -4,6 +4,9 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 import stages  # noqa: F401 (sets one thread, before anything imports torch or OpenCV)
@@ -13,3 +16,13 @@ settings.register_profile(
     "many", max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty project, entered, with the parameters that extraction reads."""
+    from extracted import PARAMS
+
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(PARAMS, encoding="utf-8")
+    return tmp_path

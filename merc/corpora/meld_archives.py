@@ -1,22 +1,38 @@
-"""Unpacks MELD's nested archives, one pass, no intermediate copy, and nothing but tables and clips."""
+"""Unpacks MELD's nested archives, .tar or .zip, in one pass without a copy, and nothing but tables and clips."""
 
+import calendar
 import hashlib
 import json
+import lzma
 import os
 import shutil
+import stat
 import tarfile
+import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from merc.corpora.meld_files import CLIP, SPLIT_FOLDERS, TABLE
 from merc.problem import Problem
 
-SUFFIXES = (".tar.gz", ".tgz", ".tar")
+SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 # MELD.Raw.tar.gz as its authors publish it
 OFFICIAL_NAME = "MELD.Raw.tar.gz"
 OFFICIAL_SHA256 = "a56b4407d574195cbce470d86f9c9d72fcfea59b0e34502ecd4babee4a5c613e"
-BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error)
+# a password is a RuntimeError, an unknown compression a NotImplementedError, which is one
+BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    zlib.error,
+    lzma.LZMAError,
+)
+Member = tuple[str, float, IO[bytes]]  # path in the archive, time of change, content
 
 
 def unpack(folder: Path, scratch: Path, splits: list[str]) -> list[dict[str, Any]]:
@@ -42,9 +58,9 @@ def _unpack_once(archive: Path, scratch: Path, splits: list[str]) -> list[dict[s
 
 def _unpack(archive: Path, scratch: Path, splits: list[str]) -> list[dict[str, Any]]:
     with archive.open("rb") as file:
-        hashed = _Hashed(file)
+        hashed = file if archive.suffix == ".zip" else _Hashed(file)
         try:
-            notes = _members(hashed, _split_of(archive.name), scratch, splits)
+            notes = _members(archive.name, hashed, _split_of(archive.name), scratch, splits)
             shutil.copyfileobj(hashed, _Nowhere(), 1 << 20)  # what follows the end of the archive
         except BROKEN as error:
             raise Problem(f"{archive}: cannot be unpacked ({error}); download it again") from None
@@ -54,29 +70,49 @@ def _unpack(archive: Path, scratch: Path, splits: list[str]) -> list[dict[str, A
     return notes
 
 
-def _members(file: IO[bytes], split: str | None, scratch: Path, splits: list[str]) -> list[dict[str, Any]]:
+def _members(
+    archive: str, file: IO[bytes], split: str | None, scratch: Path, splits: list[str]
+) -> list[dict[str, Any]]:
     notes = []
-    with tarfile.open(fileobj=file, mode="r|*") as opened:
-        for member in opened:
-            content = opened.extractfile(member) if member.isreg() else None
-            name = PurePosixPath(member.name).name
-            if content is None:
-                continue
-            if name.endswith(SUFFIXES) and name[0] != ".":
-                notes += _members(content, _split_of(name) or split, scratch, splits)
-            else:
-                notes += _save(member, content, _folder_split(member.name) or split, scratch, splits)
+    for path, changed, content in (_zip if archive.endswith(".zip") else _tar)(file):
+        name = PurePosixPath(path).name
+        if name.endswith(".zip") and not content.seekable():
+            notes.append({"split": split, "item": path, "reason": "a .zip in a .tar: unpack the .tar yourself"})
+        elif name.endswith(SUFFIXES) and name[0] != ".":
+            notes += _members(name, content, _split_of(name) or split, scratch, splits)
+        else:
+            notes += _save(name, changed, content, _folder_split(path) or split, scratch, splits)
     return notes
 
 
+def _tar(file: IO[bytes]) -> Iterator[Member]:
+    with tarfile.open(fileobj=file, mode="r|*") as opened:
+        for member in opened:
+            if member.isreg():
+                yield member.name, member.mtime, opened.extractfile(member)
+
+
+def _zip(file: IO[bytes]) -> Iterator[Member]:
+    with zipfile.ZipFile(file) as opened:
+        for member in opened.infolist():
+            if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16):
+                with opened.open(member) as content:
+                    yield member.filename.replace("\\", "/"), _changed(member), content
+
+
+def _changed(member: zipfile.ZipInfo) -> int:
+    """A .zip knows the local time of who knows where; a month or day of 0 is found in some."""
+    year, month, day, *clock = member.date_time
+    return calendar.timegm((year, max(month, 1), max(day, 1), *clock))
+
+
 def _save(
-    member: tarfile.TarInfo, content: IO[bytes], split: str | None, scratch: Path, splits: list[str]
+    name: str, changed: float, content: IO[bytes], split: str | None, scratch: Path, splits: list[str]
 ) -> list[dict[str, Any]]:
-    name = PurePosixPath(member.name).name
     if TABLE.fullmatch(name):
-        _write(scratch / name, content, member.mtime)
+        _write(scratch / name, content, changed)
     elif CLIP.fullmatch(name) and split in splits:
-        _write(scratch / split / name, content, member.mtime)
+        _write(scratch / split / name, content, changed)
     elif name.endswith(".mp4") and split in splits:
         return [{"split": split, "item": name, "reason": "not a name of MELD's: dia<D>_utt<U>.mp4"}]
     return []

@@ -1,0 +1,55 @@
+"""Faces followed through a clip, their file, and the picture that they choose."""
+
+import numpy as np
+
+from merc import facetracks, portraits, tracks
+from merc.faces import Face
+from merc.pictures import Pictures
+
+
+def test_a_face_is_followed_smoothly_over_a_gap_but_not_over_a_cut():
+    size, places = 40, [(20 + number // 2, 30) for number in range(60)]
+    ticks = [np.full((120, 160, 3), 60, np.uint8) for _ in places]
+    for tick, (left, top) in zip(ticks, places, strict=True):
+        tick[top : top + size, left : left + size] = 200
+    ticks += [np.full((120, 160, 3), 250, np.uint8)] * 10
+    calls = []
+
+    def detect(pictures):
+        calls.append(len(pictures))
+        found = [np.argwhere(picture[:, :, 0] == 200) for picture in pictures]
+        boxes = [[] if not len(at) else [Face(np.array([at[0][1], at[0][0], size, size], float))] for at in found]
+        return [[] if number == 2 else faces for number, faces in enumerate(boxes)]
+
+    followed = facetracks.follow(Pictures(ticks=ticks, first=3, scale=2.0), detect, 32)
+    assert len(followed) == 1 and len(calls) == 2
+    track = followed[0]
+    assert list(track.frames) == list(range(3, 63)) and track.crops.shape == (60, 32, 32, 3)
+    error = track.boxes - 2 * np.array([[left, top, size, size] for left, top in places])
+    assert np.abs(error[6:-6]).max() < 2.5
+
+
+def test_the_picture_can_be_the_sharpest_of_the_largest_face():
+    rng = np.random.default_rng(0)
+    blurred = np.full((32, 32, 3), 90, np.uint8)
+    crops = np.stack([rng.integers(0, 255, (32, 32, 3), np.uint8) if tick == 24 else blurred for tick in range(40)])
+    boxes = np.tile(np.array([[0, 0, 30, 30]], np.float32), (40, 1))
+    track = tracks.Track(np.arange(3, 43, dtype=np.int32), boxes, crops)
+    kept = {tick: (lambda tick=tick: np.full((2, 2, 3), tick)) for tick in (3, 15, 27, 39)}
+    pictures = Pictures(middle=np.zeros((2, 2, 3)), kept=kept, first=3)
+    assert portraits.PORTRAITS["face"](pictures, [track])[0, 0, 0] == 27
+    assert portraits.PORTRAITS["face"](pictures, [])[0, 0, 0] == 0
+    assert portraits.PORTRAITS["middle"](pictures, [track])[0, 0, 0] == 0
+
+
+def test_tracks_survive_their_file(tmp_path):
+    rng = np.random.default_rng(0)
+    smooth = np.repeat(np.repeat(rng.integers(0, 255, (150, 4, 4, 3), dtype=np.uint8), 8, 1), 8, 2)
+    track = tracks.Track(np.arange(7, 157, dtype=np.int32), rng.random((150, 4)).astype(np.float32), smooth)
+    other = tracks.Track(track.frames[:3], track.boxes[:3], smooth[:3])
+    tracks.write(tmp_path / "a.safetensors", [track, other])
+    for wrote, found in zip([track, other], tracks.read(tmp_path / "a.safetensors"), strict=True):
+        assert (found.frames == wrote.frames).all() and (found.boxes == wrote.boxes).all()
+        assert np.abs(found.crops.astype(int) - wrote.crops).mean() < 25
+    tracks.write(tmp_path / "b.safetensors", [])
+    assert tracks.read(tmp_path / "b.safetensors") == []

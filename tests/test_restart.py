@@ -1,0 +1,55 @@
+"""stages.extract killed and begun again: what was finished stays, and the end is the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import extracted
+import pytest
+
+from merc import partial
+from merc.problem import Problem
+from stages import extract
+
+
+def _start(here: Path) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(extracted.ROOT)}
+    command = [sys.executable, "-m", "stages.extract", "sample"]
+    return subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def _kill_halfway(here: Path, finished: int) -> None:
+    process = _start(here)
+    deadline = time.monotonic() + 60
+    while len(list(here.glob("out/.partial/extract-sample/*/done/*/*.json"))) < finished:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_killed_run_is_continued_and_other_parameters_are_not(here):
+    extracted.corpus(here / "data/raw/sample", count=60)
+    extracted.truthless(here)
+    extract.main("sample")
+    wanted = extracted.hashes(here)
+    _kill_halfway(here, 20)
+    Path("params.yaml").write_text(extracted.PARAMS.replace("size: 32", "size: 16"), encoding="utf-8")
+    _kill_halfway(here, 20)
+    Path("params.yaml").write_text(extracted.PARAMS, encoding="utf-8")
+    assert "were finished by an earlier run" in _start(here).communicate(timeout=60)[0]
+    assert extracted.hashes(here) == wanted
+    assert not (here / "out/.partial/extract-sample").exists()
+
+
+def test_a_second_writer_is_refused(here, monkeypatch):
+    monkeypatch.setattr(partial, "LOCK_SECONDS", 0.1)
+    with (
+        partial.locked("extract-sample"),
+        pytest.raises(Problem, match=f"process {os.getpid()} is at work"),
+        partial.locked("extract-sample"),
+    ):
+        pass
