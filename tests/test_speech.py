@@ -1,10 +1,19 @@
 """Where somebody speaks: silencing, trimming, detectors."""
 
+import shutil
+from pathlib import Path
+
+import drawn
 import extracted
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from merc import media, sound, speech
+from merc import manifest, media, mouths, sound, speech, tracks
+from merc.encoders import packing, raw
+from merc.encoders.prosody import Prosody
+from stages import extract
 
 
 def test_silence_falls_where_nobody_speaks_and_nothing_is_lost_where_nobody_does():
@@ -24,3 +33,73 @@ def test_speech_detectors_tell_a_voice_from_silence(detector):
     heard = speech.DETECTORS[detector](voice)
     assert len(heard) == len(voice) and 0.3 < heard.mean() < 1
     assert not speech.DETECTORS[detector](np.zeros(8000, np.int16)).any()
+
+
+def _spoken(before: int, speech_ticks: int, after: int, rng: np.random.Generator) -> np.ndarray:
+    """Ticks of silence, of a voice, of silence."""
+    voice = rng.normal(0, 3000, speech_ticks * speech.TICK)
+    parts = (np.zeros(before * speech.TICK), voice, np.zeros(after * speech.TICK))
+    return np.clip(np.concatenate(parts), -32768, 32767).astype(np.int16)
+
+
+@given(
+    before=st.integers(0, 40),
+    ticks=st.integers(1, 30),
+    after=st.integers(0, 40),
+    minimum=st.sampled_from([0.01, 0.2, 1.0]),
+    way=st.sampled_from([None, lambda samples: samples != 0]),
+)
+def test_trimming_keeps_every_word_and_the_clock(before, ticks, after, minimum, way):
+    samples = _spoken(before, ticks, after, np.random.default_rng(before))
+    samples = np.pad(samples, (0, max(round(minimum * 16000) - len(samples), 0)))
+    cut = speech.listen(sound.Sound(samples), way, True, minimum)
+    first = round(cut.start * 16000)
+    assert first % speech.TICK == 0 and len(cut.samples) >= round(minimum * 16000)
+    assert (samples[first : first + len(cut.samples)] == cut.samples).all()
+    assert not samples[:first].any() and not samples[first + len(cut.samples) :].any()
+    assert (cut.flags == ["trimmed"]) == (len(cut.samples) < len(samples))
+    edge = (speech.AROUND + 2) * speech.FRAME + speech.TICK  # samples at most that are kept beside speech
+    spare = len(cut.samples) - round(minimum * 16000)
+    assert spare <= 0 or len(cut.samples) <= ticks * speech.TICK + 2 * edge
+
+
+def test_a_silent_sound_is_not_trimmed_away():
+    raw = speech.listen(sound.Sound(np.zeros(8000, np.int16)), None, True, 0.2)
+    assert len(raw.samples) == 8000 and raw.flags == ["no_speech"] and "silent throughout" in raw.reason
+
+
+def test_a_trimmed_wav_stays_on_the_clock_of_the_pictures(here):
+    """A flash and a click at one moment, 0.6 s of silence before it: later stages still find them together."""
+    trimmed = extracted.PARAMS.replace("trim: false", "trim: true").replace("max_seconds: 1.0", "max_seconds: 2.0")
+    Path("params.yaml").write_text(trimmed.replace("fps: 0.0", "fps: 25.0"), encoding="utf-8")
+    place, at = extracted.corpus(here / "data/raw/sample", count=1), 0.8
+    pictures = drawn.flashes([number / 25 for number in range(40)], at)
+    clip = drawn.write(here / "a.mp4", pictures=pictures, sound=drawn.click(1.6, 22050, at))
+    shutil.copyfile(clip, place / "train_splits/dia0_utt0.mp4")
+    extracted.truthless(here)
+    extract.main("sample")
+    row = extracted.table_of("train").iloc[0]
+    folder = manifest.folder("train", "sample")
+    heard = raw.read("audio", folder, row)
+    assert row["audio_status"] == "trimmed" and 0.5 < row["wav_start"] == heard.start < at
+    assert len(heard.samples) < 0.6 * 16000
+    assert heard.start + np.abs(heard.samples).argmax() / 16000 == pytest.approx(at, abs=0.03)
+    (units,) = packing._Job(Prosody("prosody", 25.0), None, folder)._units([heard])
+    assert units[0, 0] == np.float32(row["wav_start"])
+    track = tracks.Track(
+        np.arange(40, dtype=np.int32), np.ones((40, 4), np.float32), np.zeros((40, 64, 64, 3), np.uint8)
+    )
+    track.crops[round(at * 25) :] = 255
+    both = mouths.clip([track], heard.samples, heard.start)
+    shown = int((both.mouths[0].mean(axis=(1, 2)) > 128).argmax())
+    loud = int(both.sound.mean(axis=1).argmax()) // mouths.FRAMES_PER_PICTURE
+    assert abs(shown - loud) <= 1 and shown == round((at - heard.start) * 25)
+
+
+def test_what_is_seen_before_a_trimmed_sound_is_left_out():
+    crops = np.zeros((20, 64, 64, 3), np.uint8)
+    early = tracks.Track(np.arange(0, 5, dtype=np.int32), np.ones((5, 4), np.float32), crops[:5])
+    late = tracks.Track(np.arange(3, 23, dtype=np.int32), np.ones((20, 4), np.float32), crops)
+    both = mouths.clip([early, late], np.zeros(16000, np.float32), 0.4)
+    assert len(both) == 13 and not both.seen[0].any() and both.seen[1].all()
+    assert len(mouths.clip([early], np.zeros(16000, np.float32), 0.4)) == 0

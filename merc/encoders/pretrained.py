@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from merc.problem import Problem
@@ -31,7 +32,7 @@ def model(folder: Path, kind: str = "AutoModel") -> nn.Module:
         )
     except UnpicklingError as error:
         raise _refused(folder, error) from None
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise Problem(f"{folder}: does not load: {' '.join(str(error).split())[:300]}") from None
     _check_complete(folder, report)
     return loaded.eval()
