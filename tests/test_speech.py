@@ -84,7 +84,7 @@ def test_a_trimmed_wav_stays_on_the_clock_of_the_pictures(here):
     assert row["audio_status"] == "trimmed" and 0.5 < row["wav_start"] == heard.start < at
     assert len(heard.samples) < 0.6 * 16000
     assert heard.start + np.abs(heard.samples).argmax() / 16000 == pytest.approx(at, abs=0.03)
-    (units,) = packing._Job(Prosody("prosody", 25.0), None, folder)._units([heard])
+    (units,) = packing.units(Prosody("prosody", 25.0), [heard])
     assert units[0, 0] == np.float32(row["wav_start"])
     track = tracks.Track(
         np.arange(40, dtype=np.int32), np.ones((40, 4), np.float32), np.zeros((40, 64, 64, 3), np.uint8)
