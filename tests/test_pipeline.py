@@ -18,7 +18,7 @@ SHARED_SECTIONS = {"data", "model"}
 NEVER_CALLED = {"extract": {"encode.*"}}
 
 
-# DVC leaves these keys out of its run cache's hash, at any depth (dvc/stage/cache.py: exclude): with `extract` alone in
+# DVC leaves these keys out of its run cache, at any depth (dvc/stage/cache.py: exclude): with `extract` alone in
 # `params`, another extract.faces.size brought back the outputs of the last one. Under its full name it counts.
 LEFT_OUT = ("size", "nfiles")
 
