@@ -85,9 +85,9 @@ def _status(process: int) -> str:
         return "State:\tZ"
 
 
-def choose(size: int) -> None:
-    """Set extract.faces.size."""
-    Path("params.yaml").write_text(extracted.PARAMS.replace("size: 32", f"size: {size}"), encoding="utf-8")
+def choose(old: str = "", new: str = "") -> None:
+    """The parameters, but for one value."""
+    Path("params.yaml").write_text(extracted.PARAMS.replace(old, new), encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -117,17 +117,17 @@ def test_a_killed_dvc_leaves_work_that_the_next_one_continues(project):
 def test_parameters_a_then_b_killed_then_a_end_with_those_of_a(project):
     run()
     wanted, lock = extracted.hashes(project / "out/extract"), Path("dvc.lock").read_bytes()
-    choose(16)
+    choose("size: 32", "size: 16")
     wait_for_end(kill_halfway(), seconds=5)
-    choose(32)
+    choose()
     run()
     assert extracted.hashes(project / "out/extract") == wanted and Path("dvc.lock").read_bytes() == lock
     subprocess.run(["rm", "-rf", "out/extract", ".dvc/cache"], check=True)
     wait_for_end(kill_halfway(), seconds=5)  # A, killed
-    choose(16)
+    choose("min_seconds: 0.2", "min_seconds: 0.5")
     run()
     assert extracted.hashes(project / "out/extract") != wanted
-    choose(32)
+    choose()
     run()
     assert extracted.hashes(project / "out/extract") == wanted
 
