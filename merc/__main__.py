@@ -6,6 +6,7 @@ from importlib import import_module
 from merc.problem import Problem
 
 COMMANDS = {  # name -> module and function that get the words after it, what it is for; loaded when asked for
+    "predict": ("merc.serve.command", "predict", "emotion and sentiment of clips, dialogues, films"),
     "results": ("merc.summary", "results", "the committed scores, on one screen"),
     "compare": ("merc.comparisons", "against", "another predictions.parquet against this one: paired tests"),
     "explain": (
@@ -30,6 +31,9 @@ def main(words: list[str]) -> int:
     except Problem as problem:
         print(f"merc: {problem}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("merc: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

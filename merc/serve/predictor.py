@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from merc import encoders, exporting, results, speaking
 from merc.encoders import naming, packing, raw
@@ -16,6 +17,7 @@ from merc.serve.dialogue import Dialogue, Encoded, Row, Utterance, lines
 from merc.serve.engines import ENGINES
 from merc.serve.inputs import Recording, recordings
 from merc.serve.transcripts import Texts
+from models import checkpoint
 
 TOGETHER = 32  # utterances that are encoded at once
 FOLDER = "out/export"
@@ -42,7 +44,11 @@ class Predictor:
         if engine not in ENGINES:
             raise Problem(f"engine {engine!r}: choose one of {', '.join(ENGINES)}")
         exporting.verify(Path(folder))
-        return cls(Path(folder), engine)
+        try:
+            return cls(Path(folder), engine)
+        except (ValidationError, KeyError, checkpoint.Unreadable) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise Problem(f"{folder}: is of another version of merc ({reason}); export it again") from None
 
     def __call__(self, paths: str | Path | Iterable[str | Path], **how: Any) -> list[Row]:
         """Read and answer; `how` as of `read`."""
@@ -146,7 +152,7 @@ class Predictor:
         if not one.text.strip() and asr is not None and one.sound is not None:
             one.text = asr(one.sound.samples).strip()
         if not one.text.strip():
-            one.text, one.missing["text"] = "", "no text: give it with --text, or let --asr write it down"
+            one.text, one.missing["text"] = "", "none was given (--text, --asr)"
         for modality in self.modalities:
             if modality not in self.encoders:
                 one.missing[modality] = "this model has no encoder that can read it"

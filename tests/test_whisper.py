@@ -1,0 +1,60 @@
+"""Speech recognition by a tiny Whisper with random weights: loaded by the real code, equal to transformers' own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import tokenizer
+from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+from merc.encoders import whisper
+from merc.problem import Problem
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("whisper")
+    words = tokenizer()
+    size = len(words)
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        vocab_size=size, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, num_mel_bins=80, max_target_positions=24,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, suppress_tokens=[],
+        begin_suppress_tokens=[],
+    )  # fmt: skip
+    model = WhisperForConditionalGeneration(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    model.generation_config = GenerationConfig(
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, max_length=24
+    )
+    model.save_pretrained(place)
+    words.save_pretrained(place)
+    WhisperFeatureExtractor(feature_size=80).save_pretrained(place)
+    return place
+
+
+def test_what_is_written_down_is_what_the_model_says(folder):
+    samples = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    heard = WhisperFeatureExtractor.from_pretrained(folder)(samples, sampling_rate=16000, return_tensors="pt")
+    model = WhisperForConditionalGeneration.from_pretrained(folder).eval()
+    with torch.no_grad():  # greedily, token by token
+        said = torch.tensor([[1]])
+        for _ in range(16):
+            said = torch.cat(
+                [said, model(heard.input_features, decoder_input_ids=said).logits[:, -1:].argmax(-1)], 1
+            )
+            if said[0, -1] == 2:
+                break
+    own = whisper.transcriber(str(folder))(samples)
+    assert own == tokenizer().decode(said[0], skip_special_tokens=True).strip()
+    assert own
+
+
+def test_what_is_no_whisper_is_refused(tmp_path):
+    with pytest.raises(Problem, match="is no speech recognition model"):
+        whisper.transcriber(str(tmp_path))
+    with pytest.raises(Problem, match="owner/name@revision"):
+        whisper.transcriber("whisper-small")
