@@ -162,7 +162,8 @@ def test_an_interrupted_run_leaves_nothing(model, clips, tmp_path, number, code)
     """Stopped while it writes the film, where it has the most lying about."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    words = ["predict", "--model", model, str(clips), "--annotate", str(tmp_path / "film.mp4")]
+    many = [str(clips)] * 8  # so that the film is not finished at once
+    words = ["predict", "--model", model, *many, "--annotate", str(tmp_path / "film.mp4")]
     command = [sys.executable, "-u", "-m", "merc", *words]
     environment = os.environ | {"TMPDIR": str(scratch)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
