@@ -42,8 +42,8 @@ def _seconds(fusion: str, split: Split, size: int, share: float) -> float:
     seed = learning.Seed.plant(1)
     stem = {"text": "mlp", "audio": "conv1d", "vision": "mlp"}
     config = NetworkConfig(
-        modalities=list(MODALITIES), dim=128, stem=stem, fusion=fusion, context="gru", heads="independent",
-        causal=False, dropout=0.3, roles=4,
+        modalities=list(MODALITIES), dim=128, fused=128, stem=stem, fusion=fusion, context="gru",
+        heads="independent", causal=False, dropout=0.3, roles=4,
     )  # fmt: skip
     network = Network(config, split.streams, split.heads())
     tasks = objectives.TaskWeights(emotion=1.0, sentiment=0.5)

@@ -12,10 +12,12 @@ class Concat(nn.Module):
     when it is missing). Late fusion by concatenation, as in the seed with r3d_18 features.
     """
 
-    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int):
+    def __init__(
+        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
+    ):
         super().__init__()
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
-        self.mix, self.norm = nn.Linear(len(modalities) * dim, dim), MaskedBatchNorm(dim)
+        self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), MaskedBatchNorm(fused)
         self.dropout = nn.Dropout(dropout)
 
     def forward(

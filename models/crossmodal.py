@@ -19,7 +19,9 @@ class CrossModal(nn.Module):
     the pooling are ours. A missing modality is attended to as its absent token; a lone modality attends to itself.
     """
 
-    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int):
+    def __init__(
+        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
+    ):
         super().__init__()
         lone = len(modalities) == 1
         self.pairs = [(a, b) for a in modalities for b in modalities if a != b or lone]
@@ -30,7 +32,7 @@ class CrossModal(nn.Module):
         self.first_norm = nn.ModuleDict({m: nn.LayerNorm(dim) for m in modalities})
         self.second_norm = nn.ModuleDict({m: nn.LayerNorm(dim) for m in modalities})
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
-        self.mix, self.norm = nn.Linear(len(modalities) * dim, dim), nn.LayerNorm(dim)
+        self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), nn.LayerNorm(fused)
         self.dropout = nn.Dropout(dropout)
 
     def forward(

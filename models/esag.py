@@ -50,22 +50,24 @@ class ESAG(nn.Module):
     returned, and the network adds a share of it to the emotion logits: so its C entries mean the C emotions.
     """
 
-    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int):
+    def __init__(
+        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
+    ):
         super().__init__()
         self.modalities = modalities
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
         self.evidence = nn.ModuleDict({m: nn.Linear(dim, emotions, bias=False) for m in modalities})
         self.keys = nn.ModuleDict({m: nn.Linear(dim, dim) for m in modalities})
-        self.values = nn.ModuleDict({m: nn.Linear(dim, dim) for m in modalities})
+        self.values = nn.ModuleDict({m: nn.Linear(dim, fused) for m in modalities})
         self.base = nn.Parameter(torch.zeros(emotions))
         self.earlier = EarlierBelief(emotions)
         self.transition = nn.Linear(2 * emotions, emotions, bias=False)
         self.queries = nn.Parameter(torch.randn(emotions, dim))
         self.hint = nn.Linear(2 * emotions, dim, bias=False)
-        self.character = nn.Parameter(0.02 * torch.randn(emotions, dim))
-        self.nothing = nn.Parameter(0.02 * torch.randn(dim))
-        self.itself = nn.ModuleDict({m: nn.Linear(dim, dim, bias=False) for m in modalities})
-        self.norm, self.dropout = MaskedBatchNorm(dim), nn.Dropout(dropout)
+        self.character = nn.Parameter(0.02 * torch.randn(emotions, fused))
+        self.nothing = nn.Parameter(0.02 * torch.randn(fused))
+        self.itself = nn.ModuleDict({m: nn.Linear(dim, fused, bias=False) for m in modalities})
+        self.norm, self.dropout = MaskedBatchNorm(fused), nn.Dropout(dropout)
 
     def forward(
         self,

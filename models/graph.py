@@ -10,22 +10,45 @@ RELATIONS = 4  # same speaker or another, earlier or later
 LAYERS = 2
 
 
-class Graph(nn.Module):
-    """Nodes h_nm = p_nm + t_m (pooled steps and the modality's own vector), then two relational layers, then
-
-        u_n = Dropout(ReLU(W [h_n1; ...; h_nM] + b))
+class Nodes(nn.Module):
+    """h_nm = p_nm + t_m (pooled steps and the modality's own vector), then two relational layers: (N, M, D).
 
     A node per utterance and modality, edges between the modalities of one utterance and between the utterances of
     one modality, as in MMGCN (Hu et al. 2021); typed by speaker and direction in a window, as in DialogueGCN
     (Ghosal et al. 2019). Ours: an absent node starts as its absent token, hears its neighbours and says nothing.
     """
 
-    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int):
+    def __init__(self, modalities: tuple[str, ...], dim: int, dropout: float):
         super().__init__()
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
         self.kind = nn.ParameterDict({m: nn.Parameter(0.02 * torch.randn(dim)) for m in modalities})
         self.layers = nn.ModuleList(RelationalLayer(dim, len(modalities), dropout) for _ in range(LAYERS))
-        self.mix, self.dropout = nn.Linear(len(modalities) * dim, dim), nn.Dropout(dropout)
+
+    def forward(
+        self,
+        z: dict[str, Tensor],
+        steps: dict[str, Tensor],
+        present: Tensor,
+        place: Tensor,
+        speaker: Tensor,
+        causal: bool,
+    ) -> Tensor:
+        edges = relations(place, speaker, causal)
+        nodes = torch.stack([pool(z[m], steps[m]) + self.kind[m] for m, pool in self.pools.items()], 1)
+        for layer in self.layers:
+            nodes = layer(nodes, edges, present)
+        return nodes
+
+
+class Graph(nn.Module):
+    """u_n = Dropout(ReLU(W [h_n1; ...; h_nM] + b)) of the graph's nodes h."""
+
+    def __init__(
+        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
+    ):
+        super().__init__()
+        self.nodes = Nodes(modalities, dim, dropout)
+        self.mix, self.dropout = nn.Linear(len(modalities) * dim, fused), nn.Dropout(dropout)
 
     def forward(
         self,
@@ -36,10 +59,7 @@ class Graph(nn.Module):
         speaker: Tensor,
         causal: bool,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        edges = relations(place, speaker, causal)
-        nodes = torch.stack([pool(z[m], steps[m]) + self.kind[m] for m, pool in self.pools.items()], 1)
-        for layer in self.layers:
-            nodes = layer(nodes, edges, present)
+        nodes = self.nodes(z, steps, present, place, speaker, causal)
         return self.dropout(torch.relu(self.mix(nodes.flatten(1)))), {}
 
 

@@ -14,12 +14,20 @@ from models.context import HEADS as ATTENTION_HEADS
 from models.crossmodal import CrossModal
 from models.esag import ESAG
 from models.graph import Graph
+from models.graph_multiattn import GraphMultiAttn
 from models.heads import HEADS
 from models.misls import MISLS
 from models.multiattn import MultiAttn
 from models.stems import STEMS
 
-FUSIONS = {"concat": Concat, "esag": ESAG, "crossmodal": CrossModal, "graph": Graph, "multiattn": MultiAttn}
+FUSIONS = {
+    "concat": Concat,
+    "esag": ESAG,
+    "crossmodal": CrossModal,
+    "graph": Graph,
+    "multiattn": MultiAttn,
+    "graph-multiattn": GraphMultiAttn,
+}
 BELIEF_SHARE = 0.3  # of a fusion's own belief in the emotion logits: enough to give it its meaning (ours)
 MODALITIES = ("text", "audio", "vision")
 
@@ -43,6 +51,7 @@ class NetworkConfig(BaseModel):
 
     modalities: list[Modality] = Field(min_length=1)
     dim: int = Field(gt=0, multiple_of=ATTENTION_HEADS)
+    fused: int = Field(gt=0, multiple_of=ATTENTION_HEADS)
     stem: dict[Modality, Annotated[str, AfterValidator(_one_of(STEMS))]]
     fusion: Annotated[str, AfterValidator(_one_of(FUSIONS))]
     context: Annotated[str, AfterValidator(_one_of(CONTEXTS))]
@@ -97,11 +106,11 @@ class Network(nn.Module):
         self.misls = MISLS(self.modalities, config.dim)
         classes = {task: len(names) for task, names in self.labels.items() if names}
         self.fusion = FUSIONS[config.fusion](
-            self.modalities, config.dim, classes["emotion"], config.dropout, config.roles
+            self.modalities, config.dim, classes["emotion"], config.dropout, config.roles, config.fused
         )
-        self.role = nn.Embedding(config.roles, config.dim) if config.roles else None
-        self.context = CONTEXTS[config.context](config.dim, config.dropout)
-        self.heads = HEADS[config.heads](config.dim, classes, config.dropout)
+        self.role = nn.Embedding(config.roles, config.fused) if config.roles else None
+        self.context = CONTEXTS[config.context](config.fused, config.dropout)
+        self.heads = HEADS[config.heads](config.fused, classes, config.dropout)
 
     def standardise(self, stream: str, mean: Tensor, std: Tensor) -> None:
         """Set a stream's statistics (D,), measured on the training split."""

@@ -55,6 +55,7 @@ def write_student(folder: Path, *, seed: int = 1, widths=WIDTHS, scale: float = 
     about = {
         "modalities": list(manifests.MODALITIES),
         "dim": 16,
+        "fused": 16,
         "stem": {"text": "mlp", "audio": "conv1d", "vision": "linear"},
         "fusion": "esag",
         "context": "gru",

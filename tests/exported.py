@@ -36,6 +36,7 @@ def write_model(folder: Path, **changes) -> Path:
     about = {
         "modalities": ["text", "audio", "vision"],
         "dim": 16,
+        "fused": 16,
         "stem": {"text": "mlp", "audio": "conv1d", "vision": "conv1d"},
         "fusion": "esag",
         "context": "gru",

@@ -22,6 +22,7 @@ def config(**changes) -> NetworkConfig:
     values = {
         "modalities": list(MODALITIES),
         "dim": 16,
+        "fused": 20,
         "stem": {"text": "mlp", "audio": "conv1d", "vision": "linear"},
         "fusion": "esag",
         "context": "gru",

@@ -113,7 +113,14 @@ def end_to_end() -> finetuning.EndToEnd:
     train = finetuning.read("train", data, insides, learnt)
     stems = dict.fromkeys(MODALITIES, "linear")
     config = NetworkConfig(
-        **{"modalities": list(MODALITIES), "dim": 16, "stem": stems, "fusion": "concat", "context": "none"},
+        **{
+            "modalities": list(MODALITIES),
+            "dim": 16,
+            "fused": 16,
+            "stem": stems,
+            "fusion": "concat",
+            "context": "none",
+        },
         **{"heads": "independent", "causal": False, "dropout": 0.0, "roles": 0},
     )
     network = Network(config, train.split.streams, train.split.heads())

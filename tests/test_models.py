@@ -21,7 +21,7 @@ def test_shapes(fusion, context):
     out = made(many)
     assert out["emotion"].shape == (8, 7)
     assert out["sentiment"].shape == (8, 3)
-    assert out["utterance"].shape == out["context"].shape == (8, 16)
+    assert out["utterance"].shape == out["context"].shape == (8, 20)  # config's `fused`
     assert {m: z.shape for m, z in out["latent"].items()} == dict.fromkeys(MODALITIES, (8, 16))
     assert all(torch.isfinite(out[task]).all() for task in LABELS)
 
@@ -189,7 +189,7 @@ def test_the_section_of_params_is_the_config():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"fusion": "esagg"}, "choose one of concat, esag, crossmodal, graph, multiattn"),
+        ({"fusion": "esagg"}, "choose one of concat, esag, crossmodal, graph, multiattn, graph-multiattn"),
         ({"context": "lstm"}, "choose one of none, gru, transformer"),
         ({"heads": "both"}, "choose one of independent, hierarchical"),
         ({"stem": {"text": "conv2d"}}, "choose one of linear, mlp, conv1d"),

@@ -45,7 +45,7 @@ def network(train, dropout=0.0, fusion="esag"):
     torch.manual_seed(1)
     stem = {"text": "mlp", "audio": "conv1d", "vision": "mlp"}
     config = NetworkConfig(
-        modalities=list(MODALITIES), dim=16, stem=stem, fusion=fusion, context="gru", heads="independent",
+        modalities=list(MODALITIES), dim=16, fused=16, stem=stem, fusion=fusion, context="gru", heads="independent",
         causal=False, dropout=dropout, roles=3,
     )  # fmt: skip
     built = Network(config, train.streams, train.heads())

@@ -21,7 +21,7 @@ def set_up(section: str, *, encoder: str = "", layer: int | str = -1, **changes)
     """Parameters with `section` (dotted) changed, train and dev extracted, tiny models below data/weights."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     document["compute"] |= {"workers": 1, "device": "cpu"}
-    document["model"] |= {"dim": 16, "fusion": "concat", "context": "none", "dropout": 0.0}
+    document["model"] |= {"dim": 16, "fused": 16, "fusion": "concat", "context": "none", "dropout": 0.0}
     document["encode"]["text"] |= {"encoder": "tiny"}
     document["encode"]["audio"] |= {"encoder": encoder or "prosody", "layer": layer}
     node = document
