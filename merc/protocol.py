@@ -25,20 +25,23 @@ def separate(splits: Mapping[str, pd.DataFrame]) -> None:
 
 
 def _no_twin(one: str, rows: pd.DataFrame, other: str, rows_there: pd.DataFrame) -> None:
-    """Only wavs whose texts and sizes are equal are read."""
-    heard, heard_there = rows[rows["wav"].notna()], rows_there[rows_there["wav"].notna()]
-    said = heard.merge(heard_there, on="text", suffixes=("", "_there"))
-    for _, pair in said.iterrows():
-        here = manifests.folder(one, pair["corpus"]) / pair["wav"]
-        there = manifests.folder(other, pair["corpus_there"]) / pair["wav_there"]
-        if _equal(here, there):
+    """Only wavs whose texts and sizes are equal are read, each once: actors say one sentence a thousand times."""
+    pairs = _recordings(one, rows).merge(
+        _recordings(other, rows_there), on=["text", "size"], suffixes=("", "_there")
+    )
+    digests = {path: _digest(Path(path)) for path in {*pairs["file"], *pairs["file_there"]}}
+    for here, there in zip(pairs["file"], pairs["file_there"], strict=True):
+        if digests[here] == digests[there]:
             raise Problem(f"{here} and {there}: the same recording in two splits; remove one from data/raw")
 
 
-def _equal(here: Path, there: Path) -> bool:
-    if not (here.is_file() and there.is_file()) or here.stat().st_size != there.stat().st_size:
-        return False
-    return _digest(here) == _digest(there)
+def _recordings(split: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Text, size and path of every wav that exists."""
+    heard = rows[rows["wav"].notna()]
+    files = [manifests.folder(split, c) / wav for c, wav in zip(heard["corpus"], heard["wav"], strict=True)]
+    sizes = [file.stat().st_size if file.is_file() else -1 for file in files]
+    table = pd.DataFrame({"text": heard["text"].fillna("").to_list(), "size": sizes, "file": list(map(str, files))})
+    return table[table["size"] >= 0]
 
 
 def _digest(path: Path) -> str:

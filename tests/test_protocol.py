@@ -46,6 +46,24 @@ def test_the_same_recording_in_two_splits_is_refused(splits, tmp_path, monkeypat
     protocol.separate(splits)  # the same text alone is no crime
 
 
+def test_a_thousand_takes_of_one_sentence_are_read_once_each(splits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        splits[split] = manifest(split, 300, 1, 0).assign(text=None)
+        folder = manifests.folder(split, "sample") / "audio"
+        folder.mkdir(parents=True)
+        for number, name in enumerate(splits[split]["wav"].dropna()):
+            (folder.parent / name).write_bytes(f"{split} {number % 7}".encode() * (1 + (split == "train")))
+    read = []
+    monkeypatch.setattr(protocol, "_digest", lambda path: read.append(path) or str(path))
+    protocol.separate(splits)
+    assert read == []  # other sizes
+    for file in manifests.folder("train", "sample").glob("audio/*"):
+        file.write_bytes(b"test 10"[:6])
+    protocol.separate(splits)
+    assert len(read) == len(set(read)) == 2 * 299
+
+
 def split_with(values, targets):
     """A split of one stream with one step an utterance."""
     size = len(values)
