@@ -6,6 +6,7 @@ from importlib import import_module
 from merc.problem import Problem
 
 COMMANDS = {  # name -> module and function that get the words after it, what it is for; loaded when asked for
+    "serve": ("merc.serve.website", "serve", "a web page on this machine: upload, look, listen, ask why"),
     "results": ("merc.summary", "results", "the committed scores, on one screen"),
     "compare": ("merc.comparisons", "against", "another predictions.parquet against this one: paired tests"),
     "explain": (

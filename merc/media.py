@@ -87,7 +87,8 @@ def _watch_open(container: av.container.InputContainer, spans: Sequence[tuple[fl
         yield from (Pictures(reason="no video stream") for _ in spans)
         return
     whole = Stream(video, Clock(container, Limits(0.0, math.inf), None))
-    frames = (frame for packet in container.demux(video) for frame in whole.decode(packet))
+    packets = (packet for packet in container.demux(video) if packet.stream_index == video.index)
+    frames = (frame for packet in packets for frame in whole.decode(packet))
     left: av.VideoFrame | None = None  # the frame after a span may be the first of the next
     for begin, end in spans:
         clock = Clock(container, Limits(0.0, end - begin), Window(begin, end))
@@ -139,7 +140,8 @@ def _demux(
     by_index = {reader.stream.index: reader for reader in readers}
     try:
         for packet in container.demux([reader.stream.source for reader in readers]) if readers else ():
-            by_index[packet.stream_index].take(packet)
+            if packet.stream_index in by_index:  # at the end come packets, all empty, of the other streams too
+                by_index[packet.stream_index].take(packet)
             if all(reader.full for reader in readers):
                 break
     except BROKEN as error:
@@ -173,7 +175,8 @@ class Stream:
 
     def __init__(self, source: av.AudioStream | av.VideoStream, clock: Clock) -> None:
         self.source, self.clock, self.index = source, clock, source.index
-        self.source.thread_count = 1  # parallelism is over clips
+        if not self.source.codec_context.is_open:
+            self.source.thread_count = 1  # parallelism is over clips
         self.trouble = ""
         self.reformatter = VideoReformatter()
         self.resampler = _resampler()

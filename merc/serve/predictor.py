@@ -121,14 +121,15 @@ class Predictor:
         return self.needs["vision"]["settings"]["picture"] if "vision" in self.needs else "face"
 
     @property
-    def _film(self) -> float | None:
+    def film(self) -> float | None:
+        """Pictures a second that are looked at instead of a face."""
         return self.settings.video.fps if self._picture == "frames" else None
 
     def _encode_some(self, utterances: Sequence[Utterance], said: Sequence[raw.Line | None]) -> None:
         given = {
             "text": said,
             "audio": [one.sound for one in utterances],
-            "vision": [reading.faces_of(one, self._film) for one in utterances],
+            "vision": [reading.faces_of(one, self.film) for one in utterances],
         }
         for modality, encoder in self.encoders.items():
             there = [(one, each) for one, each in zip(utterances, given[modality], strict=True) if each is not None]

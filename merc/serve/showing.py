@@ -1,6 +1,7 @@
 """A predictor as the page needs it: clips under the users' own names, faces small, reasons beside."""
 
 import csv
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +9,27 @@ import numpy as np
 
 from merc import media, tracks
 from merc.problem import Problem
-from merc.serve import transcripts
+from merc.serve import outputs, transcripts
 from merc.serve.dialogue import Dialogue, Utterance
-from merc.serve.jobs import Job, Limits
+from merc.serve.jobs import PREFIX, Job, Limits
 from merc.serve.predictor import Predictor
+from merc.serve.reasons import Reasons
 from merc.serve.uploads import TooLarge
 
 READING = 0.8  # of the progress bar; the rest is encoding
 FACE = 144  # pixels
+NAMES = {"text": "words", "audio": "sound", "vision": "faces"}
 
 
 class Showing:
     """What merc/serve/web.py calls a Model."""
 
     def __init__(self, predictor: Predictor, limits: Limits) -> None:
-        self.predictor, self.limits = predictor, limits
-        card = predictor.folder.resolve().name
+        self.predictor, self.limits, self.reasons = predictor, limits, Reasons(predictor)
         self.about = {
             "modalities": list(predictor.modalities),
             "labels": predictor.labels,
-            "told": f"Model: {card}, which looks at {', '.join(predictor.modalities)}.",
+            "told": f"This model looks at {_listed([NAMES.get(m, m) for m in predictor.modalities])}.",
         }
 
     def read(self, job: Job) -> Dialogue:
@@ -66,12 +68,16 @@ class Showing:
         """A row for every utterance."""
         return self.predictor.answer(dialogue, hide)
 
-    def subtitles(self, rows: list[dict[str, Any]]) -> str:
-        """SubRip."""
-        return ""
-
     def explain(self, dialogue: Dialogue, number: int, hide: tuple[str, ...]) -> dict[str, Any]:
-        return {"label": "x", "modalities": [], "words": [], "sound": None, "pixels": None, "influence": []}
+        """What made the answer (merc/serve/reasons.py)."""
+        return self.reasons.of(dialogue, number, hide)
+
+    def subtitles(self, dialogue: Dialogue, rows: list[dict[str, Any]]) -> str:
+        """SubRip."""
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+            file = Path(folder) / "emotions.srt"
+            outputs.write_srt(file, rows, dialogue)
+            return file.read_text(encoding="utf-8")
 
     def picture(self, dialogue: Dialogue, number: int, whole: bool) -> bytes:
         """The speaker's face as JPEG, or the whole picture; empty where there is none."""
@@ -125,3 +131,7 @@ def _face(one: Utterance) -> bytes:
         return b""
     middle = face.crops[np.abs(face.frames / tracks.RATE - one.seconds / 2).argmin()]
     return tracks.encode(middle)
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
