@@ -57,7 +57,7 @@ class StandIn:
     def picture(self, dialogue, number, whole):
         return b"jpeg" if number == 0 else b""
 
-    def subtitles(self, rows):
+    def subtitles(self, dialogue, rows):
         return "".join(row["text"] for row in rows)
 
 

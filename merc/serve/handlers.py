@@ -29,7 +29,7 @@ class Model(Protocol):
     def answer(self, dialogue: Any, hide: tuple[str, ...]) -> list[dict[str, Any]]: ...
     def explain(self, dialogue: Any, number: int, hide: tuple[str, ...]) -> dict[str, Any]: ...
     def picture(self, dialogue: Any, number: int, whole: bool) -> bytes: ...
-    def subtitles(self, rows: list[dict[str, Any]]) -> str: ...
+    def subtitles(self, dialogue: Any, rows: list[dict[str, Any]]) -> str: ...
 
 
 class Page:
@@ -116,8 +116,9 @@ class Page:
         return _download(content + "\n", "application/json", "emotions.json")
 
     async def subtitles(self, request: Request) -> Response:
-        rows = await self._rows(request, self._ready(request))
-        return _download(self.model.subtitles(rows), "application/x-subrip; charset=utf-8", "emotions.srt")
+        job = self._ready(request)
+        content = self.model.subtitles(job.dialogue, await self._rows(request, job))
+        return _download(content, "application/x-subrip; charset=utf-8", "emotions.srt")
 
     async def forget(self, request: Request) -> Response:
         self.desk.forget(self._job(request))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -18,6 +18,9 @@ from merc.serve.engines import ENGINES
 from merc.serve.inputs import Recording, recordings
 from merc.serve.transcripts import Texts
 from models import checkpoint
+
+if TYPE_CHECKING:
+    from merc.serve.streaming import Stream
 
 TOGETHER = 32  # utterances that are encoded at once
 FOLDER = "out/export"
@@ -81,7 +84,7 @@ class Predictor:
         _say(read, transcripts.literal(texts, len(read)))
         _refuse_nothing(read, asked)
         for one in read:
-            self._write_down(one, asr)
+            self.write_down(one, asr)
         return Dialogue(self.encode(read, tell))
 
     def answer(self, dialogue: Dialogue, hide: Iterable[str] = ()) -> list[Row]:
@@ -96,10 +99,18 @@ class Predictor:
         found = answering.answers(ask, dialogue, self.modalities, self.streams)
         return answering.rows(dialogue, found, self.labels, self.calibration, self.modalities, hide)
 
-    def encode(self, utterances: Sequence[Utterance], tell: Progress = lambda *_: None) -> list[Utterance]:
-        """Fill in the features of these utterances, which know their neighbours of the same dialogue."""
+    def stream(self, *, asr: Callable[[np.ndarray], str] | None = None) -> "Stream":
+        """Answers while someone speaks: see merc/serve/streaming.py."""
+        from merc.serve.streaming import Stream
+
+        return Stream(self, asr)
+
+    def encode(
+        self, utterances: Sequence[Utterance], tell: Progress = lambda *_: None, begin: int = 0
+    ) -> list[Utterance]:
+        """Fill in the features of these utterances from `begin` on; they know their neighbours of one dialogue."""
         said = lines(utterances)
-        for first in range(0, len(utterances), TOGETHER):
+        for first in range(begin, len(utterances), TOGETHER):
             tell(first, len(utterances), "encoding")
             own = slice(first, first + TOGETHER)
             self._encode_some(utterances[own], said[own])
@@ -116,14 +127,15 @@ class Predictor:
         return self.needs["vision"]["settings"]["picture"] if "vision" in self.needs else "face"
 
     @property
-    def _film(self) -> float | None:
+    def film(self) -> float | None:
+        """Pictures a second that are looked at instead of a face."""
         return self.settings.video.fps if self._picture == "frames" else None
 
     def _encode_some(self, utterances: Sequence[Utterance], said: Sequence[raw.Line | None]) -> None:
         given = {
             "text": said,
             "audio": [one.sound for one in utterances],
-            "vision": [reading.faces_of(one, self._film) for one in utterances],
+            "vision": [reading.faces_of(one, self.film) for one in utterances],
         }
         for modality, encoder in self.encoders.items():
             there = [(one, each) for one, each in zip(utterances, given[modality], strict=True) if each is not None]
@@ -148,7 +160,8 @@ class Predictor:
             one.speaker = next((cue.speaker for cue in own if cue.speaker), "")
         return found
 
-    def _write_down(self, one: Utterance, asr: Callable[[np.ndarray], str] | None) -> None:
+    def write_down(self, one: Utterance, asr: Callable[[np.ndarray], str] | None) -> None:
+        """Complete the words, if they are not known; say which modalities this model cannot read."""
         if not one.text.strip() and asr is not None and one.sound is not None:
             one.text = asr(one.sound.samples).strip()
         if not one.text.strip():

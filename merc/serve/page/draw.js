@@ -7,7 +7,7 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-export const percent = (share) => `${Math.round(100 * share)} %`;
+export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 export const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
 export const NAMES = { text: "words", audio: "sound", vision: "picture" };
 

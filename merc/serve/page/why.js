@@ -43,7 +43,7 @@ function clip(detail, state, view) {
 function chances(detail, row, view) {
   detail.querySelector(".chances").replaceChildren(...ranked(row.emotion).map(([label, chance]) => {
     const bar = element("span");
-    bar.style.width = percent(chance).replace(" ", "");
+    bar.style.width = `${100 * chance}%`;
     bar.style.setProperty("--hue", hue(label));
     return element("li", {}, element("span", {}, dot(label), label), element("span", { class: "track", "aria-hidden": "true" }, bar),
       element("span", { class: "value" }, percent(chance)));
@@ -91,14 +91,14 @@ function modalities(told) {
 function words(told) {
   if (!told.words.length) return [];
   const most = Math.max(...told.words.map((one) => Math.abs(one.value)), 1e-9);
-  const marks = told.words.flatMap(({ word, value }) => {
+  const marks = told.words.flatMap(({ name: word, value }) => {
     const mark = element("mark", { class: value < 0 ? "minus" : "plus", title: value.toFixed(3) }, word);
     mark.style.setProperty("--much", `${Math.round(100 * Math.abs(value) / most)}%`);
     return [mark, " "];
   });
   const strongest = [...told.words].sort((one, other) => Math.abs(other.value) - Math.abs(one.value))[0];
   return [element("h4", {}, "Words"), element("p", { class: "words" }, ...marks),
-    element("p", { class: "small" }, `Strongest: “${strongest.word}” (${strongest.value < 0 ? "against" : "for"} ${told.label}).`)];
+    element("p", { class: "small" }, `Strongest: “${strongest.name}” (${strongest.value < 0 ? "against" : "for"} ${told.label}).`)];
 }
 
 function ink(name) {
@@ -129,21 +129,24 @@ function sound(told) {
 }
 
 function picture(told, state, view) {
-  if (!told.pixels || !view.picture) return [];
-  const canvas = element("canvas", { width: 640, height: 360, role: "img", "aria-label": `Picture, with what speaks for and against ${told.label} in colour` });
+  if (!told.picture || !view.picture) return [];
+  const canvas = element("canvas", { class: "seen", width: 288, height: 288, role: "img",
+    "aria-label": `The face, coloured where it speaks for ${told.label}${told.picture.signed ? " or against it" : ""}` });
+  const rows = told.picture.map, overlay = element("canvas", { width: rows[0].length, height: rows.length });
+  const brush = overlay.getContext("2d");
+  rows.forEach((row, top) => row.forEach((value, left) => {
+    brush.globalAlpha = 0.65 * Math.abs(value);
+    brush.fillStyle = ink(value < 0 ? "--against" : "--for");
+    brush.fillRect(left, top, 1, 1);
+  }));
   const image = new Image();
   image.onload = () => {
-    canvas.height = Math.round(640 * image.height / image.width);
+    canvas.height = Math.round(canvas.width * image.height / image.width);
     const pen = canvas.getContext("2d");
     pen.drawImage(image, 0, 0, canvas.width, canvas.height);
-    const most = Math.max(...told.pixels.map((one) => Math.abs(one.value)), 1e-9);
-    for (const { left, top, width, height, value } of told.pixels) {
-      pen.globalAlpha = 0.6 * Math.abs(value) / most;
-      pen.fillStyle = ink(value < 0 ? "--against" : "--for");
-      pen.fillRect(left * canvas.width, top * canvas.height, width * canvas.width, height * canvas.height);
-    }
+    pen.drawImage(overlay, 0, 0, canvas.width, canvas.height);
   };
-  image.src = `${state.own}/pictures/${state.place}?whole=1`;
+  image.src = `${state.own}/pictures/${state.place}`;
   return [element("h4", {}, "Picture"), canvas];
 }
 

@@ -1,0 +1,186 @@
+"""Streaming: the batch's answers on every prefix, memory that does not grow, and words for what is not there."""
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from exported import write_dialogue, write_model
+
+from merc import live, media, utterances
+from merc.problem import Problem
+from merc.serve import Predictor
+from merc.serve.dialogue import Dialogue
+from merc.sound import SAMPLE_RATE
+
+PAUSE = 0.8  # seconds between clips
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory) -> Predictor:
+    return Predictor.load(write_model(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """(samples, pictures at 25 a second) of three drawn clips one after another."""
+    folder = tmp_path_factory.mktemp("clips")
+    write_dialogue(folder)
+    samples, pictures = [], []
+    for number in range(3):
+        sound, seen = media.read(folder / f"dia0_utt{number}.mp4", media.Limits(0.1, 60.0), ticks=True)
+        ticks = [*seen.ticks, *[seen.ticks[-1]] * round(PAUSE * 25)]
+        length = len(ticks) * SAMPLE_RATE // 25
+        samples.append(np.pad(sound.samples, (0, length))[:length])
+        pictures += ticks
+    return np.concatenate(samples), pictures
+
+
+@pytest.fixture(scope="module")
+def film(raw, tmp_path_factory):
+    return write(tmp_path_factory.mktemp("film") / "film.mkv", *raw)
+
+
+@pytest.fixture(scope="module")
+def batch(predictor, film) -> Dialogue:
+    return predictor.read(film, cut=True)
+
+
+def write(path, samples, pictures):
+    """Without loss, so that a prefix of it is a prefix."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("ffv1", rate=25)
+        video.height, video.width = pictures[0].shape[:2]
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("pcm_s16le", rate=SAMPLE_RATE, layout="mono")
+        for index, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(video.encode(frame))
+            part = samples[index * 640 : (index + 1) * 640]
+            if len(part):
+                sound = av.AudioFrame.from_ndarray(part[None], format="s16", layout="mono")
+                sound.rate, sound.pts, sound.time_base = SAMPLE_RATE, index * 640, Fraction(1, SAMPLE_RATE)
+                container.mux(audio.encode(sound))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+    return path
+
+
+def streamed(predictor, items, **how):
+    stream, rows = predictor.stream(**how), []
+    for item in items:
+        if isinstance(item, live.Heard):
+            rows += stream.hear(item.samples)
+        else:
+            stream.see(item)
+    return rows + stream.finish()
+
+
+def assert_same(row, other):
+    for task in ("emotion", "sentiment", "gates"):
+        assert row[task] == pytest.approx(other[task], abs=1e-5)
+    for name in ("start", "end", "text", "prediction_set", "missing", "abstains"):
+        assert row[name] == other[name]
+
+
+def test_every_utterance_is_answered_as_the_batch_answers_its_prefix(predictor, film, batch):
+    rows = streamed(predictor, live.file(film, "film").flow())
+    assert len(rows) == len(batch) == 3
+    for number, row in enumerate(rows, start=1):
+        assert_same(row, predictor.answer(batch.prefix(number))[-1])
+        assert row["missing"] == ["text"]
+        assert row["utterance"] == f"stream#{number}"
+
+
+def test_also_when_the_recording_itself_ends_there(predictor, film, raw, tmp_path):
+    samples, pictures = raw
+    rows = streamed(predictor, live.file(film, "film").flow())
+    for row, span in zip(rows, utterances.spans(samples), strict=True):
+        seen = pictures[: int(np.ceil(span.end / 640))]
+        prefix = write(tmp_path / f"{span.end}.mkv", samples[: span.end], seen)
+        assert_same(row, predictor(prefix, cut=True)[-1])
+
+
+def test_words_that_are_written_down_on_the_way_change_the_answer(predictor, film, batch):
+    def asr(samples):
+        return f"there are {len(samples)} samples and I am so happy"
+
+    told = predictor.read(film, cut=True, asr=asr)
+    rows = streamed(predictor, live.file(film, "film").flow(), asr=asr)
+    for number, row in enumerate(rows, start=1):
+        assert_same(row, predictor.answer(told.prefix(number))[-1])
+    assert rows[-1]["text"].endswith("so happy")
+    assert rows[-1]["emotion"] != pytest.approx(predictor.answer(batch)[-1]["emotion"], abs=1e-3)
+
+
+def test_sound_alone_in_chunks_of_any_size(predictor, raw):
+    samples = raw[0]
+    whole = streamed(predictor, [live.Heard(samples, 0.0)])
+    for size in (777, 16000):
+        parts = [live.Heard(samples[at : at + size], 0.0) for at in range(0, len(samples), size)]
+        for row, other in zip(streamed(predictor, parts), whole, strict=True):
+            assert_same(row, other)
+    assert whole[0]["missing"] == ["text", "vision"]
+    floats = predictor.stream()
+    rows = [*floats.hear(samples.astype(np.float32) / 32768), *floats.finish()]
+    assert_same(rows[-1], whole[-1])
+
+
+def test_memory_does_not_grow(predictor, raw, monkeypatch):
+    monkeypatch.setattr("merc.serve.streaming.WINDOW", 4)
+    monkeypatch.setattr(predictor.reader.__class__, "_follow", lambda *_: [])  # faces take time, not memory
+    samples, pictures = raw
+    stream, sizes = predictor.stream(), []
+    for round_ in range(6):
+        begin = round_ * len(samples) / SAMPLE_RATE
+        for index in range(len(pictures)):
+            if index % 5 == 0:
+                stream.see(pictures[index], begin + index / 25)
+            stream.hear(samples[index * 640 : (index + 1) * 640])
+        kept = sum(one.features["audio"].values.nbytes for one in stream.utterances)
+        sizes.append((len(stream.sound), len(stream.shots), len(stream.utterances), kept))
+        assert all(one.samples is None and not one.frame and not one.tracks for one in stream.utterances)
+    assert stream.count == 18
+    assert len(stream.utterances) == 4
+    assert max(size for size, *_ in sizes[1:]) <= 3 * SAMPLE_RATE
+    assert max(shots for _, shots, *_ in sizes[1:]) <= 3 * 5
+    assert max(kept for *_, kept in sizes) <= 2 * sizes[1][-1]
+
+
+def test_silence_leaves_nothing_behind(predictor):
+    stream = predictor.stream()
+    for _ in range(300):
+        assert stream.hear(np.zeros(SAMPLE_RATE, np.int16)) == []
+    assert len(stream.sound) < SAMPLE_RATE
+    assert stream.finish() == []
+
+
+def test_latency_is_the_pause_and_the_work(predictor, raw):
+    pause = (utterances.PAUSE - utterances.AROUND) * utterances.FRAME / SAMPLE_RATE
+    stream = predictor.stream()
+    rows = stream.hear(raw[0])
+    assert all(pause <= row["latency"] < pause + 5 for row in rows)
+
+
+def test_what_is_no_sound_or_picture_is_refused(predictor):
+    stream = predictor.stream()
+    for wrong in (np.zeros((2, 100), np.int16), np.zeros(100, np.int32), np.array(["a"])):
+        with pytest.raises(Problem, match="16 kHz mono"):
+            stream.hear(wrong)
+    with pytest.raises(Problem, match="RGB"):
+        stream.see(np.zeros((4, 4), np.uint8), 0.0)
+
+
+def test_a_pipe_is_told_apart_from_its_first_bytes(film, raw):
+    content = film.read_bytes()
+    found = live.standard_input(io.BytesIO(content))
+    wrapped = np.concatenate([one.samples for one in found.flow() if isinstance(one, live.Heard)])
+    plain = np.concatenate([one.samples for one in live.standard_input(io.BytesIO(raw[0].tobytes()))])
+    assert np.array_equal(wrapped, raw[0])
+    assert np.array_equal(plain, raw[0])
+    with pytest.raises(Problem, match="empty"):
+        live.standard_input(io.BytesIO(b""))
+    with pytest.raises(Problem, match="cannot be opened"):
+        live.standard_input(io.BytesIO(b"RIFF" + bytes(2000)))
