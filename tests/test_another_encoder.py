@@ -46,7 +46,7 @@ def executed(folder: Path) -> set[str]:
         timeout=1500,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return set(re.findall(r"Running stage '(?:.*:)?([^':]+)'", done.stdout))
+    return {name.split(":")[-1] for name in re.findall(r"Running stage '([^']+)'", done.stdout)}
 
 
 def contents(folder: Path, modality: str) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The page in a real browser, end to end: upload, wait, see, ask why, switch off, download; by keyboard, on a phone."""
+"""The page in a real browser: upload, wait, see, ask why, switch off, download; by keyboard, on a phone."""
 
 import json
 import os
@@ -226,7 +226,7 @@ def _luminance(code):
 
 def test_ctrl_c_leaves_nothing_behind_even_in_the_middle(opened, clips, server):
     """The last test: it ends the server while it reads."""
-    address, process, place = server
+    _, process, place = server
     page = opened(expected=("ERR_", "Failed to load"))
     page.set_input_files("#files", [clips[0][0]] * 30)
     page.click("#send button.main")

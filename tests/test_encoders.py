@@ -312,6 +312,21 @@ def test_lip_sync_embeddings_are_those_of_its_network(workplace):
 
 
 @pytest.mark.parametrize("modality", ["audio", "vision"])
+def test_lip_sync_embeddings_are_exported_with_their_weights(modality, workplace, tmp_path, monkeypatch):
+    import shutil
+
+    from merc.encoders import naming
+
+    config = encoders.section(modality)
+    told = naming.needs(modality, [f"{modality}/lipsync"])
+    assert told["weights"] == f"out/lipsync/{modality}"
+    shutil.copytree(told["weights"], tmp_path / "exported")
+    monkeypatch.chdir(tmp_path)  # where no stage has run
+    built = encoders.build(modality, "lipsync", config, weights=Path("exported"))
+    assert naming.digest(built) == told["sha256"]
+
+
+@pytest.mark.parametrize("modality", ["audio", "vision"])
 def test_lip_sync_that_is_off_offers_no_encoder(modality, tmp_path, monkeypatch):
     from merc import markers
 

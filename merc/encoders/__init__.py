@@ -7,6 +7,7 @@ from types import ModuleType
 
 from merc import params
 from merc.encoders import sources, tuned
+from merc.encoders.card import Card
 from merc.encoders.encoder import Encoder
 from merc.params import Strict
 from merc.problem import Problem
@@ -31,22 +32,30 @@ def chosen(config: Strict, corpus: str) -> str:
 
 
 def build(modality: str, name: str, config: Strict, *, weights: Path | None = None) -> Encoder | None:
-    """The named encoder, with the weights of adapt or finetune; None for `none` and for imported features.
+    """The named encoder, with the weights that a folder of adapt, finetune or lipsync holds.
 
-    A name that is in no table is a folder under data/weights, or a hub id with its revision: owner/name@revision.
+    None for `none` and for imported features. A name that is in no table is a folder under data/weights, or a
+    hub id with its revision: owner/name@revision.
     """
     tables = module(modality)
     if name.startswith(IMPORTED):
         return None
     if name in tables.ENCODERS:
-        encoder = tables.ENCODERS[name].make(name, config)
+        encoder = _of_the_table(tables.ENCODERS[name], name, config, weights)
     elif "/" in name or (sources.WEIGHTS / name).is_dir():
         encoder = tables.pretrained(name, config, name)
     else:
         raise Problem(f"{params.FILE}: encode.{modality}: no encoder {name!r}; {_choices(tables.ENCODERS)}")
-    if encoder is not None and weights is not None:
+    if encoder is not None and weights is not None and tuned.is_tuned(weights):
         tuned.load(encoder, weights)
     return encoder and encoder.eval()
+
+
+def _of_the_table(card: Card, name: str, config: Strict, weights: Path | None) -> Encoder | None:
+    """What a stage of ours taught comes from `weights` if they are that stage's, as in an exported folder."""
+    if card.home is None:
+        return card.make(name, config)
+    return card.make(name, config, card.home if weights is None or tuned.is_tuned(weights) else weights)
 
 
 def _choices(names: Iterable[str]) -> str:

@@ -48,10 +48,10 @@ def _egemaps(name: str, config: AudioEncoding) -> Encoder:
     return Egemaps(name)
 
 
-def _lipsync(name: str, config: AudioEncoding) -> Encoder:
+def _lipsync(name: str, config: AudioEncoding, home: Path) -> Encoder:
     from merc.encoders.lips import voice
 
-    return voice(name, Path("out/lipsync/audio"), config.frame_rate)
+    return voice(name, home, config.frame_rate)
 
 
 def _hub(source: str, licence: str, width: int, about: str, seeds: str = "") -> Card:
@@ -114,6 +114,7 @@ ENCODERS: dict[str, Card] = {
         width=64,
         about="what a voice tells of the mouth; learnt here without labels, needs lipsync.epochs above 0",
         seeds="graph-lipsync",
+        home=Path("out/lipsync/audio"),
     ),
     "none": none(),
 }

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -16,12 +15,15 @@ Reader = Callable[[Path, pd.DataFrame], list]  # extract's folder, its manifest'
 class Card:
     """One row of docs/encoders.md."""
 
-    make: Callable[[str, Any], Encoder | None]  # of the encoder's name and its section of params.yaml
+    make: Callable[
+        ..., Encoder | None
+    ]  # of the encoder's name and its section of params.yaml; of `home` if it has one
     source: str  # a hub id with its revision, a file, or where in this repository it is written
     licence: str
     width: int | None
     about: str
     seeds: str = ""  # the presets of the field's line-ups that use it
+    home: Path | None = None  # where a stage of ours leaves its weights
     downloads: bool = False  # its weights come from elsewhere, once
 
 

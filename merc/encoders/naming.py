@@ -12,15 +12,16 @@ from merc.encoders.encoder import Encoder
 def needs(modality: str, streams: Iterable[str]) -> dict[str, Any] | None:
     """The encoder behind a network's stream of this modality; None if it has none.
 
-    `weights`: where adapt or finetune left them, null if they are the original ones, which `sha256` names; an
-    encoder without weights has neither.
+    `weights`: where adapt, finetune or lipsync left them, null if they are the original ones, which `sha256` names;
+    an encoder without weights has neither.
     """
     config = encoders.section(modality)
     names = [stream.split("/", 1)[1] for stream in sorted(streams) if stream.startswith(f"{modality}/")]
     if not names:
         return None
     name = config.encoder if config.encoder in names else names[0]
-    card, place = encoders.module(modality).ENCODERS.get(name), tuned.folder(modality, name)
+    card = encoders.module(modality).ENCODERS.get(name)
+    place = tuned.folder(modality, name) or (card and card.home)
     encoder = encoders.build(modality, name, config, weights=place)
     return {
         "encoder": name,

@@ -16,6 +16,11 @@ def folder(modality: str, name: str) -> Path | None:
     return next((place for place in places if _holds(place, name)), None)
 
 
+def is_tuned(place: Path) -> bool:
+    """Whether a folder's weights are those of a whole encoder, as adapt and finetune leave them."""
+    return "encoder" in read_json(place / "config.json")
+
+
 def load(encoder: Encoder, place: Path) -> None:
     """Put the weights of a folder in place of the encoder's own."""
     encoder.load_state_dict(load_file(place / "model.safetensors"))

@@ -77,10 +77,10 @@ def _r3d_18(name: str, config: VisionEncoding) -> Encoder:
     return r3d_18(name, config.frame_rate)
 
 
-def _lipsync(name: str, config: VisionEncoding) -> Encoder:
+def _lipsync(name: str, config: VisionEncoding, home: Path) -> Encoder:
     from merc.encoders.lips import lips
 
-    return lips(name, Path("out/lipsync/vision"), config.frame_rate)
+    return lips(name, home, config.frame_rate)
 
 
 def _hub(source: str, licence: str, width: int, about: str, seeds: str = "") -> Card:
@@ -133,6 +133,7 @@ ENCODERS: dict[str, Card] = {
         width=64,
         about="how a mouth moves with a voice; learnt here without labels, needs lipsync.epochs above 0",
         seeds="graph-lipsync",
+        home=Path("out/lipsync/vision"),
     ),
     "none": none(),
 }
