@@ -43,9 +43,11 @@ def _set(lines: list[str], path: tuple[str, ...], value: Any) -> list[str]:
             return [*lines[:end], *_rendered(path[depth:], value, depth), *lines[end:]]
         if depth == len(path) - 1:
             return [*lines[:place], *_rendered((name,), value, depth), *lines[_end(lines, place, end, depth) :]]
-        if lines[place].endswith("{}"):
-            lines = [*lines[:place], lines[place].removesuffix(" {}"), *lines[place + 1 :]]
-        first, end = place + 1, _end(lines, place, end, depth)
+        last = _end(lines, place, end, depth)
+        if not _is_filled(lines[place:last]):
+            lines = [*lines[:place], f"{'  ' * depth}{name}:", *lines[last:]]
+            last = place + 1
+        first, end = place + 1, last
     raise ValueError("an empty path")
 
 
@@ -60,10 +62,20 @@ def _end(lines: list[str], place: int, limit: int, depth: int) -> int:
     for at in range(place + 1, limit):
         line = lines[at]
         if line.strip() and not line.lstrip().startswith("#"):
-            if len(line) - len(line.lstrip()) <= 2 * depth:
+            if len(_margin(line)) <= 2 * depth:
                 break
             last = at
     return last + 1
+
+
+def _is_filled(block: list[str]) -> bool:
+    """Whether the key of this block holds a mapping with keys; anything else goes before a key can come below."""
+    (value,) = yaml.safe_load("\n".join(line.removeprefix(_margin(block[0])) for line in block)).values()
+    return isinstance(value, dict) and bool(value)
+
+
+def _margin(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _rendered(names: tuple[str, ...], value: Any, depth: int) -> list[str]:

@@ -176,10 +176,10 @@ def test_everything_is_reached_by_keyboard(opened, clips):
     page.keyboard.press("Enter")
     page.wait_for_selector("#utterances .utterance")
     seen = []
-    for _ in range(12):
+    for _ in range(9):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("document.activeElement.id || document.activeElement.dataset.place || 'box'"))
-    assert seen[:9] == ["json", "srt", "again", "box", "box", "box", "0", "1", "0"]
+    assert seen == ["json", "srt", "again", "box", "box", "box", "0", "1", "0"]
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.wait_for_selector(".detail")
