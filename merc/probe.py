@@ -48,12 +48,17 @@ class Probe:
         """(Q, C) emotion logits of the rows, each seen with the modalities (Q, M) that `present` leaves it."""
         with torch.no_grad():
             parts = [self.ask(rows[own], None if present is None else present[own]) for own in self.chunks(rows)]
-        return torch.cat(parts)
+        return self._joined(parts)
 
     def changed(self, rows: Tensor, change: Callable[[Tensor], Change]) -> Tensor:
         """(Q, C) emotion logits of the rows after `change` of the questions' numbers."""
         with torch.no_grad():
-            return torch.cat([self.ask(rows[own], change=change(own)) for own in self.chunks(rows)])
+            return self._joined([self.ask(rows[own], change=change(own)) for own in self.chunks(rows)])
+
+    def _joined(self, parts: list[Tensor]) -> Tensor:
+        """Nobody asks about parts of utterances that have none: then there is no answer, of the same width."""
+        classes = len(self.network.labels["emotion"])
+        return torch.cat(parts) if parts else torch.zeros(0, classes, device=self.dialogue.device)
 
     def ask(self, rows: Tensor, present: Tensor | None = None, change: Change | None = None) -> Tensor:
         """(Q, C) emotion logits of the rows, in one pass; gradients reach what `change` returns."""

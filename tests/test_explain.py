@@ -98,6 +98,14 @@ def test_an_absent_modality_gets_exactly_nothing_and_values_add_up(folder, world
     assert found.gates == pytest.approx(gates.detach().numpy(), abs=1e-5)
 
 
+def test_imported_features_alone_are_explained_as_modalities_and_have_no_parts(folder, world):
+    nothing = explanation.Sources(world.split, units.Units({}, {}, {}), {})
+    found = explanation.explain(student(folder), nothing, CONFIG, [0, 1, 2])
+    assert not len(found.parts)
+    assert np.isfinite(found.curves).all()
+    assert np.abs(found.shapley).max() > 0.01
+
+
 def test_integrated_gradients_add_up_to_the_difference_from_blank(folder, world):
     case = case_of(student(folder), world)
     found = attribution.integrated_gradients(case)
