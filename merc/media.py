@@ -52,7 +52,7 @@ def read(path: Path, limits: Limits, ticks: bool, window: Window | None = None) 
                 return Sound(reason=reason), Pictures(reason=reason)
             return _read_open(container, clock, ticks)
     except BROKEN as error:
-        reason = f"cannot be opened: {_words(error)}"
+        reason = f"cannot be opened: {in_words(error)}"
         return Sound(reason=reason), Pictures(reason=reason)
 
 
@@ -66,7 +66,7 @@ def listen(path: Path, limits: Limits) -> Sound:
             reader = SoundReader(Stream(audio, Clock(container, limits, None)))
             return reader.finish(_demux(container, [reader]))
     except BROKEN as error:
-        return Sound(reason=f"cannot be opened: {_words(error)}")
+        return Sound(reason=f"cannot be opened: {in_words(error)}")
 
 
 def watch(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[Pictures]:
@@ -78,11 +78,11 @@ def watch(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[Pictures
                 yield pictures
                 told += 1
     except BROKEN as error:
-        yield from (Pictures(reason=f"cannot be read: {_words(error)}") for _ in spans[told:])
+        yield from (Pictures(reason=f"cannot be read: {in_words(error)}") for _ in spans[told:])
 
 
 def _watch_open(container: av.container.InputContainer, spans: Sequence[tuple[float, float]]) -> Iterator[Pictures]:
-    video = next((stream for stream in container.streams.video if not _is_cover(stream)), None)
+    video = film(container)
     if video is None:
         yield from (Pictures(reason="no video stream") for _ in spans)
         return
@@ -123,7 +123,7 @@ def wav(samples: np.ndarray) -> bytes:
 
 def _read_open(container: av.container.InputContainer, clock: "Clock", ticks: bool) -> tuple[Sound, Pictures]:
     audio = next(iter(container.streams.audio), None)
-    video = next((stream for stream in container.streams.video if not _is_cover(stream)), None)
+    video = film(container)
     sound = SoundReader(Stream(audio, clock)) if audio else None
     pictures = (TickPictures if ticks else MiddlePicture)(Stream(video, clock)) if video else None
     broken = _demux(container, [reader for reader in (sound, pictures) if reader is not None])
@@ -145,7 +145,7 @@ def _demux(
             if all(reader.full for reader in readers):
                 break
     except BROKEN as error:
-        return _words(error)
+        return in_words(error)
     return ""
 
 
@@ -188,7 +188,7 @@ class Stream:
         except EOFError:  # flushed before
             return []
         except BROKEN as error:
-            self.trouble = self.trouble or _words(error)
+            self.trouble = self.trouble or in_words(error)
             return []
 
     def resample(self, frame: av.AudioFrame | None) -> list[np.ndarray]:
@@ -230,11 +230,12 @@ def _resampler() -> av.AudioResampler:
     return av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
 
 
-def _is_cover(stream: av.VideoStream) -> bool:
-    """A picture of the album, not a film."""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+def film(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The first video stream that is not the picture of an album."""
+    cover = av.stream.Disposition.attached_pic
+    return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
 
 
-def _words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
     """The error in words, without the path that PyAV appends."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

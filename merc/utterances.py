@@ -10,6 +10,8 @@ from merc.speech import AROUND, FRAME, STRICTNESS
 PAUSE = 17  # frames (0.5 s) without speech end an utterance
 SHORTEST = 7  # frames (0.2 s) of speech, else it was a click
 LONGEST = 495  # frames (with AROUND 15 s, which is what extract keeps); who speaks on begins a new utterance
+# seconds from the end of an utterance, silence around it included, to when it is known
+DECIDES_SECONDS = (PAUSE - AROUND) * FRAME / SAMPLE_RATE
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,17 @@
 """Streaming: the batch's answers on every prefix, memory that does not grow, and words for what is not there."""
 
 import io
-from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
-from exported import write_dialogue, write_model
+import spoken
+from exported import write_model
 
-from merc import live, media, utterances
+from merc import live, utterances
 from merc.problem import Problem
 from merc.serve import Predictor
 from merc.serve.dialogue import Dialogue
 from merc.sound import SAMPLE_RATE
-
-PAUSE = 0.8  # seconds between clips
 
 
 @pytest.fixture(scope="module")
@@ -24,48 +21,17 @@ def predictor(tmp_path_factory) -> Predictor:
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """(samples, pictures at 25 a second) of three drawn clips one after another."""
-    folder = tmp_path_factory.mktemp("clips")
-    write_dialogue(folder)
-    samples, pictures = [], []
-    for number in range(3):
-        sound, seen = media.read(folder / f"dia0_utt{number}.mp4", media.Limits(0.1, 60.0), ticks=True)
-        ticks = [*seen.ticks, *[seen.ticks[-1]] * round(PAUSE * 25)]
-        length = len(ticks) * SAMPLE_RATE // 25
-        samples.append(np.pad(sound.samples, (0, length))[:length])
-        pictures += ticks
-    return np.concatenate(samples), pictures
+    return spoken.conversation(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="module")
 def film(raw, tmp_path_factory):
-    return write(tmp_path_factory.mktemp("film") / "film.mkv", *raw)
+    return spoken.write(tmp_path_factory.mktemp("film") / "film.mkv", *raw)
 
 
 @pytest.fixture(scope="module")
 def batch(predictor, film) -> Dialogue:
     return predictor.read(film, cut=True)
-
-
-def write(path, samples, pictures):
-    """Without loss, so that a prefix of it is a prefix."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("ffv1", rate=25)
-        video.height, video.width = pictures[0].shape[:2]
-        video.pix_fmt = "yuv420p"
-        audio = container.add_stream("pcm_s16le", rate=SAMPLE_RATE, layout="mono")
-        for index, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(video.encode(frame))
-            part = samples[index * 640 : (index + 1) * 640]
-            if len(part):
-                sound = av.AudioFrame.from_ndarray(part[None], format="s16", layout="mono")
-                sound.rate, sound.pts, sound.time_base = SAMPLE_RATE, index * 640, Fraction(1, SAMPLE_RATE)
-                container.mux(audio.encode(sound))
-        container.mux(video.encode(None))
-        container.mux(audio.encode(None))
-    return path
 
 
 def streamed(predictor, items, **how):
@@ -99,7 +65,7 @@ def test_also_when_the_recording_itself_ends_there(predictor, film, raw, tmp_pat
     rows = streamed(predictor, live.file(film, "film").flow())
     for row, span in zip(rows, utterances.spans(samples), strict=True):
         seen = pictures[: int(np.ceil(span.end / 640))]
-        prefix = write(tmp_path / f"{span.end}.mkv", samples[: span.end], seen)
+        prefix = spoken.write(tmp_path / f"{span.end}.mkv", samples[: span.end], seen)
         assert_same(row, predictor(prefix, cut=True)[-1])
 
 
@@ -177,7 +143,7 @@ def test_a_pipe_is_told_apart_from_its_first_bytes(film, raw):
     content = film.read_bytes()
     found = live.standard_input(io.BytesIO(content))
     wrapped = np.concatenate([one.samples for one in found.flow() if isinstance(one, live.Heard)])
-    plain = np.concatenate([one.samples for one in live.standard_input(io.BytesIO(raw[0].tobytes()))])
+    plain = np.concatenate([one.samples for one in live.standard_input(io.BytesIO(raw[0].tobytes())).flow()])
     assert np.array_equal(wrapped, raw[0])
     assert np.array_equal(plain, raw[0])
     with pytest.raises(Problem, match="empty"):

@@ -18,6 +18,7 @@ ENGINES = ("torch", "onnx", "int8")
 EXAMPLES = """examples:
   python -m merc predict clip.mp4 --text "What a day!"
   python -m merc predict dialogue/                      a folder of clips, in natural order
+  python -m merc predict --stream                       microphone, and camera if there is one
   python -m merc predict film.mp4 --srt film.emotions.srt --annotate seen.mp4
 """
 
@@ -27,6 +28,9 @@ def predict(*words: str) -> None:
     asked = _parser().parse_args(words)
     if asked.frames is not None and asked.frames < 1:
         raise Problem(f"--frames {asked.frames}: at least 1")
+    if asked.stream:
+        _stream(asked)
+        return
     recordings = inputs.recordings([*asked.paths, *asked.video])
     texts = [Path(asked.text)] if asked.text and Path(asked.text).suffix.lower() in SUFFIXES else []
     files = {name: path for name in ("csv", "srt", "annotate") if (path := getattr(asked, name))}
@@ -55,6 +59,15 @@ def _answer(asked: argparse.Namespace, files: dict[str, Path]) -> list[dict[str,
         progress.close()
     _tell(dialogue, len(rows))
     return rows
+
+
+def _stream(asked: argparse.Namespace) -> None:
+    _one_thread()
+    from merc.serve import stream_command
+
+    stream_command.check(asked)
+    with _ended_like_interrupted():
+        stream_command.answer(asked, _transcriber(asked.asr), _Progress())
 
 
 def _transcriber(model: str | None) -> Any:
@@ -86,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--text", help="what is said, or a .txt, .srt, .vtt or .csv file; else such a file beside the recording")
     add("--asr", metavar="MODEL", help="Whisper (a folder, or owner/name@revision) writes down what has no text")
     add("--cut", action="store_true", help="cut into utterances what is no longer than 20 s, too")
+    add("--stream", action="store_true", help="answer while it plays; -: standard input; no PATH: the microphone")
     add("--frames", type=int, metavar="N", help="look at N frames of each face, evenly sampled")
     add("--model", type=Path, default=Path("out/export"), metavar="FOLDER", help="what `export` wrote (out/export)")
     add("--engine", choices=ENGINES, default="torch", help="what computes the network (torch)")

@@ -11,6 +11,7 @@ from merc import encoders, exporting, results, speaking
 from merc.encoders import naming, packing, raw
 from merc.encoders.encoder import Encoder, features
 from merc.extraction_settings import Settings
+from merc.live import SPACING
 from merc.problem import Problem
 from merc.serve import answering, reading, transcripts
 from merc.serve.dialogue import Dialogue, Encoded, Row, Utterance, lines
@@ -99,11 +100,11 @@ class Predictor:
         found = answering.answers(ask, dialogue, self.modalities, self.streams)
         return answering.rows(dialogue, found, self.labels, self.calibration, self.modalities, hide)
 
-    def stream(self, *, asr: Callable[[np.ndarray], str] | None = None) -> "Stream":
-        """Answers while someone speaks: see merc/serve/streaming.py."""
+    def stream(self, *, asr: Callable[[np.ndarray], str] | None = None, spacing: float = SPACING) -> "Stream":
+        """Answers while someone speaks: see merc/serve/streaming.py. spacing: seconds between its pictures."""
         from merc.serve.streaming import Stream
 
-        return Stream(self, asr)
+        return Stream(self, asr, spacing)
 
     def encode(
         self, utterances: Sequence[Utterance], tell: Progress = lambda *_: None, begin: int = 0

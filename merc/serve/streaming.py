@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from merc import live
+from merc import shots
 from merc.problem import Problem
 from merc.serve.answering import WINDOW
 from merc.serve.dialogue import Dialogue, Row, Utterance
@@ -27,27 +27,25 @@ from merc.utterances import Cutter, Span
 if TYPE_CHECKING:
     from merc.serve.predictor import Predictor
 
-SPACING = 1 / 25  # seconds between pictures, where nobody knows better
+MOST_SECONDS = 25.0  # of pictures that are kept at all: more than the longest utterance with its pause
 BEFORE = 1.0  # seconds of pictures that are kept before what may be needed: sound and pictures come unevenly
 
 
 class Stream:
     """One conversation that is going on; not for several threads."""
 
-    def __init__(
-        self, predictor: "Predictor", asr: Callable[[np.ndarray], str] | None = None, *, spacing: float = SPACING
-    ) -> None:
+    def __init__(self, predictor: "Predictor", asr: Callable[[np.ndarray], str] | None, spacing: float) -> None:
         self.predictor, self.asr, self.spacing = predictor, asr, spacing
         self.cutter = Cutter()
         self.sound, self.begin = np.zeros(0, np.int16), 0  # samples, and the place of the first of them
-        self.shots: deque[live.Shot] = deque()
+        self.shots: deque[shots.Shot] = deque()
         self.utterances: list[Utterance] = []
         self.count = 0
 
-    def see(self, picture: np.ndarray | live.Shot, seconds: float | None = None) -> None:
+    def see(self, picture: np.ndarray | shots.Shot, seconds: float | None = None) -> None:
         """A picture and when it was taken, in seconds of the sound; before the sound of that moment if possible."""
-        self.shots.append(picture if isinstance(picture, live.Shot) else live.shot(picture, seconds))
-        while self.shots[-1].end - self.shots[0].end > live.MOST_SECONDS:
+        self.shots.append(picture if isinstance(picture, shots.Shot) else shots.shot(picture, seconds))
+        while self.shots[-1].end - self.shots[0].end > MOST_SECONDS:
             self.shots.popleft()
 
     def hear(self, samples: np.ndarray) -> list[Row]:
@@ -79,7 +77,7 @@ class Stream:
         reader = self.predictor.reader
         one = Utterance(f"stream#{self.count}", None, begin, end)
         sound = Sound(self.sound[span.begin - self.begin : span.end - self.begin])
-        shown = live.pictures(self.shots, begin, end, self.spacing)
+        shown = shots.pictures(self.shots, begin, end, self.spacing)
         reader.fill(one, reader.part(sound, 0.0, end - begin), shown)
         self.predictor.write_down(one, self.asr)
         return one
