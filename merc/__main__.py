@@ -8,7 +8,11 @@ from merc.problem import Problem
 COMMANDS = {  # name -> module and function that get the words after it, what it is for; loaded when asked for
     "predict": ("merc.serve.command", "predict", "emotion and sentiment of clips, dialogues, films"),
     "serve": ("merc.serve.website", "serve", "a web page on this machine: upload, look, listen, ask why"),
-    "results": ("merc.summary", "results", "the committed scores, on one screen"),
+    "results": (
+        "merc.summary",
+        "results",
+        "the committed scores, on one screen; NAME: run a study",
+    ),
     "preset": ("merc.presets", "write", "NAME: params.yaml as in presets/; --flags: for `dvc exp run`"),
     "compare": ("merc.comparisons", "against", "another predictions.parquet against this one: paired tests"),
     "explain": (

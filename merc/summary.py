@@ -1,4 +1,4 @@
-"""`python -m merc results`: the committed scores on one 80x24 screen, and where to look further."""
+"""`python -m merc results`: the committed scores on one 80x24 screen; NAME: a study (merc/studies.py) is run."""
 
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ Words    README.md, "What comes out"; out/evaluate/report/index.html"""
 
 
 def results(*words: str) -> None:
-    """Print the table; takes no words."""
+    """Print the table; with words, run the study that the first names, or those rows of it that the others name."""
     if words:
-        raise Problem(f"results: {words[0]!r}: takes no arguments; run `python -m merc results`")
-    print(table(_read("evaluate"), _read("robustness")))
+        from merc import study_runs
+
+        return study_runs.run(*words)
+    return print(table(_read("evaluate"), _read("robustness")))
 
 
 def _read(name: str) -> Any:

@@ -1,0 +1,48 @@
+"""Studies: trainings that belong into one table. `python -m merc results NAME` runs one and writes docs/results/.
+
+A row is the study's preset with the values of its flags, run from the data to `until`: a row that ends at `distill`
+has seen dev alone, one that ends at `evaluate` scores the test split, once. Rows named `<name> / <part>` (folds,
+say) get a line with their mean besides.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+
+class Row(NamedTuple):
+    """One run of the pipeline."""
+
+    name: str
+    flags: dict[str, Any] = {}  # noqa: RUF012 (never changed): dotted key of params.yaml -> value
+    about: str = ""
+
+
+class Study(NamedTuple):
+    """Runs that are compared."""
+
+    title: str
+    preset: str
+    until: Literal["pretrain", "train", "distill", "evaluate"]
+    rows: tuple[Row, ...]
+    flags: dict[str, Any] = {}  # noqa: RUF012 (never changed): of every row, under the row's own
+
+
+# scores alone: no masks but the modality subsets, no damage
+SCORES_ALONE = {"evaluate.rates": [], "evaluate.repeats": 1, "evaluate.uneven": [], "evaluate.corruptions": []}
+
+STUDIES: dict[str, Study] = {
+    "distill": Study(
+        title="Does the teacher help? The student on the sample's dev split, with what it learns from left out",
+        preset="sample",
+        until="distill",
+        rows=(
+            Row("both phases"),
+            Row(
+                "no teacher",
+                {"distill.weights.soft": 0.0, "distill.weights.feature": 0.0, "distill.weights.relation": 0.0},
+                "the same network, phases and modality dropout; labels alone",
+            ),
+            Row("phase 1 only", {"distill.phase_epochs": 24}, "all modalities throughout"),
+            Row("phase 2 only", {"distill.phase_epochs": 0}, "random subsets from the first epoch"),
+        ),
+    ),
+}

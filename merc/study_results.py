@@ -1,0 +1,67 @@
+"""What a row of a study measured, read from the metrics files that its stages left."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from merc import labels, presets
+from merc.results import read_json
+from merc.scores import HEADLINE
+from merc.studies import Row, Study
+
+STAGES = {"teacher": "train", "student": "distill"}
+ORDER = ("pretrain", "train", "distill", "evaluate")
+SUBSETS = "dev_subsets_macro_f1"  # of the learning curve: the mean over all proper subsets of the modalities
+
+
+def measured(project: Path, study: Study, row: Row, values: dict[str, Any]) -> dict[str, Any]:
+    """The row as it stands in docs/results: deterministic, the same numbers as the metrics files'."""
+    scored, base = study.until == "evaluate", yaml.safe_load(presets.text(presets.BASE))
+    return {
+        "name": row.name,
+        "about": row.about,
+        "flags": row.flags,
+        "seeds": values["train"]["seeds"],
+        "test_scored": scored,
+        "params": {key: new for key, (_, new) in presets.differences(base, values).items()},
+        "lock": hashlib.sha256((project / "dvc.lock").read_bytes()).hexdigest(),
+        "dev": _dev(project, study.until),
+        "test": _test(project) if scored else None,
+    }
+
+
+def _dev(project: Path, until: str) -> dict[str, Any]:
+    """Means over seeds, and what the paired comparisons need: a number a seed."""
+    ran = ORDER[: ORDER.index(until) + 1]
+    found = {model: _trained(project, stage) for model, stage in STAGES.items() if stage in ran}
+    return {"pretrain": read_json(project / "metrics/pretrain.json")} | found
+
+
+def _trained(project: Path, stage: str) -> dict[str, Any]:
+    told = read_json(project / f"metrics/{stage}.json")
+    curves = pd.read_csv(project / f"plots/{stage}/learning.csv")
+    best = pd.Series({int(seed): epoch for seed, epoch in told["best_epoch"].items()})
+    chosen = curves[curves["epoch"] == curves["seed"].map(best)]
+    if SUBSETS in chosen and chosen[SUBSETS].notna().all():
+        told["subsets_by_seed"] = dict(zip(chosen["seed"].astype(str), chosen[SUBSETS], strict=True))
+    return told
+
+
+def _test(project: Path) -> dict[str, Any]:
+    scores, without = (read_json(project / f"metrics/{name}.json") for name in ("evaluate", "robustness"))
+    return {model: _of_model(scores[model], without[model]) for model in STAGES} | {"baseline": scores["baseline"]}
+
+
+def _of_model(scores: dict[str, Any], without: dict[str, Any]) -> dict[str, Any]:
+    """Mean and 95 % interval of every headline score, and macro F1 with a part of the modalities."""
+    tasks = {task: {name: _interval(scores[task], name) for name in HEADLINE} for task in labels.TASKS}
+    parts = {name: value for name, value in without["emotion"].items() if name.startswith("only:")}
+    return tasks | {"emotion_macro_f1_of": parts}
+
+
+def _interval(scores: dict[str, float], name: str) -> dict[str, float]:
+    """Without a label in this task every score is null, and there is no interval."""
+    return {"mean": scores.get(name), "low": scores.get(f"{name}_low"), "high": scores.get(f"{name}_high")}

@@ -1,0 +1,133 @@
+"""docs/results.md: every study in docs/results as a table."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from merc.results import read_json
+from merc.scores import HEADLINE
+
+FOLDER, PAGE = Path("docs/results"), Path("docs/results.md")
+HEAD = """\
+# Results of studies
+
+`python -m merc results NAME` runs the rows of a study (`merc/studies.py`) through `dvc exp run`, in a clone that
+leaves branch and files as they are, and writes `docs/results/NAME.json`: flags, seeds, scores, the parameters that
+differ from the sample's, the hash of the row's `dvc.lock`. Rows that are done with the present code are not run
+again; words after NAME choose rows. This page is generated from those files. Selection sees dev alone; a row says
+whether its test split was scored, which happens once. Real data must lie where `docs/data.md` says.
+"""
+TEST = ("accuracy", "weighted F1 [95 %]", "macro F1 [95 %]", "UAR", "sentiment weighted F1 [95 %]")
+
+
+def write() -> None:
+    """Write the page from the files as they are."""
+    PAGE.write_text(page([read_json(file) for file in sorted(FOLDER.glob("*.json"))]), encoding="utf-8")
+
+
+def page(studies: Iterable[dict]) -> str:
+    """The page of these studies."""
+    return "\n".join([HEAD, *(_section(study) for study in studies)])
+
+
+def _section(study: dict) -> str:
+    scored = study["until"] == "evaluate"
+    table = _tested(study["rows"]) if scored else _selected(study["rows"], study["until"])
+    which = "test split, scored once a row" if scored else "dev split; test was not scored"
+    lines = [f"## {study['study']}", "", f"{study['title']}.", ""]
+    lines += [f"Preset `{study['preset']}`, `{study['until']}` last; {which}.", "", *table, ""]
+    return "\n".join([*lines, *(_about(row) for row in study["rows"]), ""])
+
+
+def _about(row: dict) -> str:
+    flags = ", ".join(f"`{key}={_flag(value)}`" for key, value in row["flags"].items()) or "the preset as it is"
+    return f"- {row['name']}: {row['about'] + '; ' if row['about'] else ''}{flags}; {_seeds(row['seeds'])}"
+
+
+def _flag(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} seed" + ("s" if len(seeds) > 1 else "")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    cells = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(one)} |" for one in cells]
+
+
+def _tested(rows: list[dict]) -> list[str]:
+    head = ("row", "model", "dev macro F1", *TEST)
+    own = [_scored(row, model) for row in rows for model in ("teacher", "student")]
+    means = [_mean(name, parts, model) for name, parts in _families(rows) for model in ("teacher", "student")]
+    return _table(head, [*own, *means])
+
+
+def _scored(row: dict, model: str) -> list[str]:
+    dev, test = row["dev"][model]["emotion"], row["test"][model]
+    emotion, sentiment = test["emotion"], test["sentiment"]
+    plain = [_number(emotion[name]["mean"]) for name in ("accuracy", "uar")]
+    wide = [_interval(emotion[name]) for name in ("weighted_f1", "macro_f1")]
+    first = [row["name"], model, _number(dev["macro_f1"])]
+    return [*first, plain[0], *wide, plain[1], _interval(sentiment["weighted_f1"])]
+
+
+def _families(rows: list[dict]) -> list[tuple[str, list[dict]]]:
+    """Rows named `<name> / <part>`, by name."""
+    parts = [row for row in rows if " / " in row["name"]]
+    return [(name, list(own)) for name, own in groupby(parts, lambda row: row["name"].split(" / ")[0])]
+
+
+def _mean(name: str, parts: list[dict], model: str) -> list[str]:
+    """The mean over the parts, which have no interval in common."""
+    dev = [row["dev"][model]["emotion"]["macro_f1"] for row in parts]
+    emotion = {one: [row["test"][model]["emotion"][one]["mean"] for row in parts] for one in HEADLINE}
+    sentiment = [row["test"][model]["sentiment"]["weighted_f1"]["mean"] for row in parts]
+    found = [dev, *(emotion[one] for one in HEADLINE), sentiment]
+    return [f"{name}: mean of {len(parts)}", model, *(_number(_average(one)) for one in found)]
+
+
+def _average(values: list[float | None]) -> float | None:
+    known = [one for one in values if one is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _selected(rows: list[dict], until: str) -> list[str]:
+    model = "student" if until == "distill" else "teacher"
+    first = rows[0]["dev"][model] if rows else {}
+    gains = ("macro F1 less the first row's", "on subsets less the first row's")
+    head = ("row", f"{model}: weighted F1", "macro F1", "UAR", "macro F1 on subsets", *gains)
+    return _table(head, [[row["name"], *_on_dev(row["dev"][model], first)] for row in rows])
+
+
+def _on_dev(told: dict, first: dict) -> list[str]:
+    emotion, subsets = told["emotion"], told.get("subsets_by_seed", {})
+    gains = [_gain(told.get(by, {}), first.get(by, {})) for by in ("by_seed", "subsets_by_seed")]
+    shown = [emotion["weighted_f1"], emotion["macro_f1"], emotion["uar"], _average(list(subsets.values()))]
+    return [*map(_number, shown), *gains]
+
+
+def _gain(own: dict[str, float], first: dict[str, float]) -> str:
+    """Mean difference over the seeds that both have, and its 95 % interval by Student's t."""
+    both = [seed for seed in own if seed in first]
+    gains = np.array([own[seed] - first[seed] for seed in both])
+    if own == first or len(gains) < 2:
+        return "-"
+    from scipy.stats import t  # 1.4 CPU-seconds
+
+    half = float(t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1)) / math.sqrt(len(gains))
+    return f"{gains.mean():+.3f} [{gains.mean() - half:+.3f}, {gains.mean() + half:+.3f}]"
+
+
+def _interval(score: dict[str, float | None]) -> str:
+    around = "" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]"
+    return _number(score["mean"]) + around
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,190 @@
+"""Studies: the page says what the files say, rows are valid, a row runs beside the user's files."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+from test_params import SECTIONS
+
+from merc import params, presets, studies, study_results, study_runs, study_tables
+from merc.problem import Problem
+from merc.results import read_json
+from merc.studies import STUDIES, Row, Study
+
+ROOT = Path(__file__).resolve().parent.parent
+VALUES = ([0.5, 0.6, 0.8], [0.4, 0.6, 0.5])
+FOLDERS = ("stages", "models", "merc", "data/raw/own", "data/features", "data/weights/align", "docs/results")
+FILES = sorted((ROOT / "docs/results").glob("*.json"))
+
+
+def test_the_page_is_what_the_files_say():
+    page = study_tables.page([read_json(file) for file in FILES])
+    assert (ROOT / "docs/results.md").read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_file_of_results_is_whole(file):
+    text = file.read_text(encoding="utf-8")
+    content = json.loads(text)
+    assert text == json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    for row in content["rows"]:
+        assert row["test_scored"] == (content["until"] == "evaluate") == (row["test"] is not None)
+        assert row["seeds"] and len(row["lock"]) == 64 and str(ROOT) not in text
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_rows_of_a_study_are_valid_and_differ(name, tmp_path):
+    study = STUDIES[name]
+    texts = [study_runs.parameters(study, row) for row in study.rows]
+    assert len({row.name for row in study.rows}) == len(set(texts)) == len(texts)
+    known = yaml.safe_load(presets.text(study.preset))
+    for row, text in zip(study.rows, texts, strict=True):
+        for key in study.flags | row.flags:
+            assert _has(known, key), key
+        (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+        for section, kind in SECTIONS.items():
+            params.read(section, kind, tmp_path / "params.yaml")
+
+
+def _has(values: dict, key: str) -> bool:
+    for part in key.split("."):
+        if part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [(("meldd",), "no study 'meldd'"), (("distill", "phase 3"), "no row 'phase 3'")]
+)
+def test_a_wrong_name_is_refused_with_those_there_are(words, told):
+    with pytest.raises(Problem, match=told) as problem:
+        study_runs.run(*words)
+    assert "distill" in str(problem.value) or "phase 1 only" in str(problem.value)
+
+
+def test_a_paired_gain_has_the_interval_of_scipy():
+    own, first = ({str(seed): value for seed, value in enumerate(values)} for values in VALUES)
+    low, high = stats.ttest_rel(list(own.values()), list(first.values())).confidence_interval()
+    assert study_tables._gain(own, first) == f"{np.mean([0.1, 0.0, 0.3]):+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+PROJECT = {  # stages that copy a parameter into metrics: what a study needs of the pipeline, in a second
+    "stages": {
+        "sample": {"cmd": "mkdir -p data/raw/sample", "outs": ["data/raw/sample"]},
+        "pretrain": {
+            "cmd": "mkdir -p metrics && cp data/raw/own/number.json metrics/pretrain.json",
+            "deps": ["data/raw/own"],
+            "outs": [{"metrics/pretrain.json": {"cache": False}}],
+        },
+        "train": {
+            "cmd": "python stages/learn.py",
+            "deps": ["stages/learn.py", "metrics/pretrain.json"],
+            "params": ["train"],
+            "outs": [{"metrics/train.json": {"cache": False}}, {"plots/train/learning.csv": {"cache": False}}],
+        },
+    }
+}
+LEARN = """
+import json, pathlib, yaml
+pathlib.Path("log").open("a").write("learnt")
+rate = yaml.safe_load(open("params.yaml"))["train"]["lr"]
+pathlib.Path("metrics").mkdir(exist_ok=True)
+pathlib.Path("plots/train").mkdir(parents=True, exist_ok=True)
+emotion = {"weighted_f1": rate, "macro_f1": rate, "uar": rate}
+told = {"emotion": emotion, "best_epoch": {"1": 2}, "by_seed": {"1": rate}}
+pathlib.Path("metrics/train.json").write_text(json.dumps(told))
+pathlib.Path("plots/train/learning.csv").write_text("seed,epoch,dev_score\\n1,1,0.0\\n1,2,1.0\\n")
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A repository with an own branch, own data and uncommitted parameters."""
+    home = tmp_path / "project"
+    for folder in FOLDERS:
+        (home / folder).mkdir(parents=True)
+    for folder in ("features", "weights", "weights/align"):
+        (home / "data" / folder / "README.md").touch()
+    shutil.copytree(ROOT / "presets", home / "presets")
+    shutil.copy(ROOT / "params.yaml", home)
+    (home / "dvc.yaml").write_text(yaml.safe_dump(PROJECT, sort_keys=False), encoding="utf-8")
+    (home / "stages/learn.py").write_text(LEARN, encoding="utf-8")
+    (home / "data/raw/own/number.json").write_text('{"recall_at_1": null}', encoding="utf-8")
+    (home / ".gitignore").write_text("/data/raw\n/out\n/log\n", encoding="utf-8")
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(study_runs.tempfile, "tempdir", str(tmp_path))
+    rows = (Row("slow", {"train.lr": 0.25}), Row("fast", {"train.lr": 0.5}))
+    study = Study("Two rates", "sample", "train", rows, {"train.seeds": [1]})
+    monkeypatch.setattr(study_runs, "STUDIES", {"rates": study})
+    for words in (["git", "init", "-q"], [*DVC, "init", "-q"], ["git", "add", "-A"]):
+        subprocess.run(words, check=True)
+    subprocess.run([*AS_SOMEBODY, "commit", "-qm", "begin"], check=True)
+    return home
+
+
+DVC = [study_runs.sys.executable, "-m", "dvc"]
+AS_SOMEBODY = ["git", "-c", "user.name=x", "-c", "user.email=x@y.z"]
+
+
+def state(home: Path) -> list:
+    words = (["status", "--porcelain"], ["for-each-ref"], ["stash", "list"])
+    said = [subprocess.run(["git", *one], cwd=home, capture_output=True, text=True).stdout for one in words]
+    return [*said, (home / "params.yaml").read_bytes()]
+
+
+def test_a_study_runs_its_rows_once_and_leaves_the_project_as_it_was(project, capsys):
+    (project / "params.yaml").write_text("compute:\n  workers: 1\n", encoding="utf-8")  # the user is at work
+    before = state(project)
+    study_runs.run("rates", "fast")
+    study_runs.run("rates")
+    told = read_json(project / "docs/results/rates.json")
+    assert [row["dev"]["teacher"]["emotion"]["macro_f1"] for row in told["rows"]] == [0.25, 0.5]
+    assert [row["flags"] for row in told["rows"]] == [{"train.lr": 0.25}, {"train.lr": 0.5}]
+    assert told["rows"][0]["params"] == {"train.seeds": [1], "train.lr": 0.25}
+    assert told["rows"][0]["lock"] != told["rows"][1]["lock"]
+    assert "fast: done with this code" in capsys.readouterr().out
+    file = (project / "docs/results/rates.json").read_bytes()
+    shutil.rmtree(project / "docs")
+    (project / "docs/results").mkdir(parents=True)
+    assert state(project) == before and not list(project.parent.glob("merc-results-*/*"))
+    study_runs.run("rates")  # another order
+    assert (project / "docs/results/rates.json").read_bytes() == file
+
+
+@pytest.mark.slow
+def test_changed_code_runs_a_row_again_once_it_is_committed(project):
+    study_runs.run("rates", "fast")
+    first = read_json(project / "docs/results/rates.json")["rows"][0]
+    (project / "stages/learn.py").write_text(LEARN.replace('macro_f1": rate', 'macro_f1": rate / 2'))
+    with pytest.raises(Problem, match=r"stages/learn\.py is not committed"):
+        study_runs.run("rates", "fast")
+    subprocess.run([*AS_SOMEBODY, "commit", "-qam", "halve"], check=True)
+    study_runs.run("rates", "fast")
+    again = read_json(project / "docs/results/rates.json")["rows"][0]
+    assert again["dev"]["teacher"]["emotion"]["macro_f1"] == 0.25 != first["dev"]["teacher"]["emotion"]["macro_f1"]
+    assert again["key"] != first["key"] and again["lock"] != first["lock"]
+
+
+@pytest.mark.slow
+def test_what_a_stage_says_of_its_failure_is_shown(project, capsys):
+    (project / "stages/learn.py").write_text("raise SystemExit('no learning today')", encoding="utf-8")
+    subprocess.run([*AS_SOMEBODY, "commit", "-qam", "break"], check=True)
+    with pytest.raises(Problem, match="failed in"):
+        study_runs.run("rates")
+    assert "no learning today" in capsys.readouterr().err
+
+
+def test_the_scores_of_a_row_are_those_of_the_metrics_files():
+    study = studies.Study("", "sample", "evaluate", ())
+    told = study_results.measured(ROOT, study, Row("as committed"), yaml.safe_load(presets.text("sample")))
+    scores = read_json(ROOT / "metrics/evaluate.json")
+    assert told["test"]["student"]["emotion"]["uar"]["high"] == scores["student"]["emotion"]["uar_high"]
+    assert told["dev"]["student"]["by_seed"] == read_json(ROOT / "metrics/distill.json")["by_seed"]
+    assert set(told["dev"]["student"]["subsets_by_seed"]) == {"1", "2", "3", "4", "5"} and told["params"] == {}
