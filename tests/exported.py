@@ -13,7 +13,7 @@ from models.network import Network, NetworkConfig
 LABELS = {"emotion": MELD_EMOTIONS, "sentiment": MELD_SENTIMENTS}
 STREAMS = {"text/minilm": 384, "audio/prosody": 109, "vision/hog": 320}
 SETTINGS = {
-    "text": {"max_tokens": 64, "clean": True, "before": 1, "after": 0, "speakers": True},
+    "text": {"max_tokens": 64, "clean": ["cp1252"], "before": 1, "after": 0, "speakers": True},
     "audio": {"frame_rate": 10.0, "layer": -1},
     "vision": {"picture": "face", "frame_rate": 5.0},
 }

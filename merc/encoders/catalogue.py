@@ -20,6 +20,9 @@ video `AutoModel`; a model that has no row here works the same way (data2vec-aud
 field (`presets/`) that the encoder belongs to. The width is a feature's; a licence is that of the weights, or of
 the package where it says so: openSMILE (`egemaps`) may be used for research only, not in a product.
 
+`encode.text.clean` names what is changed in a text before it is read, in order: `cp1252`, `lowercase`, `asides`,
+`links`, `repeats` (`merc/encoders/cleaning.py`). Steps keep the places that their words have in the original text.
+
 `encode.audio.layer: weighted` mixes the hidden layers of a speech model by a softmax over one number a layer, all
 equal at first. `adapt.audio` learns them from its first epoch, as it does its heads; `finetune` once the encoder is
 unfrozen. With both off the features are the plain mean of the layers, exactly as `mean` gives.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from merc.encoders import bert, raw, sources
 from merc.encoders.card import Card, Reader, none
+from merc.encoders.cleaning import Name
 from merc.encoders.words import Special, Window, Words
 from merc.params import Strict
 
@@ -15,7 +16,7 @@ class TextEncoding(Strict):
     encoder: str
     by_corpus: dict[str, str]
     max_tokens: int
-    clean: bool
+    clean: list[Name]
     before: int
     after: int
     speakers: bool
@@ -23,7 +24,7 @@ class TextEncoding(Strict):
     @property
     def window(self) -> Window:
         """What is read of a dialogue."""
-        return Window(**self.model_dump(exclude={"encoder", "by_corpus"}))
+        return Window(**self.model_dump(exclude={"encoder", "by_corpus", "clean"}), clean=tuple(self.clean))
 
 
 def reader(config: TextEncoding) -> Reader:

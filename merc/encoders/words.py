@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from merc.encoders.cleaning import Name, clean
 from merc.encoders.encoder import Encoder
 from merc.encoders.raw import Line
 
 REMEMBERED = 4096  # lines whose tokens are kept
-# what U+0080-U+009F were before somebody decoded cp1252 as latin-1; one character for one, so spans stay right
-STRAY = {code: bytes([code]).decode("cp1252", errors="replace").replace("\ufffd", " ") for code in range(128, 160)}
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Window:
     """What of a dialogue a language model reads: tokens in all, utterances around, whose they are."""
 
     max_tokens: int
-    clean: bool
+    clean: tuple[Name, ...]
     before: int
     after: int
     speakers: bool
@@ -111,12 +110,12 @@ class Words(Encoder):
 
     def _tokenise(self, line: Line) -> _Tokens:
         """[CLS] earlier [SEP] utterance [SEP] later [SEP]; the utterance comes first when room is short."""
-        own = self._pieces(line.text)
+        own, own_spans = self._pieces(line.text)
         name = self._ids(f"{line.speaker}: ") if self.window.speakers and line.speaker else []
         first = [] if self.special.first is None else [self.special.first]
         separator = [] if self.special.separator is None else [self.special.separator]
         room = self.window.max_tokens - len(first) - len(separator) - len(name)
-        ids, spans = own.ids[: max(room, 1)], own.offsets[: max(room, 1)]
+        ids, spans = own[: max(room, 1)], own_spans[: max(room, 1)]
         before, after = self._around(line, room - len(ids), separator)
         start = len(first) + len(before) + len(name)
         kept = [*range(len(first)), *range(start, start + len(ids))]
@@ -135,10 +134,13 @@ class Words(Encoder):
         return self._ids(f"{line.speaker}: {line.text}" if self.window.speakers and line.speaker else line.text)
 
     def _ids(self, text: str) -> list[int]:
-        return self._pieces(text).ids
+        return self._pieces(text)[0]
 
-    def _pieces(self, text: str) -> Encoding:
-        return self.tokenizer.encode(text.translate(STRAY) if self.window.clean else text, add_special_tokens=False)
+    def _pieces(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Of the cleaned text; spans are of the text as it stands in the manifest."""
+        cleaned = clean(text, self.window.clean)
+        pieces = self.tokenizer.encode(cleaned.text, add_special_tokens=False)
+        return pieces.ids, [cleaned.span(*offsets) for offsets in pieces.offsets]
 
     def _something(self, ids: list[int], kept: list[int], spans: list[tuple[int, int]]) -> _Tokens:
         """An empty text of a model without a first token is one padding token: no utterance is without a step."""
