@@ -14,6 +14,7 @@ COMMANDS = {  # name -> module and function that get the words after it, what it
         "the committed scores, on one screen; NAME: run a study",
     ),
     "preset": ("merc.presets", "write", "NAME: params.yaml as in presets/; --flags: for `dvc exp run`"),
+    "features": ("merc.feature_files", "command", "--to json|npz|parquet: the packs as files that others read"),
     "compare": ("merc.comparisons", "against", "another predictions.parquet against this one: paired tests"),
     "explain": (
         "merc.explain_command",
