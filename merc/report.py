@@ -24,7 +24,8 @@ recording in two splits; a feature dimension that determines the label; another 
 network's; an epoch that test chose. Near-duplicates and overlapping stretches of a recording are not
 refused but told apart above: "clean test" is without them.</p>"""
 STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1c2430;max-width:72rem;margin:0 auto;padding:1rem}p,li{max-width:56rem}
+body{font:16px/1.5 system-ui,sans-serif;color:#1c2430;max-width:72rem;margin:0 auto;padding:1rem}
+p,li{max-width:56rem}
 h1{font-size:1.6rem;line-height:1.2}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid #d4dae2}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #e4e8ee;white-space:nowrap}
