@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 from starlette.exceptions import HTTPException
@@ -94,7 +95,7 @@ class Page:
             raise HTTPException(404, "there is no such utterance")
         if (number, hide) not in job.explanations:
             asked = self.desk.answer(self.model.explain, job.dialogue, number, hide)
-            job.explanations[number, hide] = await asyncio.wrap_future(asked)
+            job.explanations[number, hide] = await _awaited(asked)
         return JSONResponse(job.explanations[number, hide])
 
     async def picture(self, request: Request) -> Response:
@@ -126,7 +127,7 @@ class Page:
 
     async def _rows(self, request: Request, job: Job) -> list[dict[str, Any]]:
         asked = self.desk.answer(self.model.answer, job.dialogue, self._hidden(request))
-        return await asyncio.wrap_future(asked)
+        return await _awaited(asked)
 
     def _hidden(self, request: Request) -> tuple[str, ...]:
         asked = [name for name in request.query_params.get("hide", "").split(",") if name]
@@ -146,6 +147,14 @@ class Page:
         if job.state != "ready":
             raise HTTPException(409, "the clips are not read yet")
         return job
+
+
+async def _awaited(asked: Future[Any]) -> Any:
+    """The answer; if the server stops before there is one, a sentence."""
+    try:
+        return await asyncio.wrap_future(asked)
+    except asyncio.CancelledError:
+        raise HTTPException(503, "merc stops; start it again in the terminal") from None
 
 
 def _session(request: Request) -> str:

@@ -38,10 +38,9 @@ export function drawResult(state) {
 }
 
 function utterance(state, row, number) {
-  const view = state.shown.view[number];
   const [label, chance] = ranked(row.emotion)[0];
   const button = element("button", { type: "button", class: "utterance", "data-place": number, "aria-expanded": "false" },
-    face(state, view, number),
+    face(state, number),
     element("span", { class: "said" },
       element("span", { class: "who" }, [row.speaker, when(row), row.utterance].filter(Boolean).join(" · ")),
       element("span", {}, row.text || "(no words)"),
@@ -60,8 +59,8 @@ function utterance(state, row, number) {
 // A clip that is one utterance needs no clock.
 const when = (row) => (row.start ? `${clock(row.start)}–${clock(row.end)}` : `${row.end.toFixed(1)} s`);
 
-function face(state, view, number) {
-  if (!view.picture) return element("span", { class: "face" }, "no picture");
+function face(state, number) {
+  if (!state.shown.view[number].picture) return element("span", { class: "face" }, "no picture");
   return element("img", { class: "face", src: `${state.own}/pictures/${number}`, alt: "", width: 72, height: 72 });
 }
 
@@ -85,7 +84,7 @@ function gates(row) {
     part.style.flex = `${share} 0 0`;
     return part;
   }));
-  const told = shares.map(([name, share]) => `${NAMES[name] || name} ${percent(share)}`).join(", ");
+  const told = shares.map(([name, share]) => `${NAMES[name] || name}\u00a0${percent(share)}`).join(", ");
   return element("span", { class: "gates", title: "How much the answer relies on each of them" }, stack, told);
 }
 
@@ -94,10 +93,10 @@ function timeline(state) {
     const [label, chance] = ranked(row.emotion)[0];
     const button = element("button", { type: "button", "data-place": number, "aria-current": "false",
       "aria-label": `Utterance ${number + 1}, ${label} ${percent(chance)}`, title: `${label} ${percent(chance)}` },
-      element("i"), element("b", { "aria-hidden": "true" }, label));
+      element("i"), face(state, number), element("b", { "aria-hidden": "true" }, label));
     button.style.flexGrow = Math.max(row.end - row.start, 0.3);
     button.style.setProperty("--hue", hue(label));
-    button.firstElementChild.style.height = `${10 + 40 * chance}%`;
+    button.firstElementChild.style.height = `${8 + 27 * chance}%`;
     button.addEventListener("click", () => state.choose(number));
     return button;
   });

@@ -1,6 +1,6 @@
 // The flow: choose clips or an example, wait, look at the answer.
 import { ask, pause, post, upload } from "/talk.js";
-import { drawResult, element, percent } from "/draw.js";
+import { drawResult, element, NAMES, ranked } from "/draw.js";
 import { explain } from "/why.js";
 
 const id = (name) => document.getElementById(name);
@@ -174,19 +174,20 @@ function drawModalities() {
     box.checked = true;
     box.addEventListener("change", () => guarded(async () => {
       await update();
-      status(`${box.checked ? "With" : "Without"} ${name}: ${summary()}`);
+      status(`${box.checked ? "With" : "Without"} ${NAMES[name] || name}: ${summary()}`);
     }));
-    return element("label", {}, box, element("span", {}, { text: "Words", audio: "Sound", vision: "Picture" }[name] || name));
+    return element("label", {}, box, element("span", { class: "name" }, NAMES[name] || name));
   });
   id("modalities").replaceChildren(id("modalities").firstElementChild, ...boxes);
 }
 
-function summary() {
-  const changed = state.shown.rows.filter((row, place) => top(row) !== top(state.first[place])).length;
-  return changed ? `${changed} of ${state.shown.rows.length} answers are different now` : "no answer changes";
-}
+const likeliest = (row) => ranked(row.emotion)[0][0];
 
-export const top = (row) => Object.entries(row.emotion).sort((one, other) => other[1] - one[1])[0][0];
+function summary() {
+  const changed = state.shown.rows.filter((row, place) => likeliest(row) !== likeliest(state.first[place])).length;
+  return changed ? `another emotion is likeliest in ${changed} of ${state.shown.rows.length} utterances` :
+    "every utterance keeps its likeliest emotion";
+}
 
 async function update() {
   const query = hidden().length ? `?hide=${hidden().join(",")}` : "";
@@ -230,7 +231,6 @@ function close() {
 }
 
 const wide = matchMedia("(min-width: 60.01rem)");
-wide.addEventListener("change", () => { if (state.open !== null) choose(state.open, false); });
 
 // ---- the frame
 

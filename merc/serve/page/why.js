@@ -21,11 +21,18 @@ export function explain(state) {
   chances(detail, row, view);
   old?.remove();
   document.getElementById("side-hint").hidden = true;
-  const home = wide.matches ? document.getElementById("side") : document.querySelector(`#utterances [data-place="${place}"]`).parentElement;
-  home.append(detail);
+  settle(detail);
   reasons(detail.querySelector(".why"), state, row, view);
   return detail;
 }
+
+// Beside the list where there is room for it, else below its utterance.
+function settle(detail) {
+  const below = () => document.querySelector(`#utterances [data-place="${detail.dataset.place}"]`).parentElement;
+  (wide.matches ? document.getElementById("side") : below()).append(detail);
+}
+
+wide.addEventListener("change", () => document.querySelectorAll(".detail").forEach(settle));
 
 function clip(detail, state, view) {
   const video = detail.querySelector(".clip"), problem = detail.querySelector(".clip-problem");
@@ -135,7 +142,7 @@ function picture(told, state, view) {
   const rows = told.picture.map, overlay = element("canvas", { width: rows[0].length, height: rows.length });
   const brush = overlay.getContext("2d");
   rows.forEach((row, top) => row.forEach((value, left) => {
-    brush.globalAlpha = 0.65 * Math.abs(value);
+    brush.globalAlpha = 0.8 * Math.abs(value);
     brush.fillStyle = ink(value < 0 ? "--against" : "--for");
     brush.fillRect(left, top, 1, 1);
   }));
@@ -143,11 +150,13 @@ function picture(told, state, view) {
   image.onload = () => {
     canvas.height = Math.round(canvas.width * image.height / image.width);
     const pen = canvas.getContext("2d");
+    pen.filter = "grayscale(1)"; // so that no skin looks like an answer
     pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    pen.filter = "none";
     pen.drawImage(overlay, 0, 0, canvas.width, canvas.height);
   };
   image.src = `${state.own}/pictures/${state.place}`;
-  return [element("h4", {}, "Picture"), canvas];
+  return [element("h4", {}, "Picture"), canvas, element("p", { class: "small" }, `Coloured where it counts, by ${told.picture.method}.`)];
 }
 
 function influence(told, state) {
