@@ -64,11 +64,18 @@ class Split:
             **{name: getattr(self, name).to(device) for name in ("present", "speaker", "starts")},
         )
 
-    def batch(self, dialogues: Sequence[int] | Tensor, device: torch.device | str | None = None) -> dict:
-        """A batch of whole dialogues, in the order given, built where the split lies."""
+    def batch(
+        self, dialogues: Sequence[int] | Tensor, device: torch.device | str | None = None, *, packed: bool = False
+    ) -> dict:
+        """A batch of whole dialogues, in the order given, built where the split lies.
+
+        Packed, the steps of its values stand one after another (steps, D): what a training step computes on need
+        not be padded to the longest utterance.
+        """
         chosen = torch.as_tensor(dialogues, dtype=torch.long, device=self.starts.device)
         place, index = self._rows(chosen)
-        gathered = {name: stream.gather(index) for name, stream in self.features.items()}
+        take = Stream.pack if packed else Stream.gather
+        gathered = {name: take(stream, index) for name, stream in self.features.items()}
         gathered = {name: one for name, one in gathered.items() if len(one[1])}  # a stem of no rows is not asked
         batch = {
             "values": {name: one[0] for name, one in gathered.items()},

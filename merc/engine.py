@@ -150,7 +150,7 @@ def _steps(epoch: int, draws: list[Draw], config: Optimisation) -> Iterator[tupl
 
 
 def _drawn(train: Split, draw: Draw, done: float) -> dict:
-    batch = train.batch(draw.dialogues) | {"done": done}
+    batch = train.batch(draw.dialogues, packed=True) | {"done": done}
     return batch if draw.count is None else batch | {"count": draw.count.to(batch["index"].device)[batch["index"]]}
 
 

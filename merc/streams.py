@@ -34,6 +34,14 @@ class Stream:
     def to(self, device: torch.device | str) -> "Stream":
         return replace(self, **{name: getattr(self, name).to(device) for name in ("values", "starts", "lengths")})
 
+    def pack(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `gather`, the values one utterance after another: (sum of steps, D), nothing padded."""
+        which = self.lengths[index].nonzero().squeeze(1)
+        owners = index[which]
+        steps = self.lengths[owners]
+        first = torch.repeat_interleave(self.starts[owners] - (steps.cumsum(0) - steps), steps)
+        return self.values[first + torch.arange(len(first), device=index.device)], which, steps
+
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of the rows `index` (N,) those present: values (n, S, D) zero-padded, which of the N (n,), steps (n,)."""
         which = self.lengths[index].nonzero().squeeze(1)

@@ -8,8 +8,8 @@ from models.stems import within
 
 def mean(values: Tensor, steps: Tensor) -> Tensor:
     """(N, D) mean over the real steps of (N, S, D); 0 where there is none."""
-    real = within(steps, values.shape[1]).unsqueeze(-1)
-    return values.masked_fill(~real, 0).sum(1) / steps.clamp(min=1).unsqueeze(1)
+    share = within(steps, values.shape[1]).to(values.dtype) / steps.clamp(min=1).unsqueeze(1)
+    return (share.unsqueeze(1) @ values).squeeze(1)
 
 
 class AttentionPool(nn.Module):
@@ -46,17 +46,21 @@ class MISLS(nn.Module):
         pairs = modalities if len(modalities) > 1 else ()  # a lone modality has no others to be told from
         self.decoders = nn.ModuleDict({m: _decoder(dim) for m in pairs})
 
+    def project(self, modality: str, hidden: Tensor) -> Tensor:
+        """Steps (..., D) of one modality's stem, each for itself, into the one space."""
+        return self.norm(self.projections[modality](hidden))
+
     def forward(
-        self, hidden: dict[str, Tensor], steps: dict[str, Tensor], present: Tensor
+        self, sequences: dict[str, Tensor], steps: dict[str, Tensor], present: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Stem outputs {m: (N, S_m, D)} -> latent sequences, their steps, and the pooled latents {m: (N, D)}.
+        """Projected steps {m: (N, S_m, D)} -> latent sequences, their steps, and the pooled latents {m: (N, D)}.
 
         The pooled latents know no absent tokens; where a modality is absent they mean nothing.
         """
         z, latent, lengths = {}, {}, {}
         for column, m in enumerate(self.modalities):
             here = present[:, column]
-            sequence = self.norm(self.projections[m](hidden[m]))
+            sequence = sequences[m]
             latent[m] = self.norm(mean(sequence, steps[m]))
             z[m] = torch.where(here.view(-1, 1, 1), sequence, self.absent[m].to(sequence.dtype))
             lengths[m] = torch.where(here, steps[m], 1)

@@ -18,7 +18,7 @@ from models.graph_multiattn import GraphMultiAttn
 from models.heads import HEADS
 from models.misls import MISLS
 from models.multiattn import MultiAttn
-from models.stems import STEMS
+from models.stems import STEMS, pad
 
 FUSIONS = {
     "concat": Concat,
@@ -137,7 +137,7 @@ class Network(nn.Module):
         batch: dict[str, Any],
         present: Tensor | None = None,
     ) -> dict[str, Any]:
-        """Everything after the stems, from what `tokens` returns; the batch's values are not looked at."""
+        """Everything after the latent steps, from what `tokens` returns; the batch's values are not looked at."""
         here = batch["present"] if present is None else batch["present"] & present
         here = here & torch.stack([steps[m] > 0 for m in self.modalities], 1)
         z, lengths, latent = self.misls(hidden, steps, here)
@@ -155,13 +155,14 @@ class Network(nn.Module):
         return {**self.heads(context, given), "context": context}
 
     def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The stems' answers {m: (N, S_m, D)} and {m: (N,)} steps; a modality's streams scattered into one."""
+        """The stems' answers in the one space {m: (N, S_m, D)} and {m: (N,)} steps; a modality's streams in one."""
         parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {m: [] for m in self.modalities}
         for stream in self.streams:
             if stream in batch["values"]:
+                modality, rows = stream.split("/")[0], batch["rows"][stream]
                 values = self.standards[_key(stream)](batch["values"][stream])
-                rows, steps = batch["rows"][stream], batch["steps"][stream]
-                parts[stream.split("/")[0]].append((*self.stems[_key(stream)](values, steps), rows))
+                values, steps = self.stems[_key(stream)](values, batch["steps"][stream])
+                parts[modality].append((self.misls.project(modality, values), steps, rows))
         joined = {m: _scatter(part, batch["present"], self.config.dim) for m, part in parts.items()}
         return {m: values for m, (values, _) in joined.items()}, {m: steps for m, (_, steps) in joined.items()}
 
@@ -178,11 +179,12 @@ def _key(stream: str) -> str:
 
 
 def _scatter(parts: list[tuple[Tensor, Tensor, Tensor]], like: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Several (values (n, S, D), steps (n,), rows (n,)) -> (N, S, D) and (N,) steps, 0 for a row of none."""
-    size = max([values.shape[1] for values, _, _ in parts], default=1)
+    """Several (values (n, S, D) or packed, steps (n,), rows (n,)) -> (N, S, D) and (N,) steps, 0 where none."""
+    padded = [(pad(values, steps) if values.dim() == 2 else values, steps, rows) for values, steps, rows in parts]
+    size = max([values.shape[1] for values, _, _ in padded], default=1)
     joined = torch.zeros(like.shape[0], size, dim, device=like.device)
     lengths = torch.zeros(like.shape[0], dtype=torch.long, device=like.device)
-    for values, steps, rows in parts:
-        padded = functional.pad(values.float(), (0, 0, 0, size - values.shape[1]))
-        joined, lengths = joined.index_copy(0, rows, padded), lengths.index_copy(0, rows, steps)
+    for values, steps, rows in padded:
+        values = functional.pad(values.float(), (0, 0, 0, size - values.shape[1]))
+        joined, lengths = joined.index_copy(0, rows, values), lengths.index_copy(0, rows, steps)
     return joined, lengths

@@ -1,4 +1,7 @@
-"""Stems: from an encoder's steps to the network's width, one per stream (modality and encoder)."""
+"""Stems: from an encoder's steps to the network's width, one per stream (modality and encoder).
+
+Steps come padded (n, S, D), or packed (sum of steps, D), one utterance after another: nothing is spent on padding.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +13,20 @@ LONGEST = 8  # steps that a conv1d stem leaves of an utterance (ours)
 def within(steps: Tensor, size: int) -> Tensor:
     """(n, size) bool: which of the padded steps are real."""
     return torch.arange(size, device=steps.device) < steps.unsqueeze(1)
+
+
+def pad(values: Tensor, steps: Tensor) -> Tensor:
+    """Packed steps (sum of steps, D), one utterance after another -> (n, S, D), 0 beyond the last step."""
+    size = int(steps.max()) if len(steps) else 0
+    padded = values.new_zeros(len(steps) * size, values.shape[1]).index_copy(0, positions(steps, size), values)
+    return padded.view(len(steps), size, values.shape[1])
+
+
+def positions(steps: Tensor, size: int) -> Tensor:
+    """(sum of steps,): where each step of each utterance lies among n times `size`."""
+    before = torch.repeat_interleave(torch.arange(len(steps), device=steps.device) * size, steps)
+    first = torch.repeat_interleave(steps.cumsum(0) - steps, steps)
+    return before + torch.arange(len(first), device=steps.device) - first
 
 
 def adaptive_average(values: Tensor, steps: Tensor, longest: int) -> tuple[Tensor, Tensor]:
@@ -32,6 +49,16 @@ def halve(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
     return torch.maximum(values[:, :-1:2], values[:, 1::2]), (steps + 1) // 2
 
 
+def halve_packed(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of packed steps."""
+    left = (steps + 1) // 2
+    number = torch.repeat_interleave(torch.arange(len(steps), device=steps.device), left)
+    before = (left.cumsum(0) - left)[number]
+    even = (steps.cumsum(0) - steps)[number] + 2 * (torch.arange(len(number), device=steps.device) - before)
+    odd = torch.minimum(even + 1, steps.cumsum(0)[number] - 1)  # a last one without a partner is its own
+    return torch.maximum(values[even], values[odd]), left
+
+
 class MaskedBatchNorm(nn.BatchNorm1d):
     """y = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta (Ioffe and Szegedy 2015), E and Var over real steps alone.
 
@@ -43,6 +70,12 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         values = values.float()
         mean, variance = self._measure(values, real) if self.training else (self.running_mean, self.running_var)
         return (values - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+    def whole(self, values: Tensor) -> Tensor:
+        """values (N, D), all of them real."""
+        if self.training and len(values) == 1:  # torch refuses to measure one
+            return self(values, torch.ones_like(values[:, 0], dtype=torch.bool))
+        return super().forward(values.float())
 
     def _measure(self, values: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         flat, share = values.flatten(0, -2), real.flatten().unsqueeze(1).float()
@@ -93,9 +126,11 @@ class Conv1d(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-        values = _block(self.first, self.first_norm, values, steps)
-        values, steps = halve(values, steps)
-        values = _block(self.second, self.second_norm, self.dropout(values), steps)
+        block, half = (_packed_block, halve_packed) if values.dim() == 2 else (_block, halve)
+        values = block(self.first, self.first_norm, values, steps)
+        values, steps = half(values, steps)
+        values = block(self.second, self.second_norm, self.dropout(values), steps)
+        values = pad(values, steps) if values.dim() == 2 else values
         values, steps = adaptive_average(values, steps, LONGEST)
         return self.out(self.dropout(values)), steps
 
@@ -105,6 +140,16 @@ def _block(convolution: nn.Conv1d, norm: MaskedBatchNorm, values: Tensor, steps:
     real = within(steps, values.shape[1])
     values = convolution(values.masked_fill(~real.unsqueeze(-1), 0).transpose(1, 2)).transpose(1, 2)
     return torch.relu(norm(values, real)).masked_fill(~real.unsqueeze(-1), 0)
+
+
+def _packed_block(convolution: nn.Conv1d, norm: MaskedBatchNorm, values: Tensor, steps: Tensor) -> Tensor:
+    """The same of packed steps: what each tells the next, itself and the last, added within an utterance."""
+    taps = convolution.weight.permute(1, 2, 0).flatten(1)  # (D_in, 3 D)
+    to_next, own, to_last = (values @ taps).view(len(values), 3, -1).unbind(1)
+    end = steps.cumsum(0)
+    inner = torch.ones(len(values), 1, device=values.device).index_fill(0, end - 1, 0)[:-1]  # 0: another's follows
+    told = functional.pad(to_next[:-1] * inner, (0, 0, 1, 0)) + functional.pad(to_last[1:] * inner, (0, 0, 0, 1))
+    return torch.relu(norm.whole(own + told + convolution.bias))
 
 
 STEMS = {"linear": Linear, "mlp": MLP, "conv1d": Conv1d}

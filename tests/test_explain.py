@@ -127,7 +127,7 @@ def test_integrated_gradients_of_a_linear_way_are_gradient_times_difference(fold
         logits[:, 0] = sum(one.sum((1, 2)) for one in hidden.values())
         return {"emotion": logits, "weights": {}}
 
-    network.judge = judge
+    network.judge, network.misls.project = judge, lambda modality, hidden: hidden
     case = case_of(network, world)
     case.emotion[:] = 0
     found = attribution.integrated_gradients(case)

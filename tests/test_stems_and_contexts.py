@@ -1,13 +1,17 @@
 """Stems and contexts against torch's own layers, and what padding may not do."""
 
+import copy
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
 from models.context import CONTEXTS, GRU, Transformer, sinusoids, to_dialogues
 from models.misls import AttentionPool, mean
-from models.stems import LONGEST, STEMS, MaskedBatchNorm, adaptive_average, halve, within
+from models.stems import LONGEST, STEMS, MaskedBatchNorm, adaptive_average, halve, pad, within
 
 LENGTHS = torch.tensor([4, 1, 7])
 
@@ -26,6 +30,28 @@ def test_a_stem_reads_no_padding_in_training_either(name):
     real = within(steps, clean.shape[1])
     assert steps.min() >= 1
     torch.testing.assert_close(clean[real], dirty[real])
+
+
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=6), name=st.sampled_from(list(STEMS)))
+def test_packed_steps_give_the_answers_and_gradients_of_padded_ones(lengths, name):
+    torch.manual_seed(0)
+    steps, padded_stem = torch.tensor(lengths), STEMS[name](8, 12, 0.0).train()
+    packed_stem = copy.deepcopy(padded_stem)
+    packed = torch.randn(sum(lengths), 8, requires_grad=True)
+    padded = pad(packed.detach(), steps).requires_grad_()
+    told, left = padded_stem(padded, steps)
+    briefly, kept = packed_stem(packed, steps)
+    briefly = pad(briefly, kept) if briefly.dim() == 2 else briefly
+    real = within(left, told.shape[1])
+    wanted = torch.randn_like(told)[real]
+    for answer in (told[real], briefly[real]):
+        (answer - wanted).square().mean().backward()
+    assert torch.equal(left, kept)
+    torch.testing.assert_close(briefly[real], told[real], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pad(packed.grad, steps), padded.grad, rtol=1e-4, atol=1e-5)
+    for own, other in zip(packed_stem.parameters(), padded_stem.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(packed_stem.state_dict(), padded_stem.state_dict())  # running statistics
 
 
 def test_masked_batch_norm_is_batch_norm_over_the_real_steps():

@@ -15,7 +15,7 @@ from merc.distillation import Distillation, DistillWeights, listen
 from merc.labels import space
 from merc.sampling import SAMPLINGS
 from models import checkpoint
-from models.network import Network, NetworkConfig
+from models.network import FUSIONS, Network, NetworkConfig
 from stages import distill as distill_stage
 from stages import pretrain as pretrain_stage
 from stages import train as train_stage
@@ -73,6 +73,23 @@ def test_overfits_a_small_split(folder):
     history = engine.fit(built, objective, train, draws(train), learning.EmotionScore(train, subsets=False), config)
     assert history[-1]["train_loss"] < 0.2 * history[0]["train_loss"]
     assert learning.EmotionScore(train, subsets=False)(built)["dev_macro_f1"] > 0.95
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_packed_batch_gives_the_gradients_of_a_padded_one(folder, fusion):
+    train = read("train")  # some modalities are missing
+    one = network(train, fusion=fusion).train()
+    other = copy.deepcopy(one)
+    for built, packed_ in ((one, False), (other, True)):
+        batch = train.batch([0, 4, 9, 11], packed=packed_)
+        sum(objectives.Supervised(labels(train), hide(0.3))(built, batch).values()).backward()
+    compared = 0
+    for (name, own), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
+        assert (own.grad is None) == (theirs.grad is None), name
+        if own.grad is not None:
+            torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-3, atol=1e-6, msg=name)
+            compared += bool(own.grad.any())
+    assert compared > 20
 
 
 def test_the_best_epochs_weights_come_back(folder):
