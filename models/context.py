@@ -15,8 +15,8 @@ def to_dialogues(vectors: Tensor, place: Tensor, size: tuple[int, int]) -> tuple
     """(N, D) utterances -> `size` = (B, T) dialogues (B, T, D), zero-padded, and their lengths (B,)."""
     dialogues, turns = size
     grid = vectors.new_zeros(dialogues, turns, vectors.shape[1]).index_put(tuple(place.unbind(1)), vectors)
-    ones = torch.ones_like(place[:, 0])
-    return grid, torch.zeros(dialogues, dtype=torch.long, device=place.device).index_add(0, place[:, 0], ones)
+    # counted by comparison: an export to ONNX would add each index once
+    return grid, (place[:, 0] == torch.arange(dialogues, device=place.device).unsqueeze(1)).sum(1)
 
 
 def sinusoids(positions: Tensor, dim: int) -> Tensor:
@@ -63,6 +63,16 @@ def _read(gru: nn.GRU, x: Tensor, order: Tensor) -> Tensor:
     return gru(x.gather(1, index))[0].gather(1, index)
 
 
+class Layer(nn.TransformerEncoderLayer):
+    """PyTorch's own; of one tensor for query, key and value an export to ONNX fixes the number of turns."""
+
+    def _sa_block(self, x: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None, is_causal=False):
+        answer, _ = self.self_attn(
+            x, x.clone(), x.clone(), key_padding_mask, False, attn_mask, is_causal=is_causal
+        )
+        return self.dropout1(answer)
+
+
 class Transformer(nn.Module):
     """y = x + W Encoder(x + sinusoids(t)): pre-norm self-attention over the turns (Vaswani et al. 2017; Xiong et
     al. 2020), padding masked; causal: no attention to later turns. Ours: x passes by the whole encoder.
@@ -70,7 +80,7 @@ class Transformer(nn.Module):
 
     def __init__(self, dim: int, dropout: float):
         super().__init__()
-        layer = nn.TransformerEncoderLayer(dim, HEADS, 2 * dim, dropout, batch_first=True, norm_first=True)
+        layer = Layer(dim, HEADS, 2 * dim, dropout, batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, LAYERS, norm=nn.LayerNorm(dim), enable_nested_tensor=False)
         self.out = nn.Linear(dim, dim)
 

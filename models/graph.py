@@ -92,7 +92,8 @@ def relations(place: Tensor, speaker: Tensor, causal: bool) -> Tensor:
     gap = turn.unsqueeze(1) - turn
     near = (dialogue.unsqueeze(1) == dialogue) & (gap.abs() <= WINDOW)
     same = speaker.unsqueeze(1) == speaker
-    earlier, later = near & (gap > 0), near & (gap < 0) & (not causal)
+    earlier, later = near & (gap > 0), near & (gap < 0)
+    later = torch.zeros_like(later) if causal else later
     return torch.stack([earlier & same, earlier & ~same, later & same, later & ~same]).float()
 
 
