@@ -12,6 +12,7 @@ from merc.results import read_json, write_json
 
 FORMAT = 1  # of the folder; newer code reads older ones, never the other way round
 HASHES = "hashes.json"
+NETWORKS = (".safetensors", ".onnx")
 CHECKPOINT = ("config.json", "model.safetensors", "calibration.json")
 
 
@@ -71,9 +72,12 @@ def verify(folder: Path) -> dict[str, str]:
     return known["files"]
 
 
-def size(folder: Path) -> int:
-    """Bytes of all files."""
-    return sum((folder / name).stat().st_size for name in _files(folder)) + (folder / HASHES).stat().st_size
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of all files together, and of each that holds a network."""
+    names = [*_files(folder), HASHES]
+    networks = [name for name in names if name.endswith(NETWORKS)]
+    every = {name: (folder / name).stat().st_size for name in names}
+    return {"total": sum(every.values()), **{name: every[name] for name in networks}}
 
 
 def sha256(path: Path) -> str:

@@ -67,9 +67,7 @@ class Layer(nn.TransformerEncoderLayer):
     """PyTorch's own; of one tensor for query, key and value an export to ONNX fixes the number of turns."""
 
     def _sa_block(self, x: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None, is_causal=False):
-        answer, _ = self.self_attn(
-            x, x.clone(), x.clone(), key_padding_mask, False, attn_mask, is_causal=is_causal
-        )
+        answer, _ = self.self_attn(x, x.clone(), x.clone(), key_padding_mask, False, attn_mask, is_causal=is_causal)
         return self.dropout1(answer)
 
 

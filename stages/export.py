@@ -6,14 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from merc import engine, entry, exporting, labels, manifest, modelcard, params, results, scores, trained
-from merc.batches import read_split
+from merc import (
+    agreement,
+    engine,
+    entry,
+    exporting,
+    labels,
+    manifest,
+    modelcard,
+    onnxfiles,
+    params,
+    portable,
+    results,
+    scores,
+    trained,
+)
+from merc.batches import Split, read_split
 from merc.encoders import naming
+from merc.encoders import portable as portable_encoders
 from merc.exporting import ExportConfig
 from models import checkpoint
 
 OUT, METRICS, DISTILLED = Path("out/export"), Path("metrics/export.json"), Path("out/distill")
 CHOSEN = {"best": "best macro F1 of all seeds on the dev split"}
+Needed = dict[str, dict[str, Any]]  # by modality, what naming.needs tells
 
 
 def main() -> None:
@@ -29,7 +45,8 @@ def main() -> None:
     network = trained.network(checkpoint.load, source)
     results.write_json(OUT / "labels.json", network.labels)
     results.write_json(OUT / "extraction.json", params.read("extract", dict[str, Any]))
-    needed = copy_encoders(network)
+    needed = write_encoders(network)
+    portable.write(OUT, network)
     split = read_split("dev", corpora, network.modalities, space).known(list(network.streams))
     logits = engine.predict(network, split)
     card = modelcard.write(
@@ -44,36 +61,49 @@ def main() -> None:
     (OUT / "card.md").write_text(card, encoding="utf-8")
     exporting.seal(OUT)
     exporting.verify(OUT)
-    results.write_json(METRICS, parity(logits, engine.predict(checkpoint.load(OUT), split), network))
+    compared = {"torch": engine.predict(checkpoint.load(OUT), split), **answers(network, split, needed)}
+    sizes = {"parameters": modelcard.parameters(network), "bytes": exporting.sizes(OUT)}
+    agreed = {name: agreement.compare(logits, other, list(logits)) for name, other in compared.items()}
+    results.write_json(METRICS, {**agreed, **sizes})
 
 
-def copy_encoders(network) -> dict[str, dict[str, Any]]:
-    """Name the encoders, copy the weights that no one else has; the lip-sync network goes along."""
+def write_encoders(network) -> Needed:
+    """Name the encoders, copy the weights that no one else has, and write as ONNX what can be."""
     needed = {m: one for m in network.modalities if (one := naming.needs(m, network.streams))}
     for modality, one in needed.items():
+        place = OUT / "encoders" / modality
         if one["weights"] is not None:
-            exporting.copy_stage(Path(one["weights"]), OUT / "encoders" / modality)
+            exporting.copy_stage(Path(one["weights"]), place)
             one["weights"] = f"encoders/{modality}"
+        encoder = naming.restore(modality, one, OUT)
+        one["onnx"] = "no encoder" if encoder is None else portable_encoders.write(place, encoder) or "exported"
     exporting.copy_stage(Path("out/lipsync/vision"), OUT / "lipsync")
     results.write_json(OUT / "encoders.json", needed)
     return needed
 
 
+def answers(network, split: Split, needed: Needed) -> dict[str, dict[str, np.ndarray]]:
+    """Logits of the ONNX files on dev; at reduced precision also from features of the reduced encoders."""
+    reduced = {m: encoder for m, one in needed.items() if (encoder := reduced_encoder(m, one)) is not None}
+    seen = {"onnx": split, "int8": split, "int8_with_encoders": agreement.encoded_by(split, reduced, needed)}
+    files = {"onnx": onnxfiles.FULL}
+    return {
+        name: agreement.answers(OUT / files.get(name, onnxfiles.REDUCED), own, network.streams)
+        for name, own in seen.items()
+    }
+
+
+def reduced_encoder(modality: str, one: dict[str, Any]):
+    """None for an encoder that did not export."""
+    if one["onnx"] != "exported":
+        return None
+    path = OUT / "encoders" / modality / onnxfiles.REDUCED
+    return portable_encoders.exchange(naming.restore(modality, one, OUT), path)
+
+
 def score(logits: np.ndarray, actual: np.ndarray) -> dict[str, float]:
     """The headline scores of a task on dev."""
     return scores.scores(actual, logits.argmax(1), logits.shape[1])
-
-
-def parity(own: dict[str, np.ndarray], exported: dict[str, np.ndarray], network) -> dict[str, Any]:
-    """The exported folder against the checkpoint, on dev."""
-    difference = max(float(np.abs(own[task] - exported[task]).max(initial=0.0)) for task in own)
-    same = own["emotion"].argmax(1) == exported["emotion"].argmax(1)
-    return {
-        "difference": difference,
-        "agreement": same.mean() if len(same) else None,
-        "parameters": modelcard.parameters(network),
-        "bytes": exporting.size(OUT),
-    }
 
 
 if __name__ == "__main__":

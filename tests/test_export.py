@@ -35,6 +35,7 @@ def exported(world, tmp_path, monkeypatch):
     shutil.copytree(world, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("merc.encoders.naming.needs", lambda modality, streams: dict(ENCODER))
+    monkeypatch.setattr("merc.encoders.naming.restore", lambda *about: None)
     export.main()
     return Path("out/export")
 
@@ -44,9 +45,12 @@ ENCODER = {"encoder": "toy", "source": "a test", "weights": None, "sha256": "0"}
 
 def test_what_is_exported_is_the_checkpoint_and_loads_without_parameters(exported):
     metrics = results.read_json(Path("metrics/export.json"))
-    assert metrics["difference"] == 0
-    assert metrics["agreement"] == 1
-    assert metrics["bytes"] == sum(path.stat().st_size for path in exported.rglob("*") if path.is_file())
+    assert metrics["torch"] == {"difference": 0, "emotion": 1, "sentiment": 1}
+    assert metrics["onnx"]["difference"] <= 2e-4  # of logits that were made 20 times as large
+    assert metrics["onnx"]["emotion"] == metrics["onnx"]["sentiment"] == 1
+    assert metrics["int8"]["emotion"] >= 0.9
+    assert metrics["bytes"]["total"] == sum(path.stat().st_size for path in exported.rglob("*") if path.is_file())
+    assert metrics["bytes"]["model.int8.onnx"] == (exported / "model.int8.onnx").stat().st_size
     Path("params.yaml").unlink()
     own, other = checkpoint.load("out/distill/seed-2"), checkpoint.load(exported)
     assert all(torch.equal(a, b) for a, b in zip(own.parameters(), other.parameters(), strict=True))
@@ -95,9 +99,11 @@ def test_tuned_encoders_and_the_lip_sync_network_go_along(world, tmp_path, monke
     monkeypatch.setattr(
         "merc.encoders.naming.needs", lambda modality, streams: ENCODER | {"weights": tuned.get(modality)}
     )
+    monkeypatch.setattr("merc.encoders.naming.restore", lambda *about: None)
     export.main()
     files = exporting.verify(Path("out/export"))
     assert {"encoders/text/model.safetensors", "lipsync/model.safetensors", "lipsync/config.json"} <= set(files)
+    assert {"model.onnx", "model.int8.onnx"} <= set(files)
     needed = json.loads(Path("out/export/encoders.json").read_text())
     assert needed["text"]["weights"] == "encoders/text"
     assert needed["audio"]["weights"] is None

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from merc import params
 from merc.encoders import sources, tuned
@@ -24,6 +25,12 @@ def section(modality: str) -> Strict:
     """encode.<modality> of params.yaml."""
     kind = getattr(module(modality), f"{modality.capitalize()}Encoding")
     return params.read(f"encode.{modality}", kind)
+
+
+def configured(modality: str, about: dict[str, Any]) -> Strict:
+    """The same section, as an exported model tells it (merc/encoders/naming.py)."""
+    kind = getattr(module(modality), f"{modality.capitalize()}Encoding")
+    return kind.model_validate({"encoder": about["encoder"], "by_corpus": {}, **about["settings"]})
 
 
 def chosen(config: Strict, corpus: str) -> str:

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from merc import encoders
 from merc.encoders import tuned
 from merc.encoders.encoder import Encoder
+from merc.problem import Problem
 
 
 def needs(modality: str, streams: Iterable[str]) -> dict[str, Any] | None:
@@ -31,6 +33,18 @@ def needs(modality: str, streams: Iterable[str]) -> dict[str, Any] | None:
         "weights": None if place is None else place.as_posix(),
         "sha256": digest(encoder) if encoder is not None and encoder.state_dict() else None,
     }
+
+
+def restore(modality: str, about: dict[str, Any], folder: Path) -> Encoder | None:
+    """The encoder that `needs` told of, with the weights that lie in an exported folder, and with no others."""
+    weights = about["weights"] and folder / about["weights"]
+    built = encoders.build(modality, about["encoder"], encoders.configured(modality, about), weights=weights)
+    if built is not None and about["sha256"] and digest(built) != about["sha256"]:
+        raise Problem(
+            f"{modality}: the weights of {about['encoder']} are not those that the model was trained with "
+            f"({about['source']}, SHA-256 {about['sha256'][:12]}...); bring those"
+        )
+    return built
 
 
 def _source(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from merc import encoders, exporting, results, speaking
+from merc import exporting, results, speaking
 from merc.encoders import naming, packing, raw
 from merc.encoders.encoder import Encoder, features
 from merc.extraction_settings import Settings
@@ -39,7 +39,7 @@ class Predictor:
         self.needs: dict[str, dict[str, Any]] = results.read_json(folder / "encoders.json")
         self.modalities = tuple(results.read_json(folder / "config.json")["model"]["modalities"])
         self.encoders = {m: found for m, one in self.needs.items() if (found := self._encoder(m, one)) is not None}
-        self.ask = ENGINES[engine](folder)
+        self.ask = ENGINES[engine].ask(folder)
         self.reader = reading.Reader(self.settings, self._choose())
 
     @classmethod
@@ -172,17 +172,9 @@ class Predictor:
                 one.missing[modality] = "this model has no encoder that can read it"
 
     def _encoder(self, modality: str, about: dict[str, Any]) -> Encoder | None:
-        """The encoder that the network was trained with, and no other."""
-        kind = getattr(encoders.module(modality), f"{modality.capitalize()}Encoding")
-        config = kind.model_validate({"encoder": about["encoder"], "by_corpus": {}, **about["settings"]})
-        weights = about["weights"] and self.folder / about["weights"]
-        built = encoders.build(modality, about["encoder"], config, weights=weights)
-        if built is not None and about["sha256"] and naming.digest(built) != about["sha256"]:
-            raise Problem(
-                f"{modality}: the weights of {about['encoder']} are not those that the model was trained with "
-                f"({about['source']}, SHA-256 {about['sha256'][:12]}...); bring those"
-            )
-        return built
+        """The encoder that the network was trained with, computed by the engine."""
+        built = naming.restore(modality, about, self.folder)
+        return built and ENGINES[self.engine].encoder(self.folder, modality, built)
 
     def _choose(self) -> raw.Choose:
         """Whose face is looked at: the speaker's by lip-sync, the largest where it is off, or nobody's."""

@@ -1,0 +1,209 @@
+"""ONNX files: the answers of torch for any dialogue, nothing of this machine in them, every engine in use."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from exported import LABELS as TASKS
+from exported import write_dialogue, write_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import COMBINATIONS, STREAMS, batch, config, network
+from tiny import BertConfig, BertModel, language
+
+from merc import exporting, onnxfiles, portable, results
+from merc.encoders import bert
+from merc.encoders import portable as portable_encoders
+from merc.encoders.language import language as read_language
+from merc.encoders.words import Window
+from merc.problem import Problem
+from merc.serve import Predictor
+from merc.sessions import Session
+from models.context import CONTEXTS
+from models.network import FUSIONS, Network
+from models.stems import STEMS
+
+CLOSE = 1e-4
+WINDOW = Window(max_tokens=32, clean=True, before=0, after=0, speakers=False)
+# one of each kind quickly, every pair where there is time
+QUICK = [("esag", "gru"), ("crossmodal", "transformer"), ("graph", "none")]
+PAIRS = [
+    pytest.param(*pair, id="-".join(pair), marks=[] if pair in QUICK else [pytest.mark.slow])
+    for pair in COMBINATIONS
+]
+
+
+def without(made: dict, modalities: set[str]) -> dict:
+    """A batch in which nobody has features of these modalities, and none with no rows (merc/batches.py)."""
+    kept = [s for s, rows in made["rows"].items() if s.split("/")[0] not in modalities and len(rows)]
+    return made | {part: {s: made[part][s] for s in kept} for part in portable.PARTS}
+
+
+def compare(session: Session, own: Network, made: dict) -> None:
+    with torch.inference_mode():
+        told = own(made)
+    found = session(portable.arrays(made, own.streams))
+    expected = {task: told[task] for task in own.labels}
+    expected |= {"gate": told["weights"]["gate"]} if "gate" in told["weights"] else {}
+    assert set(found) == set(expected)
+    for name, tensor in expected.items():
+        np.testing.assert_allclose(found[name], tensor.numpy(), atol=CLOSE, rtol=CLOSE)
+
+
+@pytest.mark.parametrize(("fusion", "context"), PAIRS)
+def test_every_network_answers_alike_in_onnx(fusion, context, tmp_path):
+    """Dialogues of 1 to 40 utterances, one or several, with all, some and no modalities."""
+    stems = dict(zip(("text", "audio", "vision"), STEMS, strict=True))
+    own = network(fusion=fusion, context=context, stem=stems)
+    portable.write(tmp_path, own)
+    session = Session(tmp_path / onnxfiles.FULL)
+    for number, dialogues in enumerate(((1,), (2,), (3,), (40,), (1, 1), (17, 2, 5))):
+        made = batch(dialogues, seed=10 + number)
+        for hidden in (set(), {"text"}, {"audio", "vision"}, {"text", "audio", "vision"}):
+            compare(session, own, without(made, hidden))
+    reduced = Session(tmp_path / onnxfiles.REDUCED)(portable.arrays(without(batch(), set()), own.streams))
+    assert all(np.isfinite(values).all() for values in reduced.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_causal_network_stays_causal(context, tmp_path):
+    own = network(fusion="graph-multiattn", context=context, causal=True)
+    portable.write(tmp_path, own)
+    compare(Session(tmp_path / onnxfiles.FULL), own, without(batch((9, 3)), set()))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Network, Session]:
+    folder, own = tmp_path_factory.mktemp("whole"), network()
+    portable.write(folder, own)
+    return own, Session(folder / onnxfiles.FULL)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    dialogues=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    seed=st.integers(0, 10**6),
+    hidden=st.sets(st.sampled_from(("text", "audio", "vision"))),
+    extra=st.integers(0, 3),
+)
+def test_random_dialogues_answer_alike(whole, dialogues, seed, hidden, extra):
+    own, session = whole
+    compare(session, own, without(batch(tuple(dialogues), seed=seed, extra=extra), hidden))
+
+
+def test_a_lone_modality_and_one_task_export(tmp_path):
+    torch.manual_seed(0)
+    about = config(modalities=["audio"], stem={"audio": "conv1d"}, roles=0, heads="independent")
+    own = Network(about, {"audio/prosody": 6}, {"emotion": ("a", "b", "c")}).eval()
+    portable.write(tmp_path, own)
+    made = without(batch((5, 2)), {"text", "vision"})
+    compare(Session(tmp_path / onnxfiles.FULL), own, made | {"present": made["present"][:, 1:2]})
+
+
+def test_every_fusion_and_context_is_in_the_contract():
+    assert {one.values for one in PAIRS} == {(fusion, context) for fusion in FUSIONS for context in CONTEXTS}
+    assert set(QUICK) <= set(COMBINATIONS)
+
+
+def test_the_same_network_gives_the_same_bytes_and_no_file_tells_where_it_was_made(tmp_path):
+    for place in ("one", "another place"):
+        portable.write(tmp_path / place, network(fusion="concat", context="none"))
+    for name in (onnxfiles.FULL, onnxfiles.REDUCED):
+        content = (tmp_path / "one" / name).read_bytes()
+        assert content == (tmp_path / "another place" / name).read_bytes()
+        for trace in (str(tmp_path), str(Path(__file__).parent.parent), ".py", "site-packages", str(Path.home())):
+            assert trace.encode() not in content
+        onnx.checker.check_model(onnx.load(tmp_path / "one" / name), full_check=True)
+
+
+def test_weights_of_eight_bits_take_less_room_and_answer_nearly_alike(tmp_path):
+    torch.manual_seed(2)
+    own = Network(config(dim=64, fused=64, context="none"), STREAMS, TASKS).eval()  # a GRU keeps its floats
+    portable.write(tmp_path, own)
+    full, reduced = (Session(tmp_path / name) for name in (onnxfiles.FULL, onnxfiles.REDUCED))
+    kinds = {one.data_type for one in onnx.load(tmp_path / onnxfiles.REDUCED).graph.initializer}
+    assert onnx.TensorProto.INT8 in kinds
+    sizes = [(tmp_path / name).stat().st_size for name in (onnxfiles.REDUCED, onnxfiles.FULL)]
+    assert sizes[0] < 0.8 * sizes[1]
+    arrays = portable.arrays(without(batch((20, 20)), set()), own.streams)
+    one, other = full(arrays)["emotion"], reduced(arrays)["emotion"]
+    assert 0 < np.abs(one - other).max() < 0.2 * np.abs(one).max()
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A tiny language model of the hub, read by transformers."""
+    language(BertModel, BertConfig, tmp_path / "tiny-bert")
+    return read_language("tiny-bert", tmp_path / "tiny-bert", WINDOW)
+
+
+def test_a_text_encoder_answers_alike_in_onnx(words, tmp_path):
+    """Against transformers' own BERT, at other lengths than that of the export."""
+    assert portable_encoders.write(tmp_path / "text", words) is None
+    own, other = words.model, portable_encoders.Answering(tmp_path / "text" / onnxfiles.FULL)
+    for shape in ((1, 1), (2, 31), (5, 8)):
+        ids = torch.randint(1, 100, shape)
+        seen = torch.ones_like(ids)
+        seen[-1, shape[1] // 2 + 1 :] = 0
+        with torch.inference_mode():
+            difference = (own(ids, seen) - other(ids, seen))[seen.bool()].abs().max()
+        assert difference < CLOSE
+
+
+def test_our_bert_exports_too(words, tmp_path):
+    words.model = bert.load(tmp_path / "tiny-bert")
+    assert portable_encoders.write(tmp_path / "text", words) is None
+    assert (tmp_path / "text" / onnxfiles.REDUCED).is_file()
+
+
+def test_an_encoder_that_cannot_be_exported_is_named_and_leaves_nothing(words, tmp_path):
+    class Counting(torch.nn.Module):
+        def forward(self, ids, seen):
+            return torch.full((*ids.shape, 16), float(len(ids[0]) * (1 + int(seen.sum()))))
+
+    words.model = Counting()
+    reason = portable_encoders.write(tmp_path / "text", words)
+    assert "off" in reason or "does not export" in reason
+    assert not (tmp_path / "text").exists()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """An exported folder with the ONNX of its network and of the real text encoder."""
+    from merc.encoders import naming
+    from models import checkpoint
+
+    folder = write_model(tmp_path_factory.mktemp("model"))
+    portable.write(folder, checkpoint.load(folder))
+    about = results.read_json(folder / "encoders.json")["text"]
+    assert portable_encoders.write(folder / "encoders/text", naming.restore("text", about, folder)) is None
+    exporting.seal(folder)
+    return folder
+
+
+def test_the_predictor_answers_alike_with_every_engine(model, tmp_path):
+    write_dialogue(tmp_path / "dialogue")
+    rows = {}
+    for engine in ("torch", "onnx", "int8"):
+        predictor = Predictor.load(model, engine=engine)
+        rows[engine] = predictor(tmp_path / "dialogue", texts=["So good!", "", "Leave me alone."])
+    for own, full, reduced in zip(*rows.values(), strict=True):
+        assert own["missing"] == full["missing"] == reduced["missing"]
+        for part in ("emotion", "sentiment", "gates"):
+            expected = pytest.approx(list(own[part].values()), abs=2e-3)  # features are stored at half precision
+            assert list(full[part].values()) == expected
+            assert sum(reduced[part].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_folder_without_onnx_says_so(tmp_path):
+    with pytest.raises(Problem, match=r"model\.int8\.onnx: not there.*export it again, or use torch"):
+        Predictor.load(write_model(tmp_path), engine="int8")
+
+
+def test_a_damaged_file_is_refused_in_one_line(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(Problem, match=r"model\.onnx: onnxruntime cannot read it"):
+        Session(tmp_path / "model.onnx")
