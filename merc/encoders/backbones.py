@@ -54,18 +54,24 @@ class _Tokens(nn.Module):
 
 def resnet50(name: str, frame_rate: float) -> Looks:
     """He et al. 2016, ImageNet weights, up to the global pooling."""
+    file = sources.checkpoint(
+        name, TORCHVISION + "resnet50-11ad3fa6.pth"
+    )  # before torchvision is imported, which takes seconds
     from torchvision.models import resnet50 as network
 
-    filled = pretrained.load(network(), sources.checkpoint(name, TORCHVISION + "resnet50-11ad3fa6.pth"))
+    filled = pretrained.load(network(), file)
     filled.fc = nn.Identity()
     return Looks(name, _Picture(filled), 2048, Scaling(224, 224, *IMAGENET), frame_rate)
 
 
 def r3d_18(name: str, frame_rate: float) -> Looks:
     """Tran et al. 2018, Kinetics-400 weights, up to the global pooling."""
+    file = sources.checkpoint(
+        name, TORCHVISION + "r3d_18-b3b3357e.pth"
+    )  # before torchvision is imported, which takes seconds
     from torchvision.models.video import r3d_18 as network
 
-    filled = pretrained.load(network(), sources.checkpoint(name, TORCHVISION + "r3d_18-b3b3357e.pth"))
+    filled = pretrained.load(network(), file)
     filled.fc = nn.Identity()
     return Looks(name, _Video(filled), 512, Scaling(112, 112, *KINETICS, frames=16), frame_rate)
 

@@ -25,10 +25,14 @@ def model(folder: Path, kind: str = "AutoModel") -> nn.Module:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    own = bool(list(folder.glob("*.safetensors")))
+    safely = {"local_files_only": True, "trust_remote_code": False}
     try:
         loaded, report = getattr(transformers, kind).from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=own, output_loading_info=True
+            folder,
+            use_safetensors=bool(list(folder.glob("*.safetensors"))),
+            dtype=torch.float32,  # else the file's own: DeBERTa-v3's is half, in which nothing can be learnt
+            output_loading_info=True,
+            **safely,
         )
     except UnpicklingError as error:
         raise _refused(folder, error) from None

@@ -48,7 +48,11 @@ def checkpoint(name: str, url: str) -> Path:
 
 
 def _cached(model: str, revision: str) -> Path | None:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants
+
+    if not (Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}").is_dir():
+        return None
+    from huggingface_hub import snapshot_download  # takes a second to import
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
@@ -59,11 +63,13 @@ def _cached(model: str, revision: str) -> Path | None:
 
 
 def _fetched(model: str, revision: str) -> Path:
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         raise ConnectionError("HF_HUB_OFFLINE is set")
     _knock(constants.ENDPOINT)
+    from huggingface_hub import HfApi, snapshot_download
+
     about = HfApi().model_info(model, revision=revision, timeout=PATIENCE / 2)
     files = [one.rfilename for one in about.siblings or []]
     there = [kind for kind in WEIGHT_FILES if any("/" not in name and Path(name).match(kind) for name in files)]

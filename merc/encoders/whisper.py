@@ -39,7 +39,9 @@ def _loaded(folder: Path) -> tuple:
     logging.disable_progress_bar()
     safely = {"local_files_only": True, "trust_remote_code": False}
     try:
-        model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, use_safetensors=True, **safely).eval()
+        model = AutoModelForSpeechSeq2Seq.from_pretrained(
+            folder, use_safetensors=True, dtype="float32", **safely
+        ).eval()
         return (
             model,
             AutoTokenizer.from_pretrained(folder, **safely),
