@@ -1,6 +1,6 @@
 """Fine-tuning one encoder on single utterances: what it is given, the heads above it, loss and dev scores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from merc import manifest as manifests
+from merc.augmentation import Heard, plain
 from merc.encoders.card import Reader
 from merc.encoders.encoder import Encoder, batches
 from merc.label_fraction import EVERY, Labelled
@@ -106,23 +107,38 @@ class Epochs:
 
 
 class Loss:
-    """Cross-entropy of every head, classes weighted by a power of their inverse frequency."""
+    """Cross-entropy of every head, classes weighted by a power of their inverse frequency.
 
-    def __init__(self, probe: Probe, train: Utterances) -> None:
+    `change` is what is done to a batch before it is heard; what is two utterances at once has both their labels.
+    """
+
+    def __init__(
+        self, probe: Probe, train: Utterances, smoothing: float = 0.0, change: Callable[[list], Heard] = plain
+    ) -> None:
         self.probe, self.train, self.device = probe, train, probe.norm.weight.device
+        self.smoothing, self.change = smoothing, change
         self.weights = {
             task: _class_weights(train.targets[task], head.out_features).to(self.device)
             for task, head in probe.heads.items()
         }
 
     def __call__(self, rows: np.ndarray) -> Tensor:
-        logits = self.probe([self.train.raw[row] for row in rows])
-        return torch.stack([self._one(task, logits[task], rows) for task in logits]).sum()
+        heard = self.change([self.train.raw[row] for row in rows])
+        logits = self.probe(heard.raw)
+        return torch.stack([self._one(task, logits[task], rows, heard) for task in logits]).sum()
 
-    def _one(self, task: str, logits: Tensor, rows: np.ndarray) -> Tensor:
-        target = torch.from_numpy(self.train.targets[task][rows]).to(self.device)
-        total = functional.cross_entropy(logits, target, self.weights[task], reduction="sum")
-        return total / (target >= 0).sum().clamp(min=1)
+    def _one(self, task: str, logits: Tensor, rows: np.ndarray, heard: Heard) -> Tensor:
+        """The mean over labels, of which what is mixed has two, a share of each."""
+        total, count = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        for labelled, share in ((rows, heard.share), (rows[heard.other], 1 - heard.share)):
+            target = torch.from_numpy(self.train.targets[task][labelled]).to(self.device)
+            weight = torch.from_numpy(share).float().to(self.device)
+            losses = functional.cross_entropy(
+                logits, target, self.weights[task], reduction="none", label_smoothing=self.smoothing
+            )
+            total = total + (weight * losses).sum()
+            count = count + (weight * (target >= 0)).sum()
+        return total / count.clamp(min=1)
 
 
 class Judge:

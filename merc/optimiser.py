@@ -4,7 +4,8 @@ Our own AdamW because `torch.optim` imports torch's compiler, which takes 3.5 s 
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -88,12 +89,22 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the network's present weights; its buffers are copied."""
+        """Take in the network's present weights, and what it has measured of its batches."""
         decay = min(self.decay, self.updates / (self.updates + 1))
         torch._foreach_lerp_(self.trailing, self.leading, 1 - decay)
         for own, other in self.buffers:
-            own.copy_(other)
+            own.lerp_(other, 1 - decay) if own.is_floating_point() else own.copy_(other)
         self.updates += 1
+
+    @contextmanager
+    def instead(self, network: nn.Module) -> Iterator[None]:
+        """Meanwhile the network has the averaged weights; afterwards its own again."""
+        own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        network.load_state_dict(self.network.state_dict())
+        try:
+            yield
+        finally:
+            network.load_state_dict(own)
 
 
 def constant(done: float, scores: Sequence[float]) -> float:

@@ -26,21 +26,23 @@ class Saved:
         """`chance`: every generator that the training draws from, besides torch's own."""
         self.folder, self.chance = folder, chance
 
-    def write(self, network: nn.Module, optimiser: AdamW, best: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Aside, then renamed: what is there is whole."""
+    def write(
+        self, network: nn.Module, optimiser: AdamW, kept: dict[str, dict[str, Tensor]], facts: dict[str, Any]
+    ) -> None:
+        """Aside, then renamed: what is there is whole. `kept`: more weights, by a name of the caller's."""
         aside = self.folder / "aside"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         chance = {name: one for name, one in self.chance.items() if isinstance(one, torch.Generator)}
         tensors = {
             **_named("network", network.state_dict()),
-            **_named("best", best),
+            **{key: one for name, weights in kept.items() for key, one in _named(f"kept-{name}", weights).items()},
             **_named("moment", dict(enumerate(_moments(optimiser)))),
             **_named("chance", {name: one.get_state() for name, one in chance.items()} | _own()),
         }
         save_file(tensors, aside / "state.safetensors")
         states = {name: one.bit_generator.state for name, one in self.chance.items() if name not in chance}
-        facts = facts | {"steps": optimiser.steps, "chance": states}
+        facts = facts | {"steps": optimiser.steps, "chance": states, "kept": list(kept)}
         (aside / "state.json").write_text(json.dumps(facts), encoding="utf-8")
         shutil.rmtree(self.folder / "state", ignore_errors=True)
         aside.rename(self.folder / "state")
@@ -50,8 +52,8 @@ class Saved:
         file = self.folder / "state/state.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
-    def restore(self, network: nn.Module, optimiser: AdamW) -> dict[str, Tensor]:
-        """Everything as it was; returns the best weights."""
+    def restore(self, network: nn.Module, optimiser: AdamW) -> dict[str, dict[str, Tensor]]:
+        """Everything as it was; returns what was kept."""
         facts, tensors = self.facts(), load_file(self.folder / "state/state.safetensors")
         network.load_state_dict(_of("network", tensors))
         moments = _of("moment", tensors)
@@ -61,7 +63,10 @@ class Saved:
         optimiser.steps = facts["steps"]
         self._restore_chance(_of("chance", tensors), facts["chance"])
         where = next(network.parameters()).device
-        return {name: tensor.to(where) for name, tensor in _of("best", tensors).items()}
+        return {
+            kept: {name: tensor.to(where) for name, tensor in _of(f"kept-{kept}", tensors).items()}
+            for kept in facts["kept"]
+        }
 
     def _restore_chance(self, states: dict[str, Tensor], others: dict[str, Any]) -> None:
         torch.set_rng_state(states["torch"])

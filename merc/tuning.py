@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from merc import markers, results
 from merc.encoders import lowrank
 from merc.encoders.encoder import Encoder
-from merc.optimiser import AdamW, Group, rate_share
+from merc.optimiser import AdamW, Group, MovingAverage, rate_share
 from merc.problem import Problem
 from merc.resuming import Saved
 from merc.unfreezing import Unfreezing
@@ -36,13 +37,15 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """When what is learnt. Encoders stay in eval mode: no batch statistics, no masking of what they hear."""
+    """When what is learnt. What is pretrained stays in eval mode: no batch statistics, no masking of its input."""
 
     epochs: int
     freeze_epochs: int
     above: list[Part]  # learnt from the beginning
     encoder: list[Part]  # learnt after freeze_epochs
     accumulate: int = 1  # batches whose gradients make a step
+    average: float = 0.0  # decay, a step, of the average of the weights that is scored and kept; 0 = the latest
+    train_mode: bool = False  # while it learns: for what has learnt nothing before
 
     def parts(self, epoch: int) -> list[Part]:
         """What is learnt in this epoch, counted from 0."""
@@ -54,10 +57,21 @@ class _Course:
     """How far a training is."""
 
     optimiser: AdamW
+    average: MovingAverage | None
     epochs: int = 0  # that are done
     best: int = 0  # counted from 1
     highest: float = -math.inf
     weights: dict[str, Tensor] = field(default_factory=dict)  # of the best epoch
+
+    def kept(self) -> dict[str, dict[str, Tensor]]:
+        """What a training that goes on needs besides the network and its moments."""
+        average = {} if self.average is None else {"average": self.average.network.state_dict()}
+        return {"best": self.weights, **average}
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers of it."""
+        updates = 0 if self.average is None else self.average.updates
+        return {"epochs": self.epochs, "best": self.best, "highest": self.highest, "updates": updates}
 
 
 def fit(
@@ -77,14 +91,15 @@ def fit(
     for epoch in range(course.epochs, plan.epochs):
         if epoch in (0, plan.freeze_epochs):
             course.optimiser = _optimiser(network, plan.parts(epoch))
-        _learn(network, plan, epoch, draw(), step, course.optimiser)
-        reached = score()
-        if reached > course.highest:
-            course.best, course.highest = epoch + 1, reached
-            course.weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        _learn(network, plan, epoch, draw(), step, course)
+        course.epochs = epoch + 1
+        with nullcontext() if course.average is None else course.average.instead(network):
+            reached = score()
+            if reached > course.highest:
+                course.best, course.highest = epoch + 1, reached
+                course.weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
         if saved is not None and epoch + 1 < plan.epochs:
-            facts = {"epochs": epoch + 1, "best": course.best, "highest": course.highest}
-            saved.write(network, course.optimiser, course.weights, facts)
+            saved.write(network, course.optimiser, course.kept(), course.facts())
     network.load_state_dict(course.weights)
     return course.best
 
@@ -92,22 +107,30 @@ def fit(
 def _begun(network: nn.Module, plan: Plan, saved: Saved | None) -> _Course:
     """A new course, or where a killed one stopped."""
     facts = saved.facts() if saved is not None else None
+    average = MovingAverage(network, plan.average) if plan.average else None
     if facts is None:
-        return _Course(AdamW([], WEIGHT_DECAY))
+        return _Course(AdamW([], WEIGHT_DECAY), average)
     optimiser = _optimiser(network, plan.parts(facts["epochs"] - 1))
-    weights = saved.restore(network, optimiser)
+    kept = saved.restore(network, optimiser)
+    if average is not None:
+        average.network.load_state_dict(kept["average"])
+        average.updates = facts["updates"]
     print(f"{facts['epochs']} of {plan.epochs} epochs were finished by an earlier run")
-    return _Course(optimiser, facts["epochs"], facts["best"], facts["highest"], weights)
+    return _Course(optimiser, average, facts["epochs"], facts["best"], facts["highest"], kept["best"])
 
 
-def _learn(network: nn.Module, plan: Plan, epoch: int, batches: Sequence, step: Step, optimiser: AdamW) -> None:
+def _learn(network: nn.Module, plan: Plan, epoch: int, batches: Sequence, step: Step, course: _Course) -> None:
     """One epoch."""
+    network.train(plan.train_mode)
     groups = [batches[first : first + plan.accumulate] for first in range(0, len(batches), plan.accumulate)]
     for number, group in enumerate(groups):
         for batch in group:
             (_at_half_precision(network, partial(step, batch)) / len(group)).backward()
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-        optimiser.step(rate_share("cosine", WARMUP, (epoch + number / len(groups)) / plan.epochs))
+        course.optimiser.step(rate_share("cosine", WARMUP, (epoch + number / len(groups)) / plan.epochs))
+        if course.average is not None:
+            course.average.update()
+    network.eval()
 
 
 def _at_half_precision(network: nn.Module, loss: Callable[[], Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from merc import entry, markers, params, results
+from merc.augmentation_settings import Augmentation
 from merc.labels import TASKS
 from merc.scores import HEADLINE
 from merc.unfreezing import Unfreezing
@@ -17,11 +18,22 @@ class AdaptConfig(Unfreezing):
 
     unfreeze_layers: int = Field(ge=1)
     head_lr: float = Field(gt=0)
+    label_smoothing: float = Field(ge=0, lt=1)
+    average: float = Field(ge=0, lt=1)
+
+
+class AudioAdaptConfig(AdaptConfig):
+    """Section `adapt.audio`."""
+
+    augment: Augmentation
+
+
+SECTIONS = {"text": AdaptConfig, "audio": AudioAdaptConfig, "vision": AdaptConfig}
 
 
 def main(modality: str) -> None:
     """Write out/adapt/<modality> and metrics/adapt/<modality>.json."""
-    config = params.read(f"adapt.{modality}", AdaptConfig)
+    config = params.read(f"adapt.{modality}", SECTIONS[modality])
     markers.write_off(Path("out/adapt") / modality, f"adapt.{modality}.epochs is 0")
     measured = learn(modality, config) if config.epochs else {}
     results.write_json(Path("metrics/adapt") / f"{modality}.json", NOTHING | measured)
@@ -43,7 +55,9 @@ def learn(modality: str, config: AdaptConfig) -> dict:
 
 def fit(modality: str, config: AdaptConfig, users: dict[str, float], folder: Path) -> dict:
     """As `learn`, on the corpora in `users`; `folder` holds the state of a training that was killed."""
-    from merc import adapting, encoders, label_fraction, labels, learning, resuming, tuning
+    import numpy as np
+
+    from merc import adapting, augmentation, encoders, label_fraction, labels, learning, resuming, tuning
     from merc.device import device
 
     section, space = encoders.section(modality), labels.space(params.read("data.labels", str))
@@ -54,13 +68,20 @@ def fit(modality: str, config: AdaptConfig, users: dict[str, float], folder: Pat
     known = label_fraction.Labelled(label_fraction.read(), config.seed)
     train = adapting.read("train", users, reader, space, known)
     dev = adapting.read("dev", users, reader, space)
-    parts = tuning.top(encoder, config.unfreeze_layers, config)
+    parts = [] if encoder.untaught else tuning.top(encoder, config.unfreeze_layers, config)
     probe = adapting.Probe(encoder, train.classes(space)).to(device())
     above = [tuning.Part(probe.above(), config.head_lr)]
-    plan = tuning.Plan(config.epochs, config.freeze_epochs, above, parts, config.accumulate)
+    plan = tuning.Plan(
+        config.epochs, config.freeze_epochs, above, parts, config.accumulate, config.average, encoder.untaught
+    )
     epochs, judge = adapting.Epochs(train, encoder, config.batch, config.seed), adapting.Judge(probe, dev)
-    saved = resuming.Saved(folder, {"order": epochs.random})
-    best = tuning.fit(probe, plan, epochs, adapting.Loss(probe, train), judge, saved)
+    random = np.random.default_rng(config.seed)
+    change = augmentation.plain
+    if isinstance(config, AudioAdaptConfig):
+        change = augmentation.Augmenter(config.augment, random)
+    loss = adapting.Loss(probe, train, config.label_smoothing, change)
+    saved = resuming.Saved(folder, {"order": epochs.random, "change": random})
+    best = tuning.fit(probe, plan, epochs, loss, judge, saved)
     tuning.save(Path("out/adapt") / modality, encoder)
     return {**judge.scores(), "best_epoch": best}
 

@@ -26,14 +26,17 @@ def main(corpus: str, modality: str) -> None:
 def encode(files: dict[str, Path], corpus: str, modality: str, name: str, rows: dict[str, pd.DataFrame]) -> None:
     """Write the packs of an encoder that reads media; shards of a killed run are kept."""
     config = encoders.section(modality)
-    encoder = encoders.build(modality, name, config, weights=tuned.folder(modality, name))
+    weights = tuned.folder(modality, name)
+    encoder = encoders.build(modality, name, config, weights=weights)
     if encoder is not None:
+        tuned.check(encoder, modality, weights)
         encoder.to(device.device())
     reader = encoders.module(modality).reader(config)
     extracted = {split: manifest.folder(split, corpus) for split in rows}
     with partial.locked(f"encode-{corpus}-{modality}") as home:
-        weights = [sources.WEIGHTS, *(Path("out") / stage / modality for stage in ("lipsync", *tuned.STAGES))]
-        shards = partial.folder(home, [config.model_dump(), partial.sources(*extracted.values(), *weights)])
+        taught = [Path("out") / stage / modality for stage in ("lipsync", *tuned.STAGES)]
+        sources_of = partial.sources(*extracted.values(), sources.WEIGHTS, *taught)
+        shards = partial.folder(home, [config.model_dump(), sources_of])
         for split, folder in extracted.items():
             packing.write(files[split], encoder, reader, folder, rows[split], shards / split)
         partial.clear(home)

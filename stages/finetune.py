@@ -64,11 +64,12 @@ def fit(config: FinetuneConfig, model, data, folder: Path) -> dict:
     engine.standardise(network, train.split)
     weights = objectives.TaskWeights(emotion=1.0, sentiment=SENTIMENT_WEIGHT)
     loss = objectives.Labels.of(train.split, CLASS_WEIGHT_POWER, weights, smoothing=0.0)
-    unfrozen = [part for encoder in learnt.values() for part in tuning.whole(encoder, config)]
-    mixtures = [tuning.Part(encoder.above(), config.network_lr) for encoder in learnt.values()]
+    taught = [encoder for encoder in learnt.values() if not encoder.untaught]
+    unfrozen = [part for encoder in taught for part in tuning.whole(encoder, config)]
+    others = [tuning.Part(encoder.above(), config.network_lr) for encoder in learnt.values()]
     whole = finetuning.EndToEnd(network, learnt, train, loss).to(device())
     above = [tuning.Part(list(network.parameters()), config.network_lr)]
-    plan = tuning.Plan(config.epochs, config.freeze_epochs, above, [*unfrozen, *mixtures], config.accumulate)
+    plan = tuning.Plan(config.epochs, config.freeze_epochs, above, [*unfrozen, *others], config.accumulate)
     draws = seed.draws(train.split, data.share, "shuffled", config.batch, unlabelled=False)
     judge = finetuning.Judge(whole, dev)
     saved = resuming.Saved(folder, {"order": seed.generator})

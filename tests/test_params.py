@@ -16,7 +16,7 @@ from merc.params import Strict
 from merc.problem import Problem
 from merc.synthesis.corpus import Counts
 from models.network import NetworkConfig
-from stages.adapt import AdaptConfig
+from stages.adapt import SECTIONS as ADAPT
 from stages.distill import DistillConfig
 from stages.finetune import FinetuneConfig
 from stages.pretrain import PretrainConfig
@@ -32,7 +32,7 @@ SECTIONS = {
     "sample.utterances": Counts,
     "extract": Settings,
     "lipsync": LipSync,
-    **{f"adapt.{modality}": AdaptConfig for modality in MODALITIES},
+    **{f"adapt.{modality}": config for modality, config in ADAPT.items()},
     "finetune": FinetuneConfig,
     **{f"encode.{m}": getattr(encoders.module(m), f"{m.capitalize()}Encoding") for m in MODALITIES},
     "pretrain": PretrainConfig,

@@ -42,6 +42,12 @@ def _log_mel(name: str, config: AudioEncoding) -> Encoder:
     return LogMel(name, config.frame_rate)
 
 
+def _mel_network(name: str, config: AudioEncoding) -> Encoder:
+    from merc.encoders.melnet import MelNetwork
+
+    return MelNetwork(name, config.frame_rate)
+
+
 def _egemaps(name: str, config: AudioEncoding) -> Encoder:
     from merc.encoders.egemaps import Egemaps
 
@@ -73,6 +79,13 @@ ENCODERS: dict[str, Card] = {
         width=64,
         about="training-free: the plain spectrogram; 32 ms windows at a frame_rate of 100, means of several below",
         seeds="concat-r3d",
+    ),
+    "mel-network": Card(
+        make=_mel_network,
+        source="merc/encoders/melnet.py, taught by adapt.audio",
+        licence="MIT",
+        width=192,
+        about="a small residual network over log-mel, nothing pretrained: needs adapt.audio.epochs above 0",
     ),
     "egemaps": Card(
         make=_egemaps,

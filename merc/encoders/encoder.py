@@ -26,6 +26,9 @@ class Encoder(nn.Module):
     differentiable: str | None  # the tensor of `prepare` that gradients of the features reach; None: weights only
     halves: bool = False  # whether half precision inside is safe: networks, not signal processing
     stored: type = np.float16  # of the features in a pack; float32 where they may pass 65,504
+    untaught: bool = (
+        False  # nothing pretrained in it: it learns in train mode, and says nothing before it has learnt
+    )
     silence: Any  # the raw input that says nothing: an empty text, silence, a black picture
 
     def prepare(self, raw: Sequence[Any]) -> dict[str, Tensor]:

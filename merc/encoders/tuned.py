@@ -5,6 +5,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from merc.encoders.encoder import Encoder
+from merc.problem import Problem
 from merc.results import read_json
 
 STAGES = ("finetune", "adapt")  # the first that is on wins: it started from the other
@@ -19,6 +20,15 @@ def folder(modality: str, name: str) -> Path | None:
 def is_tuned(place: Path) -> bool:
     """Whether a folder's weights are those of a whole encoder, as adapt and finetune leave them."""
     return "encoder" in read_json(place / "config.json")
+
+
+def check(encoder: Encoder, modality: str, weights: Path | None) -> None:
+    """Refuse what has nothing pretrained and was taught nothing."""
+    if encoder.untaught and weights is None:
+        raise Problem(
+            f"params.yaml: encode.{modality}: {encoder.name} has learnt nothing yet: name it in "
+            f"encode.{modality}.encoder and set adapt.{modality}.epochs above 0, or choose another encoder"
+        )
 
 
 def load(encoder: Encoder, place: Path) -> None:
