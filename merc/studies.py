@@ -45,4 +45,11 @@ STUDIES: dict[str, Study] = {
             Row("phase 2 only", {"distill.phase_epochs": 0}, "random subsets from the first epoch"),
         ),
     ),
+    "ravdess": Study(
+        title="RAVDESS speech, 8 classes, EmoBox's six speaker-disjoint folds, sound alone, no downloaded weights",
+        preset="ravdess",
+        until="evaluate",
+        rows=tuple(Row(f"RAVDESS / fold {fold}", {"data.ravdess.fold": fold}) for fold in range(1, 7)),
+        flags=SCORES_ALONE,
+    ),
 }

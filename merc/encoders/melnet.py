@@ -13,7 +13,7 @@ from merc.encoders.spectrum import FLOOR, frame, mel_bands
 BANDS = 64
 WINDOW = 512  # samples: 32 ms
 SHRINKS = 8  # frames that become a step
-CHANNELS = (24, 40, 64, 96)  # of the stem and of three residual blocks, each of which halves the bands
+CHANNELS = (32, 48, 96, 128)  # of the stem and of three residual blocks, each of which halves the bands
 SEED = 1  # of the weights before anything is learnt
 
 
