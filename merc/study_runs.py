@@ -77,15 +77,16 @@ def _nested(flags: dict[str, Any]) -> dict[str, Any]:
 def _key(study: Study, text: str) -> str:
     """Names the values and the code that a row's numbers follow from, and nothing of this machine."""
     values = {section: value for section, value in yaml.safe_load(text).items() if section != "compute"}
-    inputs = json.dumps([values, study.until, _code(study.until)], sort_keys=True)
+    inputs = json.dumps([values, study.until, _code(study.until, values["data"]["corpora"])], sort_keys=True)
     return hashlib.sha256(inputs.encode()).hexdigest()[:16]
 
 
-def _code(until: str) -> list[str]:
+def _code(until: str, corpora: list[str]) -> list[str]:
     """Digests of the files of code that the stages up to this one depend on; dvc.yaml names them in order."""
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     names = list(stages)[: list(stages).index(until) + 1]
-    files = sorted({dep for stage in names for dep in stages[stage].get("deps", []) if dep.endswith(".py")})
+    deps = {dep for stage in names for dep in stages[stage].get("deps", []) if dep.endswith(".py")}
+    files = sorted({dep.replace("${item.corpus}", corpus) for dep in deps for corpus in corpora})
     return [f"{file} {hashlib.sha256(Path(file).read_bytes()).hexdigest()}" for file in files]
 
 
