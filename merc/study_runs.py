@@ -85,9 +85,17 @@ def _code(until: str, corpora: list[str]) -> list[str]:
     """Digests of the files of code that the stages up to this one depend on; dvc.yaml names them in order."""
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     names = list(stages)[: list(stages).index(until) + 1]
-    deps = {dep for stage in names for dep in stages[stage].get("deps", []) if dep.endswith(".py")}
-    files = sorted({dep.replace("${item.corpus}", corpus) for dep in deps for corpus in corpora})
+    files = sorted({file for name in names for file in _files(stages[name], corpora)})
     return [f"{file} {hashlib.sha256(Path(file).read_bytes()).hexdigest()}" for file in files]
+
+
+def _files(stage: dict[str, Any], corpora: list[str]) -> set[str]:
+    """The files of code among a stage's deps, those of every item of its matrix."""
+    files = {dep for dep in stage.get("deps", []) if dep.endswith(".py")}
+    for key, items in stage.get("matrix", {}).items():
+        own = items if isinstance(items, list) else corpora  # ${data.corpora} is the only list that has another home
+        files = {file.replace(f"${{item.{key}}}", item) for file in files for item in own}
+    return files
 
 
 def _refuse_uncommitted() -> None:
