@@ -93,7 +93,7 @@ def _files(stage: dict[str, Any], corpora: list[str]) -> set[str]:
     """The files of code among a stage's deps, those of every item of its matrix."""
     files = {dep for dep in stage.get("deps", []) if dep.endswith(".py")}
     for key, items in stage.get("matrix", {}).items():
-        own = items if isinstance(items, list) else corpora  # ${data.corpora} is the only list that has another home
+        own = items if isinstance(items, list) else corpora  # ${data.corpora} is the only other
         files = {file.replace(f"${{item.{key}}}", item) for file in files for item in own}
     return files
 

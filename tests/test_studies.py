@@ -181,6 +181,14 @@ def test_what_a_stage_says_of_its_failure_is_shown(project, capsys):
     assert "no learning today" in capsys.readouterr().err
 
 
+def test_the_code_of_a_row_is_that_of_every_item_of_a_matrix():
+    one, both = (set(study_runs._code("evaluate", corpora)) for corpora in (["sample"], ["sample", "ravdess"]))
+    files = {named.split()[0] for named in one}
+    assert {"stages/adapt.py", "merc/encoders/vision.py", "merc/corpora/sample.py"} <= files
+    assert not {"stages/export.py", "merc/corpora/ravdess.py"} & files
+    assert [named.split()[0] for named in both - one] == ["merc/corpora/ravdess.py"]
+
+
 def test_the_scores_of_a_row_are_those_of_the_metrics_files():
     study = studies.Study("", "sample", "evaluate", ())
     told = study_results.measured(ROOT, study, Row("as committed"), yaml.safe_load(presets.text("sample")))

@@ -1,0 +1,143 @@
+"""A network that nothing taught before: soft labels, averaged weights, batch statistics; going on when killed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scenes import extracted
+from torch import nn
+from torch.nn import functional
+from tuned_project import set_up
+
+from merc import adapting, encoders, tuning
+from merc.augmentation import Heard
+from merc.encoders import tuned
+from merc.encoders.encoder import features
+from merc.encoders.raw import Sound
+from merc.optimiser import MovingAverage
+from merc.problem import Problem
+from merc.results import read_json
+from stages import adapt, encode
+
+AUGMENT = {
+    "speed": 0.1, "seconds": 0.8, "gain": 3.0, "noise": 0.5, "time_mask": 0.1, "band_mask": 0.1, "mixup": 0.5
+}  # fmt: skip
+ON = {"epochs": 2, "freeze_epochs": 0, "head_lr": 0.003, "batch": 8, "average": 0.9, "label_smoothing": 0.1}
+WEIGHTS = Path("out/adapt/audio/model.safetensors")
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def taught(**changes) -> bytes:
+    """The weights that adapt leaves."""
+    set_up("adapt.audio", encoder="mel-network", **(ON | {"augment": AUGMENT} | changes))
+    adapt.main("audio")
+    return WEIGHTS.read_bytes()
+
+
+def network(weights: Path | None = None):
+    return encoders.build("audio", "mel-network", encoders.section("audio"), weights=weights)
+
+
+def test_all_of_it_learns_batch_statistics_too_and_encode_gets_it_in_eval_mode():
+    taught()
+    before, after = network().state_dict(), load_file(WEIGHTS)
+    assert {name for name in before if torch.equal(before[name], after[name])} == set()
+    assert read_json(Path("metrics/adapt/audio.json"))["emotion"]["uar"] is not None
+    encoder = network(tuned.folder("audio", "mel-network"))
+    sound = Sound(np.random.default_rng(0).normal(0, 0.1, 9000).astype(np.float32))
+    assert not any(part.training for part in encoder.modules())
+    assert not np.allclose(features(encoder, [sound])[0], features(network(), [sound])[0], atol=1e-2)
+
+
+def test_twice_and_killed_and_continued_are_the_same_bytes(monkeypatch):
+    whole = taught()
+    assert taught() == whole
+    learn, calls = tuning._learn, []
+
+    def killed(*given):
+        learn(*given)
+        calls.append(None)
+        if len(calls) == 2:  # in the middle of the second epoch
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "_learn", killed)
+        with pytest.raises(KeyboardInterrupt):
+            taught()
+    assert taught() == whole
+    assert len(calls) == 2
+
+
+def test_every_parameter_matters():
+    changes = [{}, {"average": 0.0}, {"label_smoothing": 0.0}, {"augment": AUGMENT | {"mixup": 0.0}}]
+    assert len({taught(epochs=1, **one) for one in changes}) == len(changes)
+
+
+def test_before_it_has_learnt_encode_refuses_it():
+    set_up("adapt.audio", encoder="mel-network", epochs=0)
+    extracted("test", "sample", 4, seed=200)
+    adapt.main("audio")
+    with pytest.raises(Problem, match=r"mel-network has learnt nothing yet.* adapt\.audio\.epochs above 0"):
+        encode.main("sample", "audio")
+
+
+@pytest.mark.parametrize("wrong", [{"speed": -0.1}, {"mixup": 1.5}, {"time_mask": 1.0}, {"pitch": 0.1}])
+def test_wrong_values_are_refused_with_their_place(wrong):
+    set_up("adapt.audio", encoder="mel-network", **(ON | {"augment": AUGMENT | wrong}))
+    with pytest.raises(Problem, match=rf"adapt\.audio.*augment\.{next(iter(wrong))}"):
+        adapt.main("audio")
+
+
+def test_the_loss_of_a_mixture_is_the_cross_entropy_of_soft_labels():
+    """torch's own, which takes probabilities; the part of a row that has no label does not count."""
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    targets, other, share = np.array([0, 1, 2, 1]), np.array([2, 0, 3, 1]), np.array([0.6, 0.9, 1.0, 0.5])
+
+    class Fixed(nn.Module):
+        norm, heads = nn.LayerNorm(3), {"emotion": nn.Linear(1, 3)}
+
+        def forward(self, raw):
+            return {"emotion": logits}
+
+    train = adapting.Utterances([0, 1, 2, 3], {"emotion": targets}, np.ones(4))
+    loss = adapting.Loss(Fixed(), train, 0.1, lambda raw: Heard(raw, other, share))
+    hot = np.eye(3, dtype=np.float32)
+    soft = torch.from_numpy(share[:, None] * hot[targets] + (1 - share[:, None]) * hot[targets[other]]).float()
+    expected = functional.cross_entropy(logits, soft, loss.weights["emotion"], label_smoothing=0.1)
+    assert torch.allclose(loss(np.arange(4)), expected, atol=1e-6)
+    targets[0] = -100
+    counted = [(1, 1, 0.9), (2, 2, 1.0), (3, 1, 0.5), (3, 1, 0.5), (0, 2, 0.4)]  # row, label, share
+    each = [
+        part
+        * functional.cross_entropy(
+            logits[row : row + 1],
+            torch.tensor([label]),
+            loss.weights["emotion"],
+            reduction="none",
+            label_smoothing=0.1,
+        )
+        for row, label, part in counted
+    ]
+    assert torch.allclose(loss(np.arange(4)), sum(each).sum() / sum(part for *_, part in counted), atol=1e-6)
+
+
+def test_averaged_weights_stand_in_and_give_the_networks_own_back():
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    average = MovingAverage(network, 0.9)
+    average.update()
+    with torch.no_grad():
+        network[0].weight.add_(1)
+        network[1].running_mean.add_(4)
+        network[1].num_batches_tracked.add_(3)
+    own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    average.update()  # the plain mean, at first
+    with average.instead(network):
+        assert torch.allclose(network[0].weight, own["0.weight"] - 0.5)
+        assert network[1].running_mean.tolist() == [2.0, 2.0] and network[1].num_batches_tracked == 3
+    assert all(torch.equal(tensor, own[name]) for name, tensor in network.state_dict().items())
