@@ -26,7 +26,7 @@ from models.network import FUSIONS, Network
 from models.stems import STEMS
 
 CLOSE = 1e-4
-WINDOW = Window(max_tokens=32, clean=True, before=0, after=0, speakers=False)
+WINDOW = Window(max_tokens=32, clean=(), before=0, after=0, speakers=False)
 # one of each kind quickly, every pair where there is time
 QUICK = [("esag", "gru"), ("crossmodal", "transformer"), ("graph", "none")]
 PAIRS = [

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from merc.encoders import raw, sources
-from merc.encoders.card import Card, Reader, none
+from merc.encoders.card import Card, Reader, hub, none
 from merc.encoders.encoder import Encoder
 from merc.encoders.prosody import Prosody
 from merc.encoders.speech import Layer, speech
@@ -60,10 +60,7 @@ def _lipsync(name: str, config: AudioEncoding, home: Path) -> Encoder:
     return voice(name, home, config.frame_rate)
 
 
-def _hub(source: str, licence: str, width: int, about: str, seeds: str = "") -> Card:
-    return Card(partial(pretrained, source=source), source, licence, width, about, seeds, downloads=True)
-
-
+_hub = partial(hub, pretrained)
 ENCODERS: dict[str, Card] = {
     "prosody": Card(
         make=_prosody,

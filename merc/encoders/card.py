@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,13 @@ class Card:
     seeds: str = ""  # the presets of the field's line-ups that use it
     home: Path | None = None  # where a stage of ours leaves its weights
     downloads: bool = False  # its weights come from elsewhere, once
+
+
+def hub(
+    pretrained: Callable[..., Encoder], source: str, licence: str, width: int, about: str, seeds: str = ""
+) -> Card:
+    """A model of the Hugging Face hub, which `pretrained` makes of its files; `source` is owner/name@revision."""
+    return Card(partial(pretrained, source=source), source, licence, width, about, seeds, downloads=True)
 
 
 def none() -> Card:

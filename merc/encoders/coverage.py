@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from merc.encoders.joining import Join
+from merc.encoders.matching import Join
 from merc.results import write_json
 
 NAMED = 5  # on the screen; the report names all

@@ -7,7 +7,7 @@ import pandas as pd
 
 from merc import encoders, packs
 from merc.encoders.finding import find
-from merc.encoders.joining import Join, Joined
+from merc.encoders.matching import Join, Joined
 from merc.packs import Pack
 
 

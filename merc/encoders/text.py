@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from merc.encoders import bert, raw, sources
-from merc.encoders.card import Card, Reader, none
+from merc.encoders.card import Card, Reader, hub, none
 from merc.encoders.cleaning import Name
 from merc.encoders.words import Special, Window, Words
 from merc.params import Strict
@@ -49,10 +49,7 @@ def _minilm(name: str, config: TextEncoding) -> Words:
     return Words(name, bert.load(folder), 384, tokenizer, Special(*ids), config.window)
 
 
-def _hub(source: str, licence: str, width: int, about: str, seeds: str = "") -> Card:
-    return Card(partial(pretrained, source=source), source, licence, width, about, seeds, downloads=True)
-
-
+_hub = partial(hub, pretrained)
 ENCODERS: dict[str, Card] = {
     "minilm": Card(
         make=_minilm,

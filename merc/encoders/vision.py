@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from merc.encoders import raw, sources
-from merc.encoders.card import Card, Reader, none
+from merc.encoders.card import Card, Reader, hub, none
 from merc.encoders.encoder import Encoder
 from merc.encoders.hog import Hog
 from merc.encoders.raw import Sound
@@ -83,10 +83,7 @@ def _lipsync(name: str, config: VisionEncoding, home: Path) -> Encoder:
     return lips(name, home, config.frame_rate)
 
 
-def _hub(source: str, licence: str, width: int, about: str, seeds: str = "") -> Card:
-    return Card(partial(pretrained, source=source), source, licence, width, about, seeds, downloads=True)
-
-
+_hub = partial(hub, pretrained)
 ENCODERS: dict[str, Card] = {
     "hog": Card(
         make=_hog,
