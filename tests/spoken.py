@@ -12,13 +12,13 @@ from merc.sound import SAMPLE_RATE
 PAUSE = 0.8  # seconds between clips
 
 
-def conversation(folder):
-    """(samples, pictures at 25 a second)."""
+def conversation(folder, pause=PAUSE):
+    """(samples, pictures at 25 a second) with `pause` seconds of silence after each clip."""
     write_dialogue(folder)
     samples, pictures = [], []
     for number in range(3):
         sound, seen = media.read(folder / f"dia0_utt{number}.mp4", media.Limits(0.1, 60.0), ticks=True)
-        ticks = [*seen.ticks, *[seen.ticks[-1]] * round(PAUSE * 25)]
+        ticks = [*seen.ticks, *[seen.ticks[-1]] * round(pause * 25)]
         length = len(ticks) * SAMPLE_RATE // 25
         samples.append(np.pad(sound.samples, (0, length))[:length])
         pictures += ticks

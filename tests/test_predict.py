@@ -157,6 +157,12 @@ def test_sound_alone_is_enough(predictor, tmp_path):
     assert row["missing"] == ["text", "vision"]
 
 
+def test_silence_is_said_to_be_silence(predictor, tmp_path):
+    clip = drawn.write(tmp_path / "still.mp4", sound=np.zeros(22050, np.float32))
+    (one,) = predictor.read(clip)
+    assert one.notes == ["audio: it is silent throughout"]
+
+
 def test_files_that_hold_nothing_are_mistakes_alone_and_rows_among_others(predictor, dialogue, tmp_path):
     place = tmp_path / "some"
     place.mkdir()

@@ -120,6 +120,9 @@ def test_outputs_that_would_destroy_are_refused(model, clips, tmp_path, capsys):
         ((), "no file to predict from"),
         (("nowhere.mp4",), "nowhere.mp4: no such file"),
         (("x", "--text", "y"), "x: no"),
+        (("x", "--bogus"), "--bogus (python -m merc predict --help"),
+        (("x", "--asr"), "--asr: expected one argument"),
+        (("x", "--frames", "many"), "--frames: invalid int value: 'many'"),
     ],
 )
 def test_mistakes_are_one_line(model, tmp_path, monkeypatch, capsys, words, said):

@@ -12,6 +12,7 @@ from typing import Any
 
 from merc.problem import Problem
 from merc.serve import inputs, outputs
+from merc.serve.command_line import CommandLine
 from merc.serve.transcripts import SUFFIXES
 
 ENGINES = ("torch", "onnx", "int8")
@@ -86,8 +87,8 @@ def _tell(dialogue: Any, count: int) -> None:
         print(f"merc: {outputs.plain(reason)} ({often} of {count})", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandLine:
+    parser = CommandLine(
         prog="python -m merc predict",
         description="Emotion and sentiment of every utterance of a clip, of a folder of clips, of a long video.",
         epilog=EXAMPLES,

@@ -1,6 +1,7 @@
 """An exported model at work: recordings in, a row with emotion and sentiment for every utterance out."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ class Predictor:
         self.modalities = tuple(results.read_json(folder / "config.json")["model"]["modalities"])
         self.encoders = {m: found for m, one in self.needs.items() if (found := self._encoder(m, one)) is not None}
         self.ask = ENGINES[engine].ask(folder)
-        self.reader = reading.Reader(self.settings, self._choose())
+        scorer = None if self._picture == "frame" else speaking.load_scorer(folder / "lipsync")
+        self.reader = reading.Reader(self.settings, self._choose(scorer), scorer)
 
     @classmethod
     def load(cls, folder: str | Path = FOLDER, *, engine: str = "torch") -> "Predictor":
@@ -77,7 +79,7 @@ class Predictor:
         if frames is not None and frames < 1:
             raise Problem(f"frames = {frames}: at least 1")
         tell = progress or (lambda done, total, what: None)
-        reader = reading.Reader(self.settings, self.reader.choose, frames or 0)
+        reader = replace(self.reader, frames=frames or 0)
         asked, read = recordings(paths), []
         for number, recording in enumerate(asked):
             tell(number, len(asked), f"reading {recording.path.name}")
@@ -176,11 +178,10 @@ class Predictor:
         built = naming.restore(modality, about, self.folder)
         return built and ENGINES[self.engine].encoder(self.folder, modality, built)
 
-    def _choose(self) -> raw.Choose:
+    def _choose(self, scorer: speaking.Scorer | None) -> raw.Choose:
         """Whose face is looked at: the speaker's by lip-sync, the largest where it is off, or nobody's."""
         if self._picture == "frame":
             return lambda tracks, sound: None
-        scorer = speaking.load_scorer(self.folder / "lipsync")
         return lambda tracks, sound: speaking.choose(tracks, sound, scorer)
 
 

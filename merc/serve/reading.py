@@ -1,21 +1,23 @@
 """From recordings to utterances, with the settings that `extract` had; features come later."""
 
 import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from merc import faces, facetracks, media, portraits, speech, utterances
+from merc import faces, facetracks, media, portraits, speech, turns, utterances
 from merc import tracks as face_tracks
 from merc.encoders import raw
 from merc.encoders.raw import Choose
 from merc.extraction import PICTURE_QUALITY, series
 from merc.extraction_settings import Settings
 from merc.pictures import Pictures
-from merc.serve.dialogue import Utterance
+from merc.serve.dialogue import FULL_SCALE, Utterance
 from merc.serve.inputs import Recording
 from merc.sound import SAMPLE_RATE, Sound
+from merc.speaking import Scorer
 
 LONG = 20.0  # seconds; a longer recording is cut into utterances
 LONGEST = 12 * 3600.0  # seconds of a recording that are read
@@ -28,6 +30,7 @@ class Reader:
 
     settings: Settings
     choose: Choose  # whose face, of several, speaks
+    scorer: Scorer | None = None  # lip-sync, by which a change of the speaking face divides what has no pause
     frames: int = 0  # of the face that are looked at, evenly; 0 = all
 
     def read(self, recording: Recording, cut: bool | None) -> Iterator[Utterance]:
@@ -51,10 +54,13 @@ class Reader:
         sound = media.listen(recording.path, media.Limits(0.0, LONGEST))
         spans, found = self.spans(sound, max(_length(sound), min(length or 0.0, LONGEST)))
         parts = zip(spans, media.watch(recording.path, spans), strict=True)
-        for number, ((begin, end), pictures) in enumerate(parts, start=1):
-            one = Utterance(f"{recording.name}#{number}", recording.path, begin, end, recording.dialogue)
+        count = itertools.count(1)
+        for (begin, end), pictures in parts:
+            one = Utterance("", recording.path, begin, end, recording.dialogue)
             one.notes += [] if found else ["no speech was found: the recording is cut evenly"]
-            yield self.fill(one, self.part(sound, begin, end), pictures)
+            for part in self.turns(one, self.part(sound, begin, end), pictures):
+                part.name = f"{recording.name}#{next(count)}"
+                yield part
 
     def spans(self, sound: Sound, length: float) -> tuple[list[tuple[float, float]], bool]:
         """The utterances' seconds, and whether speech told them; else pieces, all as long as each other."""
@@ -71,6 +77,25 @@ class Reader:
         samples = sound.samples[round(begin * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
         short = round(self.settings.audio.min_seconds * SAMPLE_RATE) - len(samples)
         return Sound(np.pad(samples, (0, max(short, 0))), flags=list(sound.flags), reason=sound.reason)
+
+    def turns(self, one: Utterance, sound: Sound, pictures: Pictures) -> list[Utterance]:
+        """A stretch of speech, cut where another face goes on speaking, each part filled with its media."""
+        edges = [0.0, *self._changes(sound, pictures), one.seconds]
+        if len(edges) == 2:
+            return [self.fill(one, sound, pictures)]
+        parts = []
+        for begin, end in itertools.pairwise(edges):
+            own = Utterance("", one.source, one.start + begin, one.start + end, one.dialogue, notes=[*one.notes])
+            shown = turns.between(pictures, begin, end)
+            parts.append(self.fill(own, self.part(sound, begin, end), shown))
+        return parts
+
+    def _changes(self, sound: Sound, pictures: Pictures) -> list[float]:
+        detector = faces.DETECTORS[self.settings.faces.detector]
+        if self.scorer is None or detector is None or sound.samples is None or pictures.middle is None:
+            return []
+        followed = facetracks.follow(pictures, detector, self.settings.faces.size)
+        return turns.cuts(followed, sound.samples.astype(np.float32) / FULL_SCALE, self.scorer)
 
     def fill(self, one: Utterance, sound: Sound, pictures: Pictures) -> Utterance:
         """Put the media of an utterance in their places, as `extract` would; of each that is not there, say why."""
@@ -91,6 +116,7 @@ class Reader:
         sound = speech.listen(sound, speech.DETECTORS[audio.vad], audio.trim, audio.min_seconds)
         one.samples, one.heard_from = sound.samples, sound.start
         one.notes += [f"audio: {sound.reason}"] if sound.reason else []
+        one.notes += [] if sound.samples.any() else ["audio: it is silent throughout"]
 
     def _see(self, one: Utterance, pictures: Pictures) -> None:
         if pictures.middle is None:

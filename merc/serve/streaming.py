@@ -12,7 +12,7 @@ are remembered, as features; of sound and pictures only what the utterance that 
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,35 +52,40 @@ class Stream:
         """The next samples, 16 kHz mono: 16-bit, or float from -1 to 1."""
         samples = _sixteen_bit(samples)
         self.sound = np.concatenate([self.sound, samples])
-        rows = [self._tell(span) for span in self.cutter.feed(samples)]
+        rows = [row for span in self.cutter.feed(samples) for row in self._tell(span)]
         self._let_go()
         return rows
 
     def finish(self) -> list[Row]:
         """The utterance that the end of the sound ends, if any."""
-        return [self._tell(span) for span in self.cutter.finish()]
+        return [row for span in self.cutter.finish() for row in self._tell(span)]
 
-    def _tell(self, span: Span) -> Row:
+    def _tell(self, span: Span) -> Iterator[Row]:
         began = time.perf_counter()
-        self.count += 1
-        self.utterances.append(self._utterance(span))
+        waited = (span.known - span.end) / SAMPLE_RATE  # for the pause that makes it an end
+        for one in self._utterances(span):
+            self.count += 1
+            one.name = f"stream#{self.count}"
+            row = self._answer(one)
+            passed = (span.end / SAMPLE_RATE - one.end) + waited + time.perf_counter() - began
+            yield row | {"latency": round(passed, 4)}
+
+    def _answer(self, one: Utterance) -> Row:
+        self.predictor.write_down(one, self.asr)
+        self.utterances.append(one)
         del self.utterances[:-WINDOW]
         first = max(len(self.utterances) - 1 - self._later, 0)
         self.predictor.encode(self.utterances, begin=first)
         row = self.predictor.answer(Dialogue(self.utterances))[-1]
-        _forget_media(self.utterances[-1])
-        waited = (span.known - span.end) / SAMPLE_RATE  # for the pause that makes it an end
-        return row | {"latency": round(waited + time.perf_counter() - began, 4)}
+        _forget_media(one)
+        return row
 
-    def _utterance(self, span: Span) -> Utterance:
+    def _utterances(self, span: Span) -> list[Utterance]:
         begin, end = span.seconds
         reader = self.predictor.reader
-        one = Utterance(f"stream#{self.count}", None, begin, end)
         sound = Sound(self.sound[span.begin - self.begin : span.end - self.begin])
         shown = shots.pictures(self.shots, begin, end, self.spacing)
-        reader.fill(one, reader.part(sound, 0.0, end - begin), shown)
-        self.predictor.write_down(one, self.asr)
-        return one
+        return reader.turns(Utterance("", None, begin, end), reader.part(sound, 0.0, end - begin), shown)
 
     @property
     def _later(self) -> int:

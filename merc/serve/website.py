@@ -7,6 +7,7 @@ from pathlib import Path
 
 from merc import params
 from merc.problem import Problem
+from merc.serve.command_line import CommandLine
 from merc.serve.guard import is_loopback
 from merc.serve.jobs import Limits, sweep
 
@@ -50,8 +51,8 @@ def _serve(asked: argparse.Namespace, host: str, listening: socket.socket) -> No
         print("merc: stopped")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m merc serve", description="A page that reads emotions from videos.")
+def _parser() -> CommandLine:
+    parser = CommandLine("python -m merc serve", description="A page that reads emotions from videos.")
     parser.add_argument("--model", type=Path, default=Path("out/export"), help="an exported folder (out/export)")
     parser.add_argument("--host", help=f"address to listen on (compute.address of params.yaml, or {ADDRESS})")
     parser.add_argument("--port", type=int, help="port to listen on; 0: any that is free")
