@@ -218,6 +218,10 @@ def test_a_changed_or_newer_folder_is_refused_by_name(folder, tmp_path):
     results.write_json(copy / "hashes.json", known | {"format": exporting.FORMAT + 1})
     with pytest.raises(Problem, match="newer"):
         Predictor.load(copy)
+    for nonsense in ('{"format": "x", "files": {}}', '{"format": 1, "files": []}', "[]", "{"):
+        (copy / "hashes.json").write_text(nonsense)
+        with pytest.raises(Problem, match=r"model"):
+            Predictor.load(copy)
     with pytest.raises(Problem, match="engine 'magic'"):
         Predictor.load(folder, engine="magic")
 

@@ -3,12 +3,15 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from moviepy import AudioFileClip, ColorClip, VideoClip, VideoFileClip, concatenate_videoclips
+from PIL import Image, ImageDraw, ImageFont
 
 from merc import media
 from merc.problem import Problem
@@ -16,10 +19,9 @@ from merc.serve.dialogue import Dialogue, Utterance
 from merc.serve.outputs import best, plain
 from merc.tracks import RATE
 
-LEAST_WIDTH, BARS, LINE = 640, 150, 26  # pixels: of the film, of the bars beside the picture, of the timeline
+LEAST_WIDTH, BARS, LINE = 640, 168, 30  # pixels: of the film, of the bars beside the picture, of a line below it
 RATE_OF_STILLS = 12  # pictures a second where a recording has none
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-WHITE, GREY, DARK = (240, 240, 240), (120, 120, 120), (24, 24, 24)
+WHITE, GREY, EMPTY, DARK = (240, 240, 240), (170, 170, 170), (64, 64, 64), (24, 24, 24)
 # RGB, told apart by colour-blind eyes too (Okabe and Ito 2008); more labels begin anew
 COLOURS = (
     (153, 153, 153),
@@ -40,6 +42,7 @@ class Scene:
     utterances: list[Utterance]
     rows: list[dict[str, Any]]
     seconds: float
+    begin: float  # seconds of the film
 
     def at(self, time: float) -> int | None:
         """Which utterance is heard."""
@@ -55,8 +58,9 @@ def write(path: Path, rows: Sequence[dict[str, Any]], dialogue: Dialogue) -> Non
     try:
         scenes = _scenes(rows, dialogue)
         size = _size(scenes)
+        strip = _strip(scenes, size[0] + BARS)
         for scene in scenes:
-            clips.append(_drawn(scene, size))
+            clips.append(_drawn(scene, size, strip, scenes[-1].begin + scenes[-1].seconds))
         film = concatenate_videoclips(clips) if len(clips) > 1 else clips[0]
         with tempfile.TemporaryDirectory(prefix="merc-annotate-") as aside:
             film.write_videofile(
@@ -75,10 +79,12 @@ def _scenes(rows: Sequence[dict[str, Any]], dialogue: Dialogue) -> list[Scene]:
             grouped.append(([], []))
         grouped[-1][0].append(one)
         grouped[-1][1].append(row)
-    return [
-        Scene(own[0].source, own, told, max(media.seconds(own[0].source) or 0.0, own[-1].end, 0.1))
-        for own, told in grouped
-    ]
+    scenes, begin = [], 0.0
+    for own, told in grouped:
+        seconds = max(media.seconds(own[0].source) or 0.0, own[-1].end, 0.1)
+        scenes.append(Scene(own[0].source, own, told, seconds, begin))
+        begin += seconds
+    return scenes
 
 
 def _size(scenes: Sequence[Scene]) -> tuple[int, int]:
@@ -89,18 +95,21 @@ def _size(scenes: Sequence[Scene]) -> tuple[int, int]:
     return round(width * scale / 2) * 2, round(height * scale / 2) * 2
 
 
-def _drawn(scene: Scene, size: tuple[int, int]) -> VideoClip:
+def _drawn(scene: Scene, size: tuple[int, int], strip: np.ndarray, length: float) -> VideoClip:
     seen = any("vision" not in one.missing for one in scene.utterances)
     source = VideoFileClip(str(scene.path), audio=False) if seen else ColorClip(size, DARK, duration=scene.seconds)
     tracks = {index: one.face for index, one in enumerate(scene.utterances)}
+    beside = {index: _bars(row, size[1]) for index, row in enumerate([*scene.rows, None])}
+    below = {index: _said(row, strip.shape[1]) for index, row in enumerate([*scene.rows, None])}
 
     def frame(get: Callable[[float], np.ndarray], time: float) -> np.ndarray:
         index = scene.at(time)
         picture, place = _fitted(get(time), size)
         if index is not None:
             _frame_face(picture, tracks[index], time - scene.utterances[index].start, place)
-        side = _bars(scene.rows[index] if index is not None else None, size[1])
-        return np.vstack([np.hstack([picture, side]), _timeline(scene, time, size[0] + BARS)])
+        told = len(scene.rows) if index is None else index
+        now = _now(strip, (scene.begin + time) / length)
+        return np.vstack([np.hstack([picture, beside[told]]), below[told], now])
 
     clip = source.transform(frame).with_fps(min(source.fps or RATE_OF_STILLS, 30))
     if any(one.samples is not None for one in scene.utterances):
@@ -134,36 +143,53 @@ def _frame_face(picture: np.ndarray, track: Any, time: float, place: tuple[float
 
 def _bars(row: dict[str, Any] | None, height: int) -> np.ndarray:
     """What the utterance is taken for, one bar an emotion."""
-    panel = np.full((height, BARS, 3), DARK, np.uint8)
+    panel = Image.new("RGB", (BARS, height), DARK)
     if row is None:
-        return panel
-    step = max(min(height // (len(row["emotion"]) + 2), 34), 14)
+        return np.asarray(panel)
+    pen, step = ImageDraw.Draw(panel), max(min(height // (len(row["emotion"]) + 2), 38), 22)
     for number, (label, chance) in enumerate(row["emotion"].items()):
-        base = (number + 1) * step
-        cv2.putText(panel, label, (6, base - 6), FONT, 0.38, WHITE, 1, cv2.LINE_AA)
-        cv2.rectangle(panel, (6, base - 3), (BARS - 8, base + 1), (60, 60, 60), -1)
-        end = 6 + round(chance * (BARS - 14))
-        cv2.rectangle(panel, (6, base - 3), (end, base + 1), COLOURS[number % len(COLOURS)], -1)
-    base = (len(row["emotion"]) + 1) * step + 4
-    cv2.putText(panel, best(row["sentiment"]), (6, base), FONT, 0.38, GREY, 1, cv2.LINE_AA)
-    if row["abstains"]:
-        cv2.putText(panel, "unsure", (6, base + 14), FONT, 0.38, GREY, 1, cv2.LINE_AA)
-    return panel
+        top, right = number * step + 4, BARS - 10
+        pen.text((8, top), label, WHITE, _font(13))
+        pen.text((right, top), f"{100 * chance:.0f} %", WHITE, _font(13), anchor="ra")
+        pen.rectangle((8, top + 17, right, top + 17 + step // 5), EMPTY)
+        end = 8 + round(chance * (right - 8))
+        pen.rectangle((8, top + 17, end, top + 17 + step // 5), COLOURS[number % len(COLOURS)])
+    notes = [best(row["sentiment"]), *(["unsure"] if row["abstains"] else [])]
+    pen.text((8, len(row["emotion"]) * step + 8), "\n".join(notes), GREY, _font(13))
+    return np.asarray(panel)
 
 
-def _timeline(scene: Scene, time: float, width: int) -> np.ndarray:
-    """Every utterance in the colour of its emotion, and now."""
-    strip = np.full((2 * LINE, width, 3), DARK, np.uint8)
-    for one, row in zip(scene.utterances, scene.rows, strict=True):
-        first, last = (round(edge / scene.seconds * width) for edge in (one.start, one.end))
-        order = list(row["emotion"])
-        colour = COLOURS[order.index(row["prediction_set"][0]) % len(COLOURS)]
-        cv2.rectangle(strip, (first + 1, LINE + 6), (max(last - 2, first + 1), 2 * LINE - 6), colour, -1)
-    now = round(time / scene.seconds * width)
-    cv2.line(strip, (now, LINE + 2), (now, 2 * LINE - 2), WHITE, 1)
-    if (index := scene.at(time)) is not None:
-        row = scene.rows[index]
-        said = plain(f"{row['speaker'] + ': ' if row['speaker'] else ''}{row['text']}") or best(row["emotion"])
-        letters = said.encode("ascii", "replace").decode()  # all that OpenCV can write
-        cv2.putText(strip, letters[: width // 8], (6, LINE - 8), FONT, 0.45, WHITE, 1, cv2.LINE_AA)
+def _said(row: dict[str, Any] | None, width: int) -> np.ndarray:
+    """Who says what."""
+    line = Image.new("RGB", (width, LINE), DARK)
+    if row is not None:
+        speaker = f"{row['speaker']}: " if row["speaker"] else ""
+        ImageDraw.Draw(line).text((8, 6), plain(speaker + row["text"]) or best(row["emotion"]), WHITE, _font(15))
+    return np.asarray(line)
+
+
+def _strip(scenes: Sequence[Scene], width: int) -> np.ndarray:
+    """The timeline of the film: every utterance in the colour of its emotion."""
+    strip = np.full((LINE, width, 3), DARK, np.uint8)
+    pixels = width / (scenes[-1].begin + scenes[-1].seconds)
+    for scene in scenes:
+        for one, row in zip(scene.utterances, scene.rows, strict=True):
+            first, last = (round((scene.begin + edge) * pixels) for edge in (one.start, one.end))
+            colour = COLOURS[list(row["emotion"]).index(row["prediction_set"][0]) % len(COLOURS)]
+            cv2.rectangle(strip, (first + 1, 6), (max(last - 2, first + 1), LINE - 7), colour, -1)
     return strip
+
+
+def _now(strip: np.ndarray, share: float) -> np.ndarray:
+    """The timeline with a line at this share of the film."""
+    marked, place = strip.copy(), min(round(share * strip.shape[1]), strip.shape[1] - 2)
+    cv2.rectangle(marked, (place - 1, 1), (place + 1, LINE - 2), WHITE, -1)
+    return marked
+
+
+@cache
+def _font(size: int) -> Any:
+    """DejaVu Sans, which has most of Europe's letters, from matplotlib's wheel; else Pillow's own."""
+    found = find_spec("matplotlib")
+    file = Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if found and found.origin else None
+    return ImageFont.truetype(str(file), size) if file and file.is_file() else ImageFont.load_default(size)

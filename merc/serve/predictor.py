@@ -49,10 +49,10 @@ class Predictor:
         """The model in a folder, if it is what was exported; params.yaml is not looked at."""
         if engine not in ENGINES:
             raise Problem(f"engine {engine!r}: choose one of {', '.join(ENGINES)}")
-        exporting.verify(Path(folder))
         try:
+            exporting.verify(Path(folder))
             return cls(Path(folder), engine)
-        except (ValidationError, KeyError, checkpoint.Unreadable) as error:
+        except (ValidationError, KeyError, TypeError, AttributeError, checkpoint.Unreadable) as error:
             reason = " ".join(str(error).split())[:160]
             raise Problem(f"{folder}: is of another version of merc ({reason}); export it again") from None
 
