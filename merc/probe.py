@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 ROWS = 600  # utterances that one pass of the network sees at most, unless a dialogue is longer
 
@@ -16,13 +17,15 @@ class Probe:
     """A network and a batch of whole dialogues, about whose utterances it is asked.
 
     A question is about one row; the dialogue is repeated for it, and only the row asked about is changed. What the
-    stems make of all others is computed once.
+    stems and MISLS make of all others is computed once.
     """
 
     def __init__(self, network: Any, batch: dict):
         self.network, self.batch = network.eval().requires_grad_(False), batch
         with torch.no_grad():
             self.hidden, self.steps = network.tokens(batch)
+            self.here = batch["present"] & self._told(self.steps)
+            self.latent, self.lengths_of, _ = network.misls(self.hidden, self.steps, self.here)
         rows = len(batch["present"])
         self.entries = {stream: _inverse(own, rows) for stream, own in batch["rows"].items()}
         self.dialogue = batch["place"][:, 0]
@@ -69,17 +72,28 @@ class Probe:
     ) -> dict[str, Tensor]:
         """Every task's logits of the rows, and the fusion's gates if it has any."""
         index, question, target = self._copies(rows)
-        here = self.batch["present"][index]
-        if present is not None:
-            here[target] &= present
-        hidden = {m: own[index] for m, own in self.hidden.items()}
-        if change is not None:
-            hidden |= {m: own.index_copy(0, target, new) for m, own, new in self._anew(hidden, rows, change)}
         place = torch.stack([question, self.batch["place"][index, 1]], 1)
-        batch = {"present": here, "place": place, "speaker": self.batch["speaker"][index]}
-        found = self.network.judge(hidden, {m: own[index] for m, own in self.steps.items()}, batch)
+        batch = {"place": place, "speaker": self.batch["speaker"][index]}
+        found = self.network.unite(*self._latent(rows, index, target, present, change), batch)
         answers = {task: found[task][target] for task in self.network.labels if task in found}
         return answers | {name: found["weights"][name][target] for name in ("gate",) if name in found["weights"]}
+
+    def _latent(
+        self, rows: Tensor, index: Tensor, target: Tensor, present: Tensor | None, change: Change | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """What MISLS makes of the rows `index`, those asked about (`target` among them) seen anew."""
+        hidden, steps = ({m: own[rows] for m, own in one.items()} for one in (self.hidden, self.steps))
+        if change is not None:
+            hidden |= self._anew(rows, change)
+        here = self.here[rows] if present is None else self.here[rows] & present
+        fresh, lengths, _ = self.network.misls(hidden, steps, here)
+        latent = {m: own[index].index_copy(0, target, fresh[m]) for m, own in self.latent.items()}
+        counted = {m: own[index].index_copy(0, target, lengths[m]) for m, own in self.lengths_of.items()}
+        return latent, counted, self.here[index].index_copy(0, target, here)
+
+    def _told(self, steps: dict[str, Tensor]) -> Tensor:
+        """(N, M): which modalities have a step at all."""
+        return torch.stack([steps[m] > 0 for m in self.network.modalities], 1)
 
     def _copies(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of each question's dialogue, end to end; the questions' numbers; where the rows asked about are."""
@@ -90,10 +104,8 @@ class Probe:
         turn = torch.arange(len(question), device=rows.device) - before[question]
         return self.starts[dialogue][question] + turn, question, before + rows - self.starts[dialogue]
 
-    def _anew(
-        self, hidden: dict[str, Tensor], rows: Tensor, change: Change
-    ) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """(modality, what there was, what the stems make of the changed rows)."""
+    def _anew(self, rows: Tensor, change: Change) -> dict[str, Tensor]:
+        """What the stems make of the changed rows, by modality that any of them has."""
         batch = {"values": {}, "rows": {}, "steps": {}, "present": self.batch["present"][rows]}
         for stream, entries in self.entries.items():
             which = (entries[rows] >= 0).nonzero().squeeze(1)
@@ -103,7 +115,10 @@ class Probe:
                 batch["rows"][stream], batch["steps"][stream] = which, self.batch["steps"][stream][own]
         fresh, _ = self.network.tokens(batch)
         touched = {stream.split("/")[0] for stream in batch["values"]}
-        return ((m, hidden[m], fresh[m]) for m in hidden if m in touched)
+        wide = {
+            m: own.shape[1] for m, own in self.hidden.items()
+        }  # of two streams the wider may not be asked about
+        return {m: functional.pad(fresh[m], (0, 0, 0, wide[m] - fresh[m].shape[1])) for m in sorted(touched)}
 
 
 def log_odds(logits: Tensor, emotion: Tensor) -> Tensor:

@@ -141,10 +141,14 @@ class Network(nn.Module):
         here = batch["present"] if present is None else batch["present"] & present
         here = here & torch.stack([steps[m] > 0 for m in self.modalities], 1)
         z, lengths, latent = self.misls(hidden, steps, here)
-        place, speaker = batch["place"], batch["speaker"]
-        utterance, weights = self.fusion(z, lengths, here, place, speaker, self.config.causal)
-        told = {"latent": latent, "utterance": utterance, "weights": weights}
-        return {**self.conclude(utterance, weights, batch), **told}
+        return {**self.unite(z, lengths, here, batch), "latent": latent}
+
+    def unite(
+        self, z: dict[str, Tensor], steps: dict[str, Tensor], here: Tensor, batch: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Everything after MISLS, from its latent sequences, their steps and who is present (N, M)."""
+        utterance, weights = self.fusion(z, steps, here, batch["place"], batch["speaker"], self.config.causal)
+        return {**self.conclude(utterance, weights, batch), "utterance": utterance, "weights": weights}
 
     def conclude(self, utterance: Tensor, weights: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
         """Everything after the fusion: each task's logits, and the `context`, from utterance vectors (N, D)."""

@@ -112,12 +112,12 @@ def listens_to_vision(network):
             if stream.startswith("vision"):
                 network.stems[stream].layers[0].weight.fill_(1.0)
 
-    def judge(hidden, steps, batch, present=None):
+    def unite(hidden, steps, here, batch):
         logits = torch.zeros(len(batch["place"]), 7)
         logits[:, 0] = hidden["vision"].sum((1, 2))
         return {"emotion": logits, "weights": {}}
 
-    network.judge = judge
+    network.misls.forward, network.unite = lambda hidden, steps, here: (hidden, steps, {}), unite
     return network
 
 
