@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from merc.integration import Found, integrate
+from merc.integration import ROUNDS, Found, integrate
 from merc.parts import Parts
 from merc.probe import Change, Probe, log_odds
 
@@ -30,9 +30,11 @@ class Case:
 
     def without(self, rows: Tensor, gone: Tensor) -> Tensor:
         """(Q, C) logits of the rows with the parts `gone` (Q, P) replaced by the encoder's blank."""
-        return self.probe.changed(rows, lambda own: self._blanked(rows[own], gone[own]))
+        return self.probe.changed(rows, lambda own: self.blanked(rows[own], gone[own]))
 
-    def _blanked(self, rows: Tensor, gone: Tensor) -> Change:
+    def blanked(self, rows: Tensor, gone: Tensor) -> Change:
+        """The change that makes the parts `gone` (Q, P) of the rows blank."""
+
         def change(stream: str, values: Tensor, which: Tensor) -> Tensor:
             if stream not in self.owner:
                 return values
@@ -73,10 +75,10 @@ class Gradients:
         return scores
 
 
-def integrated_gradients(case: Case, rows: Tensor | None = None) -> Gradients:
+def integrated_gradients(case: Case, rows: Tensor | None = None, rounds: int = ROUNDS) -> Gradients:
     """Of the rows (all, if none are named): from the blank to the utterance, over all of its streams at once."""
     rows = case.probe.rows if rows is None else rows
-    found = integrate(_Utterances(case, rows), len(rows), rows.device)
+    found = integrate(_Utterances(case, rows), len(rows), rows.device, rounds)
 
     def spread(own: Tensor) -> np.ndarray:
         return (

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from merc import encoders, explain_one, labels, params
+from merc import explain_one, inputs, labels, params
 from merc import manifest as manifests
 from merc.batches import Split, read_split
 from merc.device import device
-from merc.encoders import tuned
-from merc.encoders.encoder import Encoder
 from merc.problem import Problem
 from models import checkpoint
 
@@ -43,27 +41,12 @@ def one(split: str, corpus: str, dialogue: str, utterance: str) -> tuple[dict[st
     space = labels.space(params.read("data.labels", str))
     seen = read_split(split, [corpus], network.modalities, space).known(list(network.streams)).to(device())
     rows, row = _place(seen, corpus, dialogue, utterance, split)
-    coders, raw = given(split, corpus, seen, rows)
+    coders = inputs.behind(corpus, seen)
+    raw = inputs.given(split, corpus, seen, rows, coders)
     own = {modality: inputs[row] for modality, inputs in raw.items()}
     number = int((seen.starts <= rows[0]).sum()) - 1
     found = explain_one.explain(network, seen.batch([number]), row, own, coders)
     return found, {"rows": seen.manifest.iloc[rows], "row": row, "raw": own, "title": utterance}
-
-
-def given(split: str, corpus: str, seen: Split, rows: np.ndarray) -> tuple[dict[str, Encoder], dict[str, list]]:
-    """The encoders behind the split's streams, by stream; and what they are given of a dialogue's rows."""
-    coders, raw = {}, {}
-    for modality in seen.modalities:
-        config = encoders.section(modality)
-        name = encoders.chosen(config, corpus)
-        coder = None
-        if f"{modality}/{name}" in seen.features:
-            coder = encoders.build(modality, name, config, weights=tuned.folder(modality, name))
-        if coder is not None and coder.unit_names:
-            coders[f"{modality}/{name}"] = coder
-            folder = manifests.folder(split, corpus)
-            raw[modality] = encoders.module(modality).reader(config)(folder, seen.manifest.iloc[rows])
-    return coders, raw
 
 
 def _asked(words: list[str]) -> tuple[str, str, str, str]:

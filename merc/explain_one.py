@@ -95,10 +95,10 @@ def _words(probe: Probe, at: torch.Tensor, emotion: torch.Tensor, own: Mapping, 
         if isinstance(own[stream], Words) and line.text.strip():
             found = read_words(Through(probe, stream, own[stream]), at, emotion, [line])
             steps = own[stream].units([line])[0]
-            owner, table = parts.CUTS["text"](steps, line.text, 0.0)
-            scores = np.zeros(len(table))
+            owner, spans = parts.CUTS["text"](steps, line.text, 0.0)
+            scores = np.zeros(len(spans))
             np.add.at(scores, owner, found.steps[STEPS][0, : len(steps)].cpu().numpy())
-            said = [(one.start, one.end, one.word, scores[one.Index]) for one in table.itertuples() if one.word]
+            said = [(*span, score) for span, score in zip(spans, scores, strict=True) if span[2]]
             return {
                 "words": [(word, float(score)) for _, _, word, score in said],
                 "word_spans": [(int(start), int(end)) for start, end, _, _ in said],

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from merc import faithfulness, parts, shapley
+from merc import faithfulness, parts, shapley, shapvalues
 from merc.attribution import Case, integrated_gradients, occlusion
 from merc.batches import Split
 from merc.params import Strict
@@ -18,10 +19,10 @@ from merc.reading import Reading, unread
 from merc.units import Units
 
 ROW = ("corpus", "dialogue", "utterance", "group")
-PART_METHODS = ("integrated_gradients", "occlusion")
+PART_METHODS = ("integrated_gradients", "occlusion", "shap")
 UNREAD = "unread"  # of words alone, through the language model
 RANDOM = "random"
-AT_ONCE = 60  # utterances that one process explains at a time
+AT_ONCE = 30  # utterances that one process explains at a time
 
 
 class ExplainConfig(Strict):
@@ -42,14 +43,23 @@ class Explained:
     probability: np.ndarray  # (n, 2^M) the same as a probability
     gates: np.ndarray  # (n, C, M) each emotion's trust in each modality; NaN of a fusion without gates
     parts: pd.DataFrame  # one row a part of an utterance: row, part, modality, start, end, word, scores
-    curves: np.ndarray  # (n, PART_METHODS and RANDOM, shares) probability while parts are deleted
+    taught: np.ndarray  # (n, 2^M) the teacher's worth of the emotion that the student predicts
+    falls: np.ndarray  # (n, PART_METHODS and RANDOM, shares) probability while parts are taken away
+    grows: np.ndarray  # (n, PART_METHODS and RANDOM, shares) probability while parts are shown
     explained: np.ndarray  # (n,) log-odds minus those of the blank utterance: what integrated gradients explain
     gap: np.ndarray  # (n,) what they miss of it
+    shap_gap: np.ndarray  # (n,) what SHAP values miss of it
 
     @property
     def shapley(self) -> np.ndarray:
         """(n, M), 0 for an absent modality."""
         return shapley.values(self.worth)
+
+    @property
+    def own_gates(self) -> np.ndarray:
+        """(n, M) the gates of the predicted emotion; NaN of an absent modality."""
+        own = self.gates[np.arange(len(self.rows)), self.rows["predicted"]]
+        return np.where(self.present, own, np.nan)
 
 
 def choose(split: Split, utterances: int) -> list[list[int]]:
@@ -72,8 +82,10 @@ class Sources:
     readings: dict[str, Reading]
 
 
-def explain(network: nn.Module, sources: Sources, config: ExplainConfig, dialogues: list[int]) -> Explained:
-    """Explain every utterance of the dialogues."""
+def explain(
+    network: nn.Module, teacher: nn.Module, sources: Sources, config: ExplainConfig, dialogues: list[int]
+) -> Explained:
+    """Explain every utterance of the dialogues; the teacher is asked about what the network predicts."""
     split = sources.split
     probe = Probe(network, split.batch(dialogues))
     index = probe.batch["index"].cpu().numpy()
@@ -81,17 +93,18 @@ def explain(network: nn.Module, sources: Sources, config: ExplainConfig, dialogu
     known = probe.answer(probe.rows)
     emotion = known["emotion"].argmax(1)
     rows["actual"], rows["predicted"] = probe.batch["emotion"].cpu().numpy(), emotion.cpu().numpy()
-    worth, chances, present = _coalitions(probe, emotion)
+    worth, chances, present = coalitions_of(probe, emotion)
+    taught, _, _ = coalitions_of(Probe(teacher, probe.batch), emotion)
     case = case_of(probe, emotion, sources.units, index, split.manifest["text"].to_numpy()[index])
-    table, curves, found = _parts(case, [f"{one.corpus}/{one.utterance}" for one in rows.itertuples()], config)
-    words = unread(case, sources.readings, index)
+    found = _parts(case, [f"{one.corpus}/{one.utterance}" for one in rows.itertuples()], config)
+    table, words = found.pop("parts"), unread(case, sources.readings, index)
     table[UNREAD] = words[table["row"], table["part"]]
     gates = (
         known["gate"].double().cpu().numpy()
         if "gate" in known
         else np.full((len(rows), known["emotion"].shape[1], present.shape[1]), np.nan)
     )
-    return Explained(rows, present, worth, chances, gates, table, curves, found.explained, found.gap)
+    return Explained(rows, present, worth, chances, gates, table, taught, **found)
 
 
 def join(pieces: list[Explained]) -> Explained:
@@ -109,7 +122,7 @@ def join(pieces: list[Explained]) -> Explained:
     return Explained(rows=rows, parts=pd.concat(tables, ignore_index=True), **arrays)
 
 
-def _coalitions(probe: Probe, emotion: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def coalitions_of(probe: Probe, emotion: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(N, 2^M) log-odds and probabilities of every coalition, and who is present."""
     present = probe.batch["present"].cpu().numpy()
     masks = torch.from_numpy(shapley.coalitions(present.shape[1])).to(emotion.device)
@@ -129,16 +142,27 @@ def case_of(probe: Probe, emotion: torch.Tensor, units: Units, index: np.ndarray
     return Case(probe, emotion, blanks, own, owner)
 
 
-def _parts(case: Case, names: list[str], config: ExplainConfig):
-    """The table of parts with their scores, the deletion curves, and what integrated gradients leave open."""
-    found = integrated_gradients(case)
-    scores = dict(zip(PART_METHODS, (found.of_parts(case.parts), occlusion(case)), strict=True))
+def _parts(case: Case, names: list[str], config: ExplainConfig) -> dict[str, Any]:
+    """The table of parts with their scores, deletion and insertion, and what the methods leave open."""
+    found, heard = integrated_gradients(case), shapvalues.of_parts(case, config.seed)
+    scores = dict(
+        zip(PART_METHODS, (found.of_parts(case.parts), occlusion(case), heard.values["emotion"]), strict=True)
+    )
+    counts, table = case.parts.counts, case.parts.table
     orders = [
-        faithfulness.random_scores(names, case.parts.counts, order, config.seed)
-        for order in range(config.random_orders)
+        faithfulness.random_scores(names, counts, order, config.seed) for order in range(config.random_orders)
     ]
-    curves = faithfulness.deletion(case, [*scores.values(), *orders])  # (K, n, shares)
-    table, count = case.parts.table, len(PART_METHODS)
-    for method, own in scores.items():
-        table = table.assign(**{method: own[table["row"], table["part"]]})
-    return table, np.stack([*curves[:count], curves[count:].mean(0)], axis=1), found
+    backwards = [-own for own in scores.values()]
+    curves = faithfulness.deletion(case, [*scores.values(), *backwards, *orders])  # (K, n, shares)
+    own, reverse, random = np.split(curves, (len(scores), 2 * len(scores)))
+    for method, one in scores.items():
+        table = table.assign(**{method: one[table["row"], table["part"]]})
+    return {
+        "parts": table,
+        "falls": np.stack([*own, random.mean(0)], axis=1),
+        # a random order backwards is as random
+        "grows": faithfulness.insertion(np.stack([*reverse, random.mean(0)], axis=1)),
+        "explained": found.explained,
+        "gap": found.gap,
+        "shap_gap": heard.gap,
+    }

@@ -8,7 +8,8 @@ import torch
 from merc.attribution import Case
 from merc.probe import probability
 
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # of an utterance's parts, taken away one after another
+# of an utterance's parts, taken away one after another; symmetric, so that what is left has the same shares
+SHARES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 LEVEL = 0.95
 ROUNDS = 2000
 
@@ -29,6 +30,11 @@ def deletion(case: Case, scores: list[np.ndarray]) -> np.ndarray:
     return np.stack(
         [[ends[share] if share in ends else _after(case, own, share) for share in SHARES] for own in ranks]
     ).transpose(0, 2, 1)
+
+
+def insertion(backwards: np.ndarray) -> np.ndarray:
+    """(..., SHARES) while parts are shown from the blank on: deletion in the reverse order, read backwards."""
+    return backwards[..., ::-1]
 
 
 def area(curves: np.ndarray) -> np.ndarray:

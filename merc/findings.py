@@ -1,17 +1,28 @@
 """What the explanations of many utterances say together: metrics/explain.json and the tables behind its plots."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from merc import faithfulness, pointing, shapley
+from merc import concordance, erasure, faithfulness, pointing, sanity, shapley
 from merc.explanation import PART_METHODS, RANDOM, UNREAD, ExplainConfig, Explained
 from merc.integration import GAP, GAP_SHARE
+from merc.verdicts import Verdict, board
 
 Modalities = tuple[str, ...]
+EMOTION_COLUMNS = ["emotion", "modality", "shapley_absolute", "shapley", "teacher_shapley", "gate", "utterances"]
 
 
-def metrics(found: Explained, truth: pd.DataFrame, modalities: Modalities, config: ExplainConfig) -> dict:
+def metrics(
+    found: Explained,
+    checked: pd.DataFrame,
+    verdicts: list[Verdict],
+    truth: pd.DataFrame,
+    modalities: Modalities,
+    config: ExplainConfig,
+) -> dict:
     """Baselines stand beside what they are a baseline of; null where a corpus has no truth or a fusion no gates."""
     limit = np.maximum(GAP_SHARE * np.abs(found.explained), GAP)
     missed = found.shapley.sum(1) - (found.worth[:, -1] - found.worth[:, 0])
@@ -19,40 +30,84 @@ def metrics(found: Explained, truth: pd.DataFrame, modalities: Modalities, confi
         "utterances": len(found.rows),
         "shapley_gap": np.abs(missed).max(),
         "integrated_gradients_converged": (np.abs(found.gap) <= limit).mean(),
-        **hits(found, truth, modalities),
-        **_deletions(found, config),
+        "shap_gap": found.shap_gap.max(),
+        **board(verdicts),
+        **first_words(found, truth),
+        **erasures(found, config),
+        **sanities(checked),
+        **agreements(found),
         "shapley": dict(zip(modalities, np.abs(found.shapley).mean(0), strict=True)),
     }
 
 
-def hits(found: Explained, truth: pd.DataFrame, modalities: Modalities) -> dict[str, float]:
-    """Over correctly predicted utterances that the truth knows; neutral ones have nothing to point at."""
+def first_words(found: Explained, truth: pd.DataFrame) -> dict[str, float]:
+    """Word hits of every method for the first student alone."""
     told = found.rows.merge(truth, how="left", on=["corpus", "utterance"])
-    correct = told["predicted"] == told["actual"]
-    informative = [
-        names if right and isinstance(names, list) else []
-        for names, right in zip(told["informative"], correct, strict=True)
+    right = told["predicted"] == told["actual"]
+    carriers = {
+        row: told["words"][row]
+        for row, names in enumerate(told["informative"])
+        if right[row] and isinstance(names, list) and "text" in names
+    }
+    hits = {method: pointing.word_hits(found.parts, method, carriers) for method in (UNREAD, *PART_METHODS)}
+    return {f"word_hit_{method}": own["hit"].mean() for method, own in hits.items()}
+
+
+def erasures(found: Explained, config: ExplainConfig) -> dict[str, float]:
+    """Deletion, insertion, comprehensiveness and sufficiency of every method, beside a random order."""
+    measured = {}
+    for name, scores in (("shapley", found.shapley), ("gates", found.own_gates)):
+        own, random = erasure.of_modalities(found.probability, scores, found.present)
+        measured[name] = (own, random) if np.isfinite(scores).any() else (erasure.nothing(own), random)
+    curves = [
+        erasure.of_parts(found.falls[:, number], found.grows[:, number]) for number in range(len(PART_METHODS) + 1)
     ]
-    carriers = {row: told["words"][row] for row, names in enumerate(informative) if "text" in names}
-    own = _modality_hits(found, modalities, informative)
-    words = {method: pointing.word_hits(found.parts, method, carriers) for method in (UNREAD, *PART_METHODS)}
-    first = words[UNREAD]
+    measured |= {method: (own, curves[-1]) for method, own in zip(PART_METHODS, curves[:-1], strict=True)}
+    kinds = {"modalities": measured["shapley"][1], "parts": curves[-1]}
     return {
-        "modality_hit": own["shapley"]["hit"].mean(),
-        "modality_hit_gates": own["gates"]["hit"].mean(),
-        "modality_hit_chance": own["shapley"]["chance"].mean(),
-        "modality_hit_constant": pointing.constant(own["shapley"]),
-        "modality_hit_utterances": len(own["shapley"]),
-        "word_hit": first["hit"].mean(),
-        **{f"word_hit_{method}": words[method]["hit"].mean() for method in PART_METHODS},
-        "word_hit_chance": first["chance"].mean(),
-        "word_hit_utterances": len(first),
+        **erasure.board(measured, found.rows["group"].to_numpy(), config.seed),
+        **{
+            f"random_{kind}_{name}": random[name].mean()
+            for kind, random in kinds.items()
+            for name in ("comprehensiveness", "sufficiency")
+        },
+    }
+
+
+def sanities(checked: pd.DataFrame) -> dict[str, float]:
+    """Mean rank correlation of each method's scores with those of redrawn weights, and with those under noise."""
+    noise = checked["change"] == sanity.NOISE
+    drawn, disturbed = (checked[own].groupby("method", sort=False)["rank"].mean() for own in (~noise, noise))
+    return {
+        **{f"{method}_randomised_rank": rank for method, rank in drawn.items()},
+        **{f"{method}_stability": rank for method, rank in disturbed.items()},
+    }
+
+
+def by_change(checked: pd.DataFrame) -> pd.DataFrame:
+    """The same by layer, with how many utterances it was measured on."""
+    own = checked.groupby(["method", "change"], sort=False)["rank"]
+    return own.agg(rank="mean", utterances="count").reset_index()
+
+
+def agreements(found: Explained) -> dict[str, float]:
+    """Mean rank correlations: of methods over an utterance's parts, of teacher and student over modalities."""
+    scores = {method: _wide(found, method) for method in PART_METHODS}
+    pairs = {f"{a}~{b}": (scores[a], scores[b]) for a, b in combinations(PART_METHODS, 2)}
+    absent = np.where(found.present, 0.0, np.nan)
+    student, teacher = found.shapley + absent, shapley.values(found.taught) + absent
+    pairs |= {"shapley~gates": (student, found.own_gates), "student~teacher": (student, teacher)}
+    ranks = {name: _mean(concordance.rank_correlation(*pair)) for name, pair in pairs.items()}
+    return {
+        "agreement": ranks,
+        "teacher_same_modality": _mean(concordance.same_top(student, teacher)),
+        "teacher_same_modality_chance": (1 / found.present.sum(1)[found.present.any(1)]).mean(),
     }
 
 
 def by_emotion(found: Explained, order: Modalities, modalities: Modalities) -> pd.DataFrame:
-    """Per predicted emotion and modality: mean |Shapley value|, mean Shapley value, mean gate, utterances."""
-    parts = []
+    """Per predicted emotion and modality: mean |Shapley value| and mean Shapley value, mean gate, utterances."""
+    parts, taught = [], shapley.values(found.taught)
     for number, emotion in enumerate(order):
         own = (found.rows["predicted"] == number).to_numpy()
         for column, modality in enumerate(modalities if own.any() else ()):
@@ -63,22 +118,30 @@ def by_emotion(found: Explained, order: Modalities, modalities: Modalities) -> p
                     modality,
                     np.abs(phi).mean(),
                     phi.mean(),
+                    taught[own, column].mean(),
                     _mean(found.gates[own, number, column]),
                     own.sum(),
                 ]
             )
-    return pd.DataFrame(parts, columns=["emotion", "modality", "shapley_absolute", "shapley", "gate", "utterances"])
+    return pd.DataFrame(parts, columns=EMOTION_COLUMNS)
 
 
-def deletion_curves(found: Explained) -> pd.DataFrame:
-    """Mean probability of the predicted emotion after a share of the parts was deleted, by method."""
-    mean = found.curves.mean(0)
+def curves(found: Explained) -> pd.DataFrame:
+    """Mean probability of the predicted emotion while parts are taken away (deletion) and shown (insertion)."""
     rows = [
-        [method, share, mean[number, column]]
+        [kind, method, share, mean[number, column]]
+        for kind, mean in (("deletion", found.falls.mean(0)), ("insertion", found.grows.mean(0)))
         for number, method in enumerate((*PART_METHODS, RANDOM))
         for column, share in enumerate(faithfulness.SHARES)
     ]
-    return pd.DataFrame(rows, columns=["method", "share", "probability"])
+    return pd.DataFrame(rows, columns=["curve", "method", "share", "probability"])
+
+
+def _wide(found: Explained, method: str) -> np.ndarray:
+    """(n, P) the scores of each row's parts."""
+    wide = np.full((len(found.rows), int(found.parts["part"].max()) + 1 if len(found.parts) else 0), np.nan)
+    wide[found.parts["row"], found.parts["part"]] = found.parts[method]
+    return wide
 
 
 def table(found: Explained, order: Modalities, modalities: Modalities) -> pa.Table:
@@ -121,34 +184,6 @@ SCHEMA = pa.schema(
         ("parts", pa.list_(_PART)),
     ]
 )
-
-
-def _modality_hits(
-    found: Explained, modalities: Modalities, informative: list[list[str]]
-) -> dict[str, pd.DataFrame]:
-    scores = {"shapley": found.shapley, "gates": _own_gates(found)}
-    absent = np.where(found.present, 0.0, np.nan)
-    return {name: pointing.modality_hits(own + absent, modalities, informative) for name, own in scores.items()}
-
-
-def _own_gates(found: Explained) -> np.ndarray:
-    """(n, M) the gates of the predicted emotion."""
-    return found.gates[np.arange(len(found.rows)), found.rows["predicted"]]
-
-
-def _deletions(found: Explained, config: ExplainConfig) -> dict[str, float]:
-    """The area under the random order's curve minus the method's, and its paired lower bound."""
-    gains = {}
-    for name, scores in (("shapley", found.shapley), ("gates", _own_gates(found))):
-        own, random = shapley.removal(found.probability, scores, found.present)
-        gains[name] = random - own if np.isfinite(scores).any() else np.full(len(own), np.nan)
-    areas = faithfulness.area(found.curves)
-    gains |= {method: areas[:, -1] - areas[:, number] for number, method in enumerate(PART_METHODS)}
-    groups, board = found.rows["group"].to_numpy(), {}
-    for name, gain in gains.items():
-        board[f"{name}_deletion"] = gain.mean()
-        board[f"{name}_deletion_low"] = faithfulness.lower_bound(gain, groups, config.seed)
-    return board
 
 
 def _mean(values: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -35,6 +36,12 @@ class Shown:
     row: int  # which of them it is
     raw: dict[str, Any]  # its own inputs by modality
     found: dict[str, Any]  # merc/explain_one.py's answer
+
+
+def write(folder: Path, shown: Sequence[Shown], title: str) -> None:
+    """index.html of a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text(page(shown, title), encoding="utf-8")
 
 
 def page(shown: Sequence[Shown], title: str) -> str:

@@ -65,8 +65,8 @@ def arcs(influence: Sequence[tuple[int, float]], row: int) -> str:
         edge = "#1c2430" if turn == row else "none"
         circle = f'cx="{place[turn]:.1f}" cy="{base}" r="{3 + 6 * abs(score) / largest:.1f}"'
         drawn.append(f'<circle {circle} fill="{colour(np.sign(score))}" stroke="{edge}" stroke-width="2"/>')
-        size = 11 if gap > 30 else 8
-        for y, words in ((base + 24, str(turn)), (base + 38, f"{score:+.2f}" if gap > 24 else "")):
+        size = 11 if gap > 38 else 8  # a score is 5 signs wide
+        for y, words in ((base + 24, str(turn)), (base + 38, f"{score:+.2f}" if gap > 26 else "")):
             drawn.append(
                 f'<text x="{place[turn]:.1f}" y="{y}" font-size="{size}" text-anchor="middle">{words}</text>'
             )

@@ -10,7 +10,8 @@ import pandas as pd
 SPANS = 8  # parts at most of a sound or of a face
 PADDING = -1
 
-Cut = Callable[[np.ndarray, str, float], tuple[np.ndarray, pd.DataFrame]]
+Span = tuple[float, float, str]  # start, end (characters or seconds), word
+Cut = Callable[[np.ndarray, str, float], tuple[np.ndarray, list[Span]]]  # the part of each step, the parts
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,18 @@ def take_apart(
     units: dict[str, list[np.ndarray]], texts: list[str], step_seconds: dict[str, float | None]
 ) -> Parts:
     """Parts of N utterances from their units: by stream one (steps, names) array an utterance, empty if absent."""
-    counts, tables = np.zeros(len(texts), np.int64), []
+    counts, table = np.zeros(len(texts), np.int64), []
     owner = {stream: np.full((len(texts), max(map(len, own))), PADDING) for stream, own in units.items()}
     for stream, own in units.items():
         modality = stream.split("/")[0]
         for row, steps in enumerate(own):
             if len(steps):
-                numbers, table = CUTS[modality](steps, texts[row], step_seconds[stream] or 0.0)
+                numbers, spans = CUTS[modality](steps, texts[row], step_seconds[stream] or 0.0)
                 owner[stream][row, : len(steps)] = numbers + counts[row]
-                tables.append(table.assign(row=row, part=np.arange(len(table)) + counts[row], modality=modality))
-                counts[row] += len(table)
+                table += [(row, part, modality, *span) for part, span in enumerate(spans, counts[row])]
+                counts[row] += len(spans)
     columns = ["row", "part", "modality", "start", "end", "word"]
-    table = pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
-    return Parts(table.sort_values(["row", "part"], ignore_index=True), owner, counts)
+    return Parts(pd.DataFrame(sorted(table), columns=columns), owner, counts)
 
 
 def words(text: str) -> list[tuple[int, int, str]]:
@@ -46,29 +46,31 @@ def words(text: str) -> list[tuple[int, int, str]]:
     return [(found.start(), found.end(), found.group()) for found in re.finditer(r"\S+", text)]
 
 
-def _words(units: np.ndarray, text: str, _: float) -> tuple[np.ndarray, pd.DataFrame]:
+def _words(units: np.ndarray, text: str, _: float) -> tuple[np.ndarray, list[Span]]:
     """A word owns the pieces that start in it; a step without characters (CLS) is the sentence as a whole."""
     spans = [(0.0, 0.0, ""), *words(text)]
     ends = np.array([end for _, end, _ in spans[1:]])
     number = np.minimum(np.searchsorted(ends, units[:, 0], side="right") + 1, len(spans) - 1)
     number[units[:, 1] <= units[:, 0]] = 0
     used, numbers = np.unique(number, return_inverse=True)
-    return numbers, pd.DataFrame([spans[one] for one in used], columns=["start", "end", "word"])
+    return numbers, [spans[one] for one in used]
 
 
-def _spans(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, pd.DataFrame]:
+def _spans(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, list[Span]]:
     count = min(len(starts), SPANS)
     numbers = np.arange(len(starts)) * count // len(starts)
     first = np.searchsorted(numbers, np.arange(count))
     last = np.append(first[1:], len(starts)) - 1
-    return numbers, pd.DataFrame({"start": starts[first], "end": ends[last], "word": ""})
+    return numbers, [
+        (start, end, "") for start, end in zip(starts[first].tolist(), ends[last].tolist(), strict=True)
+    ]
 
 
-def _sounds(units: np.ndarray, _text: str, _seconds: float) -> tuple[np.ndarray, pd.DataFrame]:
+def _sounds(units: np.ndarray, _text: str, _seconds: float) -> tuple[np.ndarray, list[Span]]:
     return _spans(units[:, 0], units[:, 1])
 
 
-def _moments(units: np.ndarray, _text: str, seconds: float) -> tuple[np.ndarray, pd.DataFrame]:
+def _moments(units: np.ndarray, _text: str, seconds: float) -> tuple[np.ndarray, list[Span]]:
     return _spans(units[:, 0], units[:, 0] + seconds)
 
 

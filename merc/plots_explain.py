@@ -10,6 +10,7 @@ from merc import plots
 
 COLOURS = {"text": "#3b6fb6", "audio": "#e08b2d", "vision": "#4f9d69"}
 BAR = 0.26
+WORDS = {"deletion": "blank, best first", "insertion": "shown, best first"}
 
 
 def contributions(path: Path, table: pd.DataFrame, title: str) -> None:
@@ -28,4 +29,20 @@ def contributions(path: Path, table: pd.DataFrame, title: str) -> None:
     axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    plots.save(figure, path)
+
+
+def curves(path: Path, table: pd.DataFrame) -> None:
+    """Probability while parts are taken away and while they are shown, a line a method, from `findings.curves`."""
+    figure, both = plt.subplots(1, 2, figsize=(8.0, 3.1), sharey=True)
+    for axes, (kind, own) in zip(both, table.groupby("curve", sort=False), strict=True):
+        for (method, line), colour in zip(own.groupby("method", sort=False), plots.COLOURS, strict=True):
+            axes.plot(
+                line["share"], line["probability"], label=method.replace("_", " "), color=colour, marker="o", ms=3
+            )
+        axes.set_xlabel(f"share of the parts that are {WORDS[kind]}")
+        axes.set_title(kind, fontsize=10)
+        axes.grid(alpha=0.25)
+    both[0].set_ylabel("mean probability of the\npredicted emotion")
+    both[1].legend(frameon=False, fontsize=8)
     plots.save(figure, path)

@@ -24,7 +24,7 @@ class Probe:
         self.network, self.batch = network.eval().requires_grad_(False), batch
         with torch.no_grad():
             self.hidden, self.steps = network.tokens(batch)
-            self.here = batch["present"] & self._told(self.steps)
+            self.here = batch["present"] & self._heard(self.steps)
             self.latent, self.lengths_of, _ = network.misls(self.hidden, self.steps, self.here)
         rows = len(batch["present"])
         self.entries = {stream: _inverse(own, rows) for stream, own in batch["rows"].items()}
@@ -55,8 +55,18 @@ class Probe:
 
     def changed(self, rows: Tensor, change: Callable[[Tensor], Change]) -> Tensor:
         """(Q, C) emotion logits of the rows after `change` of the questions' numbers."""
-        with torch.no_grad():
-            return self._joined([self.ask(rows[own], change=change(own)) for own in self.chunks(rows)])
+        return self._joined([told["emotion"] for told in self._told(rows, change)])
+
+    def answers(self, rows: Tensor, change: Callable[[Tensor], Change]) -> dict[str, Tensor]:
+        """As `changed`, every task's logits, of one row at least."""
+        parts = list(self._told(rows, change))
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _told(self, rows: Tensor, change: Callable[[Tensor], Change]) -> Iterator[dict[str, Tensor]]:
+        for own in self.chunks(rows):
+            with torch.no_grad():
+                told = self.answer(rows[own], change=change(own))
+            yield told
 
     def _joined(self, parts: list[Tensor]) -> Tensor:
         """Nobody asks about parts of utterances that have none: then there is no answer, of the same width."""
@@ -91,7 +101,7 @@ class Probe:
         counted = {m: own[index].index_copy(0, target, lengths[m]) for m, own in self.lengths_of.items()}
         return latent, counted, self.here[index].index_copy(0, target, here)
 
-    def _told(self, steps: dict[str, Tensor]) -> Tensor:
+    def _heard(self, steps: dict[str, Tensor]) -> Tensor:
         """(N, M): which modalities have a step at all."""
         return torch.stack([steps[m] > 0 for m in self.network.modalities], 1)
 

@@ -41,15 +41,18 @@ def read(name: str, corpora: list[str], split: Split) -> dict[str, Reading]:
     return {stream: own for stream, own in readings.items() if isinstance(own.encoder, Words)}
 
 
-def unread(case: Case, readings: dict[str, Reading], index: np.ndarray) -> np.ndarray:
+def unread(
+    case: Case, readings: dict[str, Reading], index: np.ndarray, asked: np.ndarray | None = None
+) -> np.ndarray:
     """(N, P) how much the log-odds fall when one word alone is left unread; NaN for everything that is no word.
 
-    No token attends to the word, and the word's own steps are the blank's. `index` (N,): the split's rows.
+    No token attends to the word, and the word's own steps are the blank's. `index` (N,): the split's rows; of
+    those `asked` about (N,) bool, if not of all.
     """
     scores = torch.full((len(case.probe), int(case.parts.counts.max())), torch.nan, device=case.emotion.device)
     before = log_odds(case.probe.logits(case.probe.rows), case.emotion)
     for stream, reading in readings.items():
-        rows, parts = _words(case, stream)
+        rows, parts = _words(case, stream, asked)
         for own in case.probe.chunks(rows):
             hit = case.owner[stream][rows[own]] == parts[own, None]
             lines = [reading.lines[index[row]] for row in rows[own].tolist()]
@@ -64,11 +67,12 @@ def _built(name: str, config: Any) -> Any:
     return encoders.build("text", name, config, weights=tuned.folder("text", name))
 
 
-def _words(case: Case, stream: str) -> tuple[Tensor, Tensor]:
+def _words(case: Case, stream: str, asked: np.ndarray | None) -> tuple[Tensor, Tensor]:
     """(W,) rows and parts of the words that this stream is about."""
     if stream not in case.owner:
         return case.probe.rows[:0], case.probe.rows[:0]
     table, here = case.parts.table, (case.parts.owner[stream] >= 0).any(1)
+    here = here if asked is None else here & asked
     words = table[(table["modality"] == "text") & (table["word"] != "") & here[table["row"]]]
     rows, parts = (torch.tensor(words[name].to_numpy()).to(case.emotion.device) for name in ("row", "part"))
     return rows, parts

@@ -36,14 +36,23 @@ def removal(worth: np.ndarray, scores: np.ndarray, present: np.ndarray) -> tuple
 
     Any order is the mean over all orders, exactly: the mean over the coalitions of each size.
     """
-    areas = np.zeros((2, len(worth)))
-    for row, (own, here) in enumerate(zip(scores, present, strict=True)):
+    own, every = paths(worth, scores, present)
+    return np.array([area(one) for one in own]), np.array([area(one) for one in every])
+
+
+Paths = list[np.ndarray]
+
+
+def paths(worth: np.ndarray, scores: np.ndarray, present: np.ndarray) -> tuple[Paths, Paths]:
+    """Per row, the worth while the present players leave, from all to none: by their scores, in any order."""
+    own, every = [], []
+    for row, here in enumerate(present):
         members = np.flatnonzero(here)
-        leaving = members[np.argsort(-own[members], kind="stable")]
+        leaving = members[np.argsort(-scores[row, members], kind="stable")]
         code = int(sum(1 << int(m) for m in members))
-        path = [code] + [code := code & ~(1 << int(m)) for m in leaving]
-        areas[:, row] = _area(worth[row, path]), _area(_by_size(worth[row], members))
-    return areas[0], areas[1]
+        own.append(worth[row, [code] + [code := code & ~(1 << int(m)) for m in leaving]])
+        every.append(_by_size(worth[row], members))
+    return own, every
 
 
 def _by_size(worth: np.ndarray, members: np.ndarray) -> np.ndarray:
@@ -53,6 +62,6 @@ def _by_size(worth: np.ndarray, members: np.ndarray) -> np.ndarray:
     return np.array([worth[codes[sizes == size]].mean() for size in range(len(members), -1, -1)])
 
 
-def _area(curve: np.ndarray) -> float:
+def area(curve: np.ndarray) -> float:
     """Under a curve from 0 to 1, by trapezoids; a single point is its own area."""
     return float((curve[1:] + curve[:-1]).mean() / 2) if len(curve) > 1 else float(curve[0])

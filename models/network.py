@@ -116,6 +116,10 @@ class Network(nn.Module):
         """Set a stream's statistics (D,), measured on the training split."""
         self.standards[_key(stream)].fill(mean, std)
 
+    def spread(self, stream: str) -> Tensor:
+        """(D,) the standard deviation of a stream's features on the training split."""
+        return self.standards[_key(stream)].std
+
     def parameters_of(self, modality: str) -> list[nn.Parameter]:
         """What belongs to one modality alone before fusion: its stems and its projection into the latent space."""
         stems = [

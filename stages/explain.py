@@ -3,63 +3,118 @@
 import shutil
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
+import torch
 
 from merc import (
     entry,
     findings,
+    gallery,
     labels,
     manifest,
     params,
     plots_explain,
     reading,
     results,
+    sanity,
+    shapreport,
+    showcase,
     tables,
     trained,
     truth,
     units,
+    verdicts,
     work,
 )
 from merc.batches import read_split
 from merc.device import device
-from merc.explanation import ExplainConfig, Explained, Sources, choose, explain, join
+from merc.explanation import ExplainConfig, Sources, choose, explain, join
 from merc.problem import Problem
 from models import checkpoint
 
 OUT, METRICS, PLOTS = Path("out/explain"), Path("metrics/explain.json"), Path("plots/explain")
+STUDENT, TEACHER = Path("out/distill"), Path("out/train")
+KINDS = ("explain", "judge", "check", "show", "features")  # of jobs
+SHOWN = 2  # utterances of the gallery that one job explains
 
 
 def main() -> None:
     """Explain the first seed's student: one network has reasons, a mean of five has none."""
-    corpora = manifest.only(params.read("data.corpora", list[str]))
-    space = labels.space(params.read("data.labels", str))
-    seeds, config = params.read("train.seeds", list[int]), params.read("explain", ExplainConfig)
-    folder = Path("out/distill") / f"seed-{seeds[0]}"
-    network = trained.network(checkpoint.load, folder)
-    modalities, order = network.modalities, network.labels["emotion"]
-    split = read_split("test", corpora, modalities, space).known(list(network.streams))
+    corpora, seeds = manifest.only(params.read("data.corpora", list[str])), params.read("train.seeds", list[int])
+    config, space = params.read("explain", ExplainConfig), labels.space(params.read("data.labels", str))
+    network = trained.network(checkpoint.load, STUDENT / f"seed-{seeds[0]}")
+    split = read_split("test", corpora, network.modalities, space).known(list(network.streams))
     sources = Sources(split, units.read("test", corpora, split), reading.read("test", corpora, split))
-    pieces = work.run(choose(split, config.utterances), partial(answer, sources, config, folder), label="explain")
-    if failures := [piece.reason for piece in pieces if isinstance(piece, work.Failed)]:
-        raise Problem(f"explain: {failures[0]}; lower compute.workers if memory ran out")
-    found = join([piece for piece in pieces if isinstance(piece, Explained)])
+    told = truth.read("test", corpora)
+    pieces = choose(split, config.utterances)
+    whole = list(chain.from_iterable(pieces))
+    jobs = [("explain", piece) for piece in pieces]
+    jobs += [("judge", (seed, whole)) for seed in seeds]
+    jobs += [("check", dialogue) for dialogue in chain.from_iterable(choose(split, sanity.CHECKED))]
+    jobs += [("show", picks) for picks in _shown(network, split)] + [("features", whole)]
     for place in (OUT, PLOTS):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
+    done = work.run(jobs, partial(answer, sources, config, told, seeds[0]), label="explain")
+    if failures := [one.reason for one in done if isinstance(one, work.Failed)]:
+        raise Problem(f"explain: {failures[0]}; lower compute.workers if memory ran out")
+    _write(
+        {kind: [one for job, one in zip(jobs, done, strict=True) if job[0] == kind] for kind in KINDS},
+        network,
+        told,
+        config,
+    )
+
+
+def _write(done: dict[str, list], network: Any, told: pd.DataFrame, config: ExplainConfig) -> None:
+    found, checked = join(done["explain"]), pd.concat(done["check"], ignore_index=True)
+    modalities, order = network.modalities, network.labels["emotion"]
     pq.write_table(findings.table(found, order, modalities), OUT / "attributions.parquet")
-    results.write_json(METRICS, findings.metrics(found, truth.read("test", corpora), modalities, config))
+    metrics = findings.metrics(found, checked, done["judge"], told, modalities, config)
+    results.write_json(METRICS, metrics | done["features"][0])
     emotions = findings.by_emotion(found, order, modalities)
     tables.write(PLOTS / "modalities.csv", emotions)
-    tables.write(PLOTS / "deletion.csv", findings.deletion_curves(found))
+    tables.write(PLOTS / "curves.csv", findings.curves(found))
+    tables.write(PLOTS / "randomised.csv", findings.by_change(checked))
+    tables.write(PLOTS / "hits.csv", verdicts.by_seed(done["judge"]))
     plots_explain.contributions(PLOTS / "modalities.png", emotions, "What the student's answers rest on")
+    plots_explain.curves(PLOTS / "curves.png", findings.curves(found))
+    gallery.write(
+        OUT / "gallery", [one for shown in done["show"] for one in shown], "Why the student says so: test"
+    )
 
 
-def answer(sources: Sources, config: ExplainConfig, folder: Path, dialogues: list[int]) -> Explained:
-    """The explanations of some dialogues; a job of its own process."""
-    network = trained.network(checkpoint.load, folder, device())
-    return explain(network, replace(sources, split=sources.split.to(device())), config, dialogues)
+def _shown(network: Any, split: Any) -> list[list[tuple[int, str]]]:
+    with torch.no_grad():
+        told = [network(batch)["emotion"].softmax(1).numpy() for batch in split.batches(8)]
+    picks = showcase.choose(np.concatenate(told), split.targets["emotion"].numpy(), network.labels["emotion"])
+    return [picks[first : first + SHOWN] for first in range(0, len(picks), SHOWN)]
+
+
+def answer(sources: Sources, config: ExplainConfig, told: pd.DataFrame, seed: int, job: tuple[str, Any]) -> Any:
+    """One job, in a process of its own."""
+    kind, item = job
+    sources = replace(sources, split=sources.split.to(device()))
+    student = _load(STUDENT, item[0] if kind == "judge" else seed)
+    if kind == "explain":
+        return explain(student, _load(TEACHER, seed), sources, config, item)
+    if kind == "judge":
+        return verdicts.verdict(student, sources, told, item[1], item[0])
+    if kind == "check":
+        return sanity.checks(student, sources, config.seed, item)
+    if kind == "show":
+        return showcase.show(student, "test", sources.split, item)
+    return shapreport.write(PLOTS, student, sources, config, item)
+
+
+def _load(place: Path, seed: int) -> Any:
+    return trained.network(checkpoint.load, place / f"seed-{seed}", device())
 
 
 if __name__ == "__main__":

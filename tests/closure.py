@@ -20,7 +20,7 @@ LOOKED_UP = {
     "encode": lambda item: ["merc.encoders." + item["modality"]],
     "finetune": lambda item: [f"merc.encoders.{modality}" for modality in ("text", "audio", "vision")],
     "evaluate": lambda item: ["merc.encoders.audio"],
-    "explain": lambda item: ["merc.encoders.text"],
+    "explain": lambda item: [f"merc.encoders.{modality}" for modality in ("text", "audio", "vision")],
     "export": lambda item: [f"merc.encoders.{modality}" for modality in ("text", "audio", "vision")],
 }
 

@@ -49,8 +49,10 @@ def write_world(
     return manifest
 
 
-def write_student(folder: Path, *, seed: int = 1, widths=WIDTHS, scale: float = 1.0, **changes) -> Network:
-    """An untrained network as the student of a seed."""
+def write_student(
+    folder: Path, *, seed: int = 1, widths=WIDTHS, scale: float = 1.0, stage: str = "distill", **changes
+) -> Network:
+    """An untrained network as the student of a seed, or the teacher of stage `train`."""
     torch.manual_seed(seed)
     about = {
         "modalities": list(manifests.MODALITIES),
@@ -69,7 +71,7 @@ def write_student(folder: Path, *, seed: int = 1, widths=WIDTHS, scale: float = 
     with torch.no_grad():
         for parameter in network.heads.parameters():
             parameter.mul_(scale)
-    checkpoint.save(folder / "out/distill" / f"seed-{seed}", network)
+    checkpoint.save(folder / "out" / stage / f"seed-{seed}", network)
     return network
 
 

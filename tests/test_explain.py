@@ -44,6 +44,17 @@ def student(folder, **changes):
     return write_student(folder, scale=5.0, **changes)
 
 
+def explained(network, *rest):
+    """Every utterance, the network being its own teacher."""
+    return explanation.explain(network, network, *rest)
+
+
+def students(folder, **changes):
+    """What the stage asks: the student of both seeds, the teacher of the first."""
+    for seed, stage in ((1, "distill"), (2, "distill"), (1, "train")):
+        write_student(folder, scale=5.0, seed=seed, stage=stage, **changes)
+
+
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_question_about_one_row_is_answered_as_the_network_would(folder, world, fusion):
     """Repeating the dialogue, caching the stems and changing a row is the same as a batch with that row changed."""
@@ -81,7 +92,7 @@ def test_what_the_network_ignores_gets_nothing(folder, world):
         network.misls.projections["vision"].weight.zero_()
         network.misls.projections["vision"].bias.zero_()
         network.misls.absent["vision"].zero_()
-    found = explanation.explain(network, world, CONFIG, [0, 1, 2])
+    found = explained(network, world, CONFIG, [0, 1, 2])
     assert np.abs(found.shapley[:, 2]).max() < 1e-6
     vision = found.parts[found.parts["modality"] == "vision"]
     assert vision[list(explanation.PART_METHODS)].abs().to_numpy().max() < 1e-6
@@ -89,7 +100,7 @@ def test_what_the_network_ignores_gets_nothing(folder, world):
 
 
 def test_an_absent_modality_gets_exactly_nothing_and_values_add_up(folder, world):
-    found = explanation.explain(student(folder), world, CONFIG, [0, 1, 2])
+    found = explained(student(folder), world, CONFIG, [0, 1, 2])
     assert found.shapley[SILENT, 1] == 0
     assert np.abs(found.shapley.sum(1) - (found.worth[:, -1] - found.worth[:, 0])).max() < 1e-5
     assert not ((found.parts["row"] == SILENT) & (found.parts["modality"] == "audio")).any()
@@ -100,9 +111,9 @@ def test_an_absent_modality_gets_exactly_nothing_and_values_add_up(folder, world
 
 def test_imported_features_alone_are_explained_as_modalities_and_have_no_parts(folder, world):
     nothing = explanation.Sources(world.split, units.Units({}, {}, {}), {})
-    found = explanation.explain(student(folder), nothing, CONFIG, [0, 1, 2])
+    found = explained(student(folder), nothing, CONFIG, [0, 1, 2])
     assert not len(found.parts)
-    assert np.isfinite(found.curves).all()
+    assert np.isfinite(found.falls).all()
     assert np.abs(found.shapley).max() > 0.01
 
 
@@ -168,29 +179,34 @@ def test_dialogues_are_chosen_whole_by_name_and_explained_in_any_grouping(folder
     assert sum(map(len, few)) == 2  # two dialogues of four
     assert explanation.choose(split, 1000) == [[0, 1, 2]]
     network = student(folder)
-    one = explanation.explain(network, world, CONFIG, [0, 1, 2])
-    pieces = [explanation.explain(network, world, CONFIG, [dialogue]) for dialogue in range(3)]
+    one = explained(network, world, CONFIG, [0, 1, 2])
+    pieces = [explained(network, world, CONFIG, [dialogue]) for dialogue in range(3)]
     other = explanation.join(pieces)
     assert np.allclose(one.worth, other.worth, atol=1e-4)
-    assert np.allclose(one.curves, other.curves, atol=1e-4)
+    assert np.allclose(one.falls, other.falls, atol=1e-4)
     pd.testing.assert_frame_equal(one.parts, other.parts, check_dtype=False, atol=1e-2)
 
 
 def test_the_stage_writes_its_contract_twice_the_same(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    student(folder)
+    students(folder)
     explain.main()
     metrics = results.read_json(explain.METRICS)
     for name in ("modality_hit", "modality_hit_chance", "word_hit", "word_hit_chance"):
         assert metrics[name] is None or 0 <= metrics[name] <= 1
-    for method in ("shapley", "gates", "integrated_gradients", "occlusion"):
-        assert metrics[f"{method}_deletion_low"] <= metrics[f"{method}_deletion"]
+    for method in ("shapley", "gates", *explanation.PART_METHODS):
+        for measure in ("deletion", "insertion"):
+            assert metrics[f"{method}_{measure}_low"] <= metrics[f"{method}_{measure}"]
+        assert -1 <= metrics[f"{method}_randomised_rank"] <= metrics[f"{method}_stability"] <= 1
+    assert len(str(metrics).split(":")) <= 90
+    assert metrics["shap_gap"] < 1e-4
     assert metrics["shapley_gap"] < 1e-5
     table = pq.read_table(explain.OUT / "attributions.parquet").to_pylist()
     assert len(table) == 12 * 3
     spoken = next(row for row in table if row["utterance"] == "dia0_utt1" and row["modality"] == "text")
     assert [part["word"] for part in spoken["parts"]] == ["", "so", "wonderful", "today"]
-    written = [*sorted(explain.PLOTS.iterdir()), explain.OUT / "attributions.parquet", explain.METRICS]
+    written = [*sorted(explain.PLOTS.iterdir()), *sorted(explain.OUT.rglob("*.*")), explain.METRICS]
+    assert {path.suffix for path in written} == {".csv", ".png", ".html", ".parquet", ".json"}
     before = [path.read_bytes() for path in written]
     explain.main()
     assert [path.read_bytes() for path in written] == before
@@ -203,7 +219,7 @@ def test_without_truth_or_gates_their_metrics_are_null(folder, tmp_path, monkeyp
     write_world(tmp_path)
     truth.write(tmp_path / "out/extract/test/sample/truth.parquet", [])
     write_params(tmp_path)
-    student(tmp_path, fusion="concat")
+    students(tmp_path, fusion="concat")
     explain.main()
     metrics = results.read_json(explain.METRICS)
     assert metrics["modality_hit"] is None
