@@ -66,9 +66,9 @@ def test_pieces_are_spans_of_the_text_as_it_was():
     spans = words(*CLEANERS).units([Line(SAID, "")])[0].astype(int)
     found = [SAID[start:end] for start, end in spans]
     assert found == ["", "Wait", "!!!", "LOOK", "at", "it", "\x92", "s", "over", "...", "!!"]
-    owner, table = parts.CUTS["text"](spans.astype(np.float32), SAID, 0.0)
-    assert table["word"].tolist() == ["", "Wait!!!", "LOOK", "at", "it\x92s", "over...!!"]
-    whose = [table["word"][one] for one in owner]
+    owner, own = parts.CUTS["text"](spans.astype(np.float32), SAID, 0.0)
+    assert [word for _, _, word in own] == ["", "Wait!!!", "LOOK", "at", "it\x92s", "over...!!"]
+    whose = [own[one][2] for one in owner]
     assert whose == ["", *["Wait!!!"] * 2, "LOOK", "at", *["it\x92s"] * 3, *["over...!!"] * 3]
 
 
