@@ -64,5 +64,6 @@ def test_another_audio_encoder_encodes_sound_again_and_neither_words_nor_picture
 
 
 def test_the_first_encoder_again_comes_out_of_the_cache(project):
+    """DVC keeps for later no stage with an uncached file under `outs`, as the curves of pretrain and train are."""
     write_params(project, QUICK)
-    assert executed(project) == set()
+    assert executed(project) <= {"pretrain", "train"}
