@@ -19,22 +19,28 @@ class PretrainWeights(Strict):
 
     align: float = Field(ge=0)
     reconstruct: float = Field(ge=0)
+    order: float = Field(ge=0)
 
 
 class SelfSupervised:
-    """Contrastive alignment and cross-modal reconstruction; needs no label."""
+    """Contrastive alignment, cross-modal reconstruction and the order of utterances; needs no label."""
 
     def __init__(self, weights: PretrainWeights) -> None:
         self.weights = weights
 
     def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
-        return self.parts(network, network(batch)["latent"], batch["present"])
+        dialogue = batch["place"][:, 0]
+        return self.parts(network, network(batch)["latent"], batch["present"], dialogue[1:] == dialogue[:-1])
 
-    def parts(self, network: nn.Module, latent: dict[str, Tensor], present: Tensor) -> dict[str, Tensor]:
-        """The weighted parts of the loss of these latent vectors."""
+    def parts(
+        self, network: nn.Module, latent: dict[str, Tensor], present: Tensor, following: Tensor
+    ) -> dict[str, Tensor]:
+        """The weighted parts of the loss of these latent vectors; `following`: see `order`."""
+        told = order(network, latent, present, following)
         return {
             "align": self.weights.align * align(latent, present, network.modalities),
             "reconstruct": self.weights.reconstruct * reconstruct(network, latent, present),
+            "order": self.weights.order * (functional.softplus(-told).mean() if len(told) else _nothing(latent)),
         }
 
 
@@ -47,7 +53,8 @@ class AlignmentScore:
     @torch.inference_mode()
     def __call__(self, network: nn.Module) -> dict[str, float]:
         latent, present = latents(network, self.dev)
-        loss = float(sum(self.objective.parts(network, latent, present).values()))
+        following = follows(self.dev.starts, len(self.dev))
+        loss = float(sum(self.objective.parts(network, latent, present, following).values()))
         found, _ = recall_at_1(latent, present, network.modalities)
         return {"dev_loss": loss, "dev_recall_at_1": found, SCORE: -loss}
 
@@ -79,6 +86,24 @@ def reconstruct(network: nn.Module, latent: dict[str, Tensor], present: Tensor) 
         if own.any():
             losses.append(1 - functional.cosine_similarity(told[own], latent[modality][own].detach()).mean())
     return torch.stack(losses).sum() / max(len(losses) - 1, 1)
+
+
+def order(network: nn.Module, latent: dict[str, Tensor], present: Tensor, following: Tensor) -> Tensor:
+    """Log-odds, by the network, that the earlier of two neighbouring utterances came first: one a pair.
+
+    `following` (N - 1,): whether row n + 1 is the next utterance of row n's dialogue. Pairs with nothing present
+    in one of them are left out. An utterance is the mean of its present latents.
+    """
+    stacked = torch.stack([latent[m] for m in network.modalities], 1) * present.unsqueeze(-1)
+    mean = stacked.sum(1) / present.sum(1, keepdim=True).clamp(min=1)
+    pair = following & present.any(1)[1:] & present.any(1)[:-1]
+    return network.misls.earlier(mean[:-1][pair], mean[1:][pair])
+
+
+def follows(starts: Tensor, rows: int) -> Tensor:
+    """(rows - 1,): whether the next row is of the same dialogue; dialogue d owns rows starts[d]:starts[d + 1]."""
+    begins = torch.zeros(rows + 1, dtype=torch.bool, device=starts.device).index_fill(0, starts, True)
+    return ~begins[1:rows]
 
 
 def recall_at_1(latent: dict[str, Tensor], present: Tensor, modalities: tuple[str, ...]) -> tuple[float, float]:

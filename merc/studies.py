@@ -24,10 +24,13 @@ class Study(NamedTuple):
     until: Literal["pretrain", "train", "distill", "evaluate"]
     rows: tuple[Row, ...]
     flags: dict[str, Any] = {}  # noqa: RUF012 (never changed): of every row, under the row's own
+    models: tuple[str, ...] = ("teacher", "student")  # that the study is about
 
 
 # scores alone: no masks but the modality subsets, no damage
 SCORES_ALONE = {"evaluate.rates": [], "evaluate.repeats": 1, "evaluate.uneven": [], "evaluate.corruptions": []}
+# evaluate scores a student too: this one learns for one epoch and is not told of
+TEACHER_ALONE = {"pretrain.epochs": 0, "distill.epochs": 1, "distill.phase_epochs": 1}
 
 STUDIES: dict[str, Study] = {
     "distill": Study(
@@ -51,5 +54,27 @@ STUDIES: dict[str, Study] = {
         until="evaluate",
         rows=tuple(Row(f"RAVDESS / fold {fold}", {"data.ravdess.fold": fold}) for fold in range(1, 7)),
         flags=SCORES_ALONE,
+    ),
+    "meld": Study(
+        title=(
+            "MELD from its annotations: frozen MiniLM over the words, and 8 published numbers of prosody a clip; "
+            "the teacher after 8 epochs, not pretrained"
+        ),
+        preset="meld-features",
+        until="evaluate",
+        flags=SCORES_ALONE | TEACHER_ALONE | {"train.epochs": 8, "train.class_weight_power": 0.0},
+        models=("teacher",),
+        rows=(
+            Row("text + prosody"),
+            Row("text + prosody, one seed", {"train.seeds": [1]}),
+            Row("text + prosody, class-balanced", {"train.class_weight_power": 0.75}),
+            Row("text alone", {"model.modalities": ["text"]}),
+            Row("prosody alone", {"model.modalities": ["audio"]}),
+            Row("concat", {"model.fusion": "concat"}),
+            Row("crossmodal", {"model.fusion": "crossmodal"}),
+            Row("graph", {"model.fusion": "graph"}),
+            Row("multiattn", {"model.fusion": "multiattn"}),
+            Row("pretrained", {"pretrain.epochs": 4}),
+        ),
     ),
 }

@@ -28,16 +28,17 @@ def measured(project: Path, study: Study, row: Row, values: dict[str, Any]) -> d
         "test_scored": scored,
         "params": {key: new for key, (_, new) in presets.differences(base, values).items()},
         "lock": hashlib.sha256((project / "dvc.lock").read_bytes()).hexdigest(),
-        "dev": _dev(project, study.until),
-        "test": _test(project) if scored else None,
+        "dev": _dev(project, study),
+        "test": _test(project, study.models) if scored else None,
     }
 
 
-def _dev(project: Path, until: str) -> dict[str, Any]:
+def _dev(project: Path, study: Study) -> dict[str, Any]:
     """Means over seeds, and what the paired comparisons need: a number a seed."""
-    ran = ORDER[: ORDER.index(until) + 1]
-    found = {model: _trained(project, stage) for model, stage in STAGES.items() if stage in ran}
-    return {"pretrain": read_json(project / "metrics/pretrain.json")} | found
+    ran = ORDER[: ORDER.index(study.until) + 1]
+    models = [model for model in study.models if STAGES[model] in ran]
+    pretrained = {"pretrain": read_json(project / "metrics/pretrain.json")}
+    return pretrained | {model: _trained(project, STAGES[model]) for model in models}
 
 
 def _trained(project: Path, stage: str) -> dict[str, Any]:
@@ -50,9 +51,9 @@ def _trained(project: Path, stage: str) -> dict[str, Any]:
     return told
 
 
-def _test(project: Path) -> dict[str, Any]:
+def _test(project: Path, models: tuple[str, ...]) -> dict[str, Any]:
     scores, without = (read_json(project / f"metrics/{name}.json") for name in ("evaluate", "robustness"))
-    return {model: _of_model(scores[model], without[model]) for model in STAGES} | {"baseline": scores["baseline"]}
+    return {model: _of_model(scores[model], without[model]) for model in models} | {"baseline": scores["baseline"]}
 
 
 def _of_model(scores: dict[str, Any], without: dict[str, Any]) -> dict[str, Any]:

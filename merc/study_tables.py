@@ -63,9 +63,13 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _tested(rows: list[dict]) -> list[str]:
     head = ("row", "model", "dev macro F1", *TEST)
-    own = [_scored(row, model) for row in rows for model in ("teacher", "student")]
-    means = [_mean(name, parts, model) for name, parts in _families(rows) for model in ("teacher", "student")]
+    own = [_scored(row, model) for row in rows for model in _models(row)]
+    means = [_mean(name, parts, model) for name, parts in _families(rows) for model in _models(parts[0])]
     return _table(head, [*own, *means])
+
+
+def _models(row: dict) -> list[str]:
+    return [model for model in row["test"] if model != "baseline"]
 
 
 def _scored(row: dict, model: str) -> list[str]:

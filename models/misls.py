@@ -34,7 +34,8 @@ class MISLS(nn.Module):
 
     After MISA's shared subspace (Hazarika et al. 2020); what makes it modality-invariant is the training:
     contrastive alignment, modality dropout, and cross-modal reconstruction,
-    latent_m ~ R_m(mean of the other present latents).
+    latent_m ~ R_m(mean of the other present latents), and telling which of two utterances came first,
+    log-odds = a W b - b W a, antisymmetric, so that to swap the two is to swap the answer.
     """
 
     def __init__(self, modalities: tuple[str, ...], dim: int):
@@ -45,6 +46,12 @@ class MISLS(nn.Module):
         self.absent = nn.ParameterDict({m: nn.Parameter(0.02 * torch.randn(dim)) for m in modalities})
         pairs = modalities if len(modalities) > 1 else ()  # a lone modality has no others to be told from
         self.decoders = nn.ModuleDict({m: _decoder(dim) for m in pairs})
+        self.order = nn.Parameter(torch.zeros(dim, dim))
+
+    def earlier(self, first: Tensor, second: Tensor) -> Tensor:
+        """(n,) log-odds that utterances `first` (n, D) came before `second` (n, D)."""
+        way = self.order - self.order.T
+        return ((first @ way) * second).sum(1) / first.shape[1] ** 0.5
 
     def project(self, modality: str, hidden: Tensor) -> Tensor:
         """Steps (..., D) of one modality's stem, each for itself, into the one space."""

@@ -8,12 +8,14 @@ import numpy as np
 from pydantic import Field
 
 from merc import engine, entry, learning, params, results, seeds
-from merc.alignment import AlignmentScore, PretrainWeights, SelfSupervised, latents, recall_at_1
+from merc.alignment import AlignmentScore, PretrainWeights, SelfSupervised
 from merc.device import device
+from merc.shared_space import Space, measure
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
 OUT = Path("out/pretrain")
+WHEN = ("before", "after", "chance")
 
 
 class PretrainConfig(engine.Optimisation):
@@ -36,7 +38,9 @@ class Told(NamedTuple):
     """What one seed told."""
 
     history: engine.History
-    recall: dict[str, float]  # before, after, chance
+    before: Space
+    after: Space
+    chance: Space
 
 
 def main() -> None:
@@ -49,7 +53,8 @@ def main() -> None:
         return _report(numbers, [])
     jobs = [Job(seed, config, model, data) for seed in numbers]
     inputs = [config.model_dump(), model.model_dump(), numbers, data]
-    return _report(numbers, [Told(*one) for one in seeds.learn(OUT, jobs, pretrain, inputs, data.files())])
+    told = seeds.learn(OUT, jobs, pretrain, inputs, data.files())
+    return _report(numbers, [Told(history, *map(Space._make, spaces)) for history, *spaces in told])
 
 
 def pretrain(job: Job, folder: Path, watch: engine.Watch) -> Told:
@@ -59,12 +64,12 @@ def pretrain(job: Job, folder: Path, watch: engine.Watch) -> Told:
     network = Network(job.model, train.streams, train.heads())
     engine.standardise(network, train)
     network.to(device())
-    before, objective = _recall(network, dev), SelfSupervised(job.config.weights)
+    (before, _), objective = measure(network, dev), SelfSupervised(job.config.weights)
     draws = seed.draws(train, job.data.share, "shuffled", job.config.batch)
     history = engine.fit(network, objective, train, draws, AlignmentScore(dev, objective), job.config, [watch])
     checkpoint.save(folder, network)
-    after, chance = _recall(network, dev)
-    return Told(history, {"before": before[0], "after": after, "chance": chance})
+    after, chance = measure(network, dev)
+    return Told(history, before, after, chance)
 
 
 def _off(config: PretrainConfig, model: NetworkConfig) -> str:
@@ -73,19 +78,17 @@ def _off(config: PretrainConfig, model: NetworkConfig) -> str:
     return "" if config.epochs else "pretrain.epochs is 0"
 
 
-def _recall(network: Network, dev: learning.Split) -> tuple[float, float]:
-    return recall_at_1(*latents(network, dev), network.modalities)
-
-
 def _report(seeds: list[int], told: list[Told]) -> None:
     by_seed = dict(zip(seeds, told, strict=bool(told)))
-    recall = {
-        when: float(np.mean([one.recall[when] for one in told])) if told else None
-        for when in ("before", "after", "chance")
-    }
+    spaces = {name: {when: _mean(told, when, name) for when in WHEN} for name in Space._fields}
     best = {seed: engine.best_epoch(by_seed[seed].history) if told else None for seed in seeds}
-    results.write_json(Path("metrics/pretrain.json"), {"recall_at_1": recall, "best_epoch": best})
+    results.write_json(Path("metrics/pretrain.json"), spaces | {"best_epoch": best})
     learning.write_curves("pretrain", {seed: one.history for seed, one in by_seed.items()})
+
+
+def _mean(told: list[Told], when: str, name: str) -> float | None:
+    """Over the seeds; null where pretraining is off or dev cannot tell."""
+    return float(np.mean([getattr(getattr(one, when), name) for one in told])) if told else None
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ def loss(made: Network, many: dict) -> torch.Tensor:
 def test_every_parameter_gets_a_gradient(fusion, context):
     made, many = network(fusion=fusion, context=context).train(), batch((5, 1, 4, 6))
     rebuilt = made.misls.reconstruct(made(many)["latent"], many["present"])
-    (loss(made, many) + sum(one.square().sum() for one in rebuilt.values())).backward()
+    ahead = made.misls.earlier(*torch.randn(2, 3, 16)).sum()
+    (loss(made, many) + sum(one.square().sum() for one in rebuilt.values()) + ahead).backward()
     missing = [name for name, one in made.named_parameters() if one.grad is None or not one.grad.any()]
     assert not missing
 

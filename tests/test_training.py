@@ -231,10 +231,14 @@ def run_stages(folder, **changes):
 
 
 def test_stages_repeat_bit_for_bit_in_parallel_and_in_order(folder):
-    first = run_stages(folder, compute__workers=2)
-    assert first == run_stages(folder, compute__workers=1)
+    first = run_stages(folder, compute__workers=2, pretrain__weights__order=1.0)
+    assert first == run_stages(folder, compute__workers=1, pretrain__weights__order=1.0)
     assert {f"out/{stage}/seed-{seed}/model.safetensors" for stage in ("pretrain", "train", "distill")
             for seed in (3, 4)} <= first.keys()  # fmt: skip
+    spaces = results.read_json(Path("metrics/pretrain.json"))
+    assert list(spaces) == ["recall_at_1", "modality_probe", "norm_ratio", "order", "best_epoch"]
+    assert all(set(spaces[name]) == {"before", "after", "chance"} for name in list(spaces)[:4])
+    assert spaces["order"]["before"] == 0.5 != spaces["order"]["after"]  # it starts undecided
     for stage in ("train", "distill"):
         measured = results.read_json(Path(f"metrics/{stage}.json"))
         assert list(measured) == ["emotion", "sentiment", "best_epoch", "by_seed"]
