@@ -40,7 +40,8 @@ class Stream:
         owners = index[which]
         steps = self.lengths[owners]
         first = torch.repeat_interleave(self.starts[owners] - (steps.cumsum(0) - steps), steps)
-        return self.values[first + torch.arange(len(first), device=index.device)], which, steps
+        step = first + torch.arange(len(first), device=index.device)
+        return self.values.index_select(0, step), which, steps  # copies whole rows: faster than values[step]
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of the rows `index` (N,) those present: values (n, S, D) zero-padded, which of the N (n,), steps (n,)."""

@@ -17,14 +17,14 @@ def within(steps: Tensor, size: int) -> Tensor:
 
 def pad(values: Tensor, steps: Tensor) -> Tensor:
     """Packed steps (sum of steps, D), one utterance after another -> (n, S, D), 0 beyond the last step."""
-    size = int(steps.max()) if len(steps) else 0
-    padded = values.new_zeros(len(steps) * size, values.shape[1]).index_copy(0, positions(steps, size), values)
-    return padded.view(len(steps), size, values.shape[1])
+    size, rows = int(steps.max()) if len(steps) else 0, torch.arange(len(steps), device=steps.device)
+    padded = values.new_zeros(len(steps) * size, values.shape[1])
+    return padded.index_copy(0, positions(steps, size, rows), values).view(len(steps), size, values.shape[1])
 
 
-def positions(steps: Tensor, size: int) -> Tensor:
-    """(sum of steps,): where each step of each utterance lies among n times `size`."""
-    before = torch.repeat_interleave(torch.arange(len(steps), device=steps.device) * size, steps)
+def positions(steps: Tensor, size: int, rows: Tensor) -> Tensor:
+    """(sum of steps,): where each step of each utterance lies when its row `rows` (n,) is `size` long."""
+    before = torch.repeat_interleave(rows * size, steps)
     first = torch.repeat_interleave(steps.cumsum(0) - steps, steps)
     return before + torch.arange(len(first), device=steps.device) - first
 
@@ -56,7 +56,7 @@ def halve_packed(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
     before = (left.cumsum(0) - left)[number]
     even = (steps.cumsum(0) - steps)[number] + 2 * (torch.arange(len(number), device=steps.device) - before)
     odd = torch.minimum(even + 1, steps.cumsum(0)[number] - 1)  # a last one without a partner is its own
-    return torch.maximum(values[even], values[odd]), left
+    return torch.maximum(values.index_select(0, even), values.index_select(0, odd)), left
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
