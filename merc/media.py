@@ -89,14 +89,14 @@ def _watch_open(container: av.container.InputContainer, spans: Sequence[tuple[fl
     whole = Stream(video, Clock(container, Limits(0.0, math.inf), None))
     packets = (packet for packet in container.demux(video) if packet.stream_index == video.index)
     frames = (frame for packet in packets for frame in whole.decode(packet))
-    left: av.VideoFrame | None = None  # the frame after a span may be the first of the next
+    left: list[av.VideoFrame] = []  # the frames around the end of a span may be the first of the next
     for begin, end in spans:
         clock = Clock(container, Limits(0.0, end - begin), Window(begin, end))
         reader = TickPictures(Stream(video, clock))
-        for frame in frames if left is None else itertools.chain([left], frames):
+        for frame in itertools.chain(left, frames):
             reader.see(frame)
+            left = [*left[-1:], frame]
             if reader.full:
-                left = frame
                 break
         yield reader.outcome(whole.trouble)
 

@@ -7,7 +7,7 @@ import pytest
 import spoken
 from exported import write_model
 
-from merc import live, utterances
+from merc import live, media, shots, utterances
 from merc.problem import Problem
 from merc.serve import Predictor
 from merc.serve.dialogue import Dialogue
@@ -67,6 +67,16 @@ def test_also_when_the_recording_itself_ends_there(predictor, film, raw, tmp_pat
         seen = pictures[: int(np.ceil(span.end / 640))]
         prefix = spoken.write(tmp_path / f"{span.end}.mkv", samples[: span.end], seen)
         assert_same(row, predictor(prefix, cut=True)[-1])
+
+
+def test_pictures_of_spans_that_touch_are_those_of_a_file(film):
+    """Who speaks for longer than an utterance may be is cut without a gap."""
+    spans = [(0.0, 1.01), (1.01, 2.03), (2.5, 3.0)]
+    seen = [one for one in live.file(film, "film").flow() if isinstance(one, shots.Shot)]
+    for (begin, end), whole in zip(spans, media.watch(film, spans), strict=True):
+        passing = shots.pictures(seen, begin, end, 1 / 25)
+        assert (passing.first, len(passing.ticks)) == (whole.first, len(whole.ticks))
+        assert np.array_equal(np.stack(passing.ticks), np.stack(whole.ticks))
 
 
 def test_words_that_are_written_down_on_the_way_change_the_answer(predictor, film, batch):
