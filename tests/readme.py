@@ -1,4 +1,6 @@
-"""`make readme`: writes the committed metrics into README.md, between its two marks; test_results.py compares."""
+"""`make readme`: writes the committed metrics into README.md and docs/model-card.md, between their two marks;
+test_results.py compares.
+"""
 
 import json
 import re
@@ -39,11 +41,28 @@ every modality missing half of the time: {subsets["rate:0.5"]:.3f}."""
     return "\n".join([*lines, words])
 
 
+def card() -> str:
+    """The test figures of docs/model-card.md."""
+    scores, subsets = measured("evaluate")["student"], measured("robustness")["student"]["emotion"]
+    lines = ["| test split | accuracy | weighted F1 | macro F1 | UAR |", "|---|---|---|---|---|"]
+    for task, own in scores.items():
+        cells = [f"{own[name]:.3f} [{own[f'{name}_low']:.3f}, {own[f'{name}_high']:.3f}]" for name in METRICS]
+        lines.append(f"| {task} | {' | '.join(cells)} |")
+    lines += ["", "| emotion, what is there | macro F1 |", "|---|---|"]
+    shown = {"everything": "full", **{f"{name} alone": f"only:{name}" for name in ("text", "audio", "vision")}}
+    shown |= {f"each modality missing {share} % of the time": f"rate:0.{share // 10}" for share in (30, 50, 70)}
+    return "\n".join([*lines, *(f"| {label} | {subsets[name]:.3f} |" for label, name in shown.items())])
+
+
+WRITTEN = {"README.md": block, "docs/model-card.md": card}
+
+
 def main() -> None:
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    before, after = text.index(FIRST) + len(FIRST), text.index(LAST)
-    path.write_text(f"{text[:before]}\n{block()}\n{text[after:]}", encoding="utf-8")
+    for name, content in WRITTEN.items():
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        before, after = text.index(FIRST) + len(FIRST), text.index(LAST)
+        path.write_text(f"{text[:before]}\n{content()}\n{text[after:]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from explained import LABELS, write_params, write_student, write_world
 from safetensors.torch import save_file
+from tiny import BertConfig, BertModel, language
 
 from merc import exporting, modelcard, results
+from merc.encoders import naming, portable
+from merc.encoders.encoder import features
+from merc.encoders.raw import Line
 from merc.problem import Problem
 from models import checkpoint
 from stages import export
@@ -127,8 +132,6 @@ def test_the_card_tells_dev_figures_and_the_limits(exported):
 
 
 def test_untouched_encoders_are_named_by_the_digest_of_their_weights(tmp_path, monkeypatch):
-    from merc.encoders import naming
-
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
     text, sound = (naming.needs(m, [s]) for m, s in (("text", "text/minilm"), ("audio", "audio/prosody")))
@@ -137,3 +140,38 @@ def test_untouched_encoders_are_named_by_the_digest_of_their_weights(tmp_path, m
     assert "all-MiniLM-L6-v2" in text["source"]
     assert sound["sha256"] is None  # it has no weights
     assert naming.needs("vision", ["text/minilm"]) is None
+
+
+def test_weights_that_were_tuned_here_are_copied_computed_and_sealed(tmp_path, monkeypatch):
+    """A tiny BERT under data/weights, as adapt leaves it: the folder needs nothing else of the project."""
+    monkeypatch.chdir(tmp_path)
+    language(BertModel, BertConfig, tmp_path / "data/weights/tiny-bert")
+    write_params(tmp_path, encode__text__encoder="tiny-bert")
+    original = naming.needs("text", ["text/tiny-bert"])
+    assert original["weights"] is None
+    tuned = naming.restore("text", original, tmp_path)
+    with torch.no_grad():
+        tuned.model.get_input_embeddings().weight.add_(0.5)
+    Path("out/adapt/text").mkdir(parents=True)
+    save_file(dict(tuned.state_dict()), "out/adapt/text/model.safetensors")
+    results.write_json(Path("out/adapt/text/config.json"), {"encoder": "tiny-bert"})
+    own = write_student(tmp_path, modalities=["text"], widths={"text": 16}, stem={"text": "mlp"})
+    own.streams = {"text/tiny-bert": 16}
+    needed = export.write_encoders(own)["text"]
+    assert needed["weights"] == "encoders/text"
+    assert needed["onnx"] == "exported"
+    assert needed["sha256"] == naming.digest(tuned) != original["sha256"]
+    shutil.rmtree("out/adapt")
+    Path("params.yaml").unlink()
+    lines = [Line("so good", "Ann"), Line("no", "Bob")]
+    restored = naming.restore("text", needed, Path("out/export"))
+    expected = features(tuned, lines)
+    for encoder in (restored, portable.exchange(restored, Path("out/export/encoders/text/model.onnx"))):
+        for one, other in zip(features(encoder, lines), expected, strict=True):
+            assert np.abs(one - other).max() < 1e-4
+    save_file(
+        {name: tensor + 1 for name, tensor in tuned.state_dict().items()},
+        "out/export/encoders/text/model.safetensors",
+    )
+    with pytest.raises(Problem, match="not those that the model was trained with"):
+        naming.restore("text", needed, Path("out/export"))

@@ -184,7 +184,8 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_predictor_answers_alike_with_every_engine(model, tmp_path):
+def test_the_predictor_answers_alike_with_every_engine(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # no params.yaml, no data, no out
     write_dialogue(tmp_path / "dialogue")
     rows = {}
     for engine in ("torch", "onnx", "int8"):

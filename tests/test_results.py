@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from readme import METRICS, block, measured, optimum
+from readme import METRICS, WRITTEN, measured, optimum
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,8 +50,18 @@ def test_the_readme_repeats_the_metrics_files():
             assert said == [pytest.approx(scores[model][task][name], abs=5e-4) for name in METRICS]
 
 
-def test_the_readme_holds_what_make_readme_writes():
-    assert block() in (ROOT / "README.md").read_text(encoding="utf-8"), "run `make readme`"
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_page_holds_what_make_readme_writes(name):
+    assert WRITTEN[name]() in (ROOT / name).read_text(encoding="utf-8"), "run `make readme`"
+
+
+def test_the_model_card_repeats_the_students_test_figures():
+    text = (ROOT / "docs/model-card.md").read_text(encoding="utf-8")
+    for task, own in measured("evaluate")["student"].items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| {task} |"))
+        said = [float(number) for number in re.findall(r"\d\.\d+", row)]
+        expected = [own[name + end] for name in METRICS for end in ("", "_low", "_high")]
+        assert said == [pytest.approx(one, abs=5e-4) for one in expected]
 
 
 def test_the_readme_repeats_the_subsets_and_the_interval():

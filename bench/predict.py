@@ -1,0 +1,206 @@
+"""python -m bench.predict [FOLDER] [CLIPS] [TEXTS]: from a clip to its label, by engine and by part of the way.
+
+FOLDER is what `export` left (out/export); CLIPS a folder whose names tell dialogues (the sample's dev split), TEXTS
+what is said in them. One thread, everything loaded and warm. All ways take turns on each dialogue, so that a busy
+machine slows them alike; `cpu` is the processor's time, which is what an idle machine would take.
+
+The plain way: sound, pictures and the representative frame are decoded by a call each, faces found as ours are,
+every encoder and the network get one utterance at a time, all of it in torch. `plain_every_picture` also looks for
+faces in each of the 25 pictures a second, where ours follows them between two a second.
+"""
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from merc import faces, media, results
+from merc.encoders.encoder import features
+from merc.serve import Predictor, transcripts
+from merc.serve.dialogue import Dialogue, Utterance, lines
+from merc.serve.engines import ENGINES
+from merc.serve.inputs import Recording, recordings
+
+REPORT = Path("metrics/bench/predict.json")
+CLIPS, TEXTS = Path("data/raw/sample/dev_splits_complete"), Path("data/raw/sample/dev_sent_emo.csv")
+DIALOGUES = 3  # that are measured, after one that warms everything
+PARTS = ("decode", "faces", "encoders", "network")
+PLAIN = ("plain", "plain_every_picture")
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+Seconds = dict[str, dict[str, float]]  # by clock and part
+
+
+class Watch:
+    """Seconds of both clocks, by part."""
+
+    def __init__(self) -> None:
+        self.seconds: Seconds = {clock: dict.fromkeys(PARTS, 0.0) for clock in CLOCKS}
+
+    def __call__(self, part: str, work: Callable[[], Any]) -> Any:
+        began = {clock: read() for clock, read in CLOCKS.items()}
+        done = work()
+        for clock, read in CLOCKS.items():
+            self.seconds[clock][part] += read() - began[clock]
+        return done
+
+
+def main(*words: str) -> None:
+    """Measure and write metrics/bench/predict.json."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    given = [Path(word) for word in words]
+    folder, clips, texts = (*given, *(Path("out/export"), CLIPS, TEXTS)[len(given) :])
+    predictors = {name: Predictor.load(folder, engine=name) for name in ENGINES}
+    dialogues = [list(own) for _, own in groupby(recordings(clips), key=lambda one: one.dialogue)]
+    measured = defaultdict(list)
+    for number, dialogue in enumerate(dialogues[: DIALOGUES + 1]):
+        said = {one.name: " ".join(cue.text for cue in transcripts.cues(one, str(texts))) for one in dialogue}
+        for kind, way, seconds in _turn(predictors, dialogue, said):
+            if number:
+                measured[kind, way].append(seconds)
+        print(f"{number}/{DIALOGUES}", file=sys.stderr)
+    results.write_json(REPORT, _report(measured))
+    print(REPORT.read_text(encoding="utf-8"))
+
+
+def _turn(
+    predictors: dict[str, Predictor], dialogue: list[Recording], said: dict[str, str]
+) -> Iterator[tuple[str, str, Seconds]]:
+    """Every way on one dialogue, ours clip by clip too, and the networks alone on what was read."""
+    for way, predictor in predictors.items():
+        for one in dialogue:
+            yield "utterance", way, _timed(_ours, predictor, [one], said)
+        yield "dialogue", way, _timed(_ours, predictor, dialogue, said)
+    for way in PLAIN:
+        answer = partial(_plainly, every=way == PLAIN[1])
+        yield "dialogue", way, _timed(answer, predictors["torch"], dialogue, said)
+    read = _read(Watch(), predictors["torch"], dialogue, said)
+    predictors["torch"].encode(read)
+    for way, predictor in predictors.items():
+        for kind, seconds in _networks(predictor, read):
+            yield kind, way, seconds
+
+
+def _timed(answer: Callable, predictor: Predictor, dialogue: list[Recording], said: dict[str, str]) -> Seconds:
+    watch = Watch()
+    rows = answer(watch, predictor, dialogue, said)
+    if len(rows) != len(dialogue):
+        raise AssertionError(f"{len(rows)} rows of {len(dialogue)} clips")
+    return watch.seconds
+
+
+def _ours(watch: Watch, predictor: Predictor, dialogue: list[Recording], said: dict[str, str]) -> list[dict]:
+    """As `Predictor.__call__` goes, with a look at the clock between."""
+    read = _read(watch, predictor, dialogue, said)
+    watch("encoders", lambda: predictor.encode(read))
+    return watch("network", lambda: predictor.answer(Dialogue(read)))
+
+
+def _read(watch: Watch, predictor: Predictor, dialogue: list[Recording], said: dict[str, str]) -> list[Utterance]:
+    read = []
+    for one in dialogue:
+        sound, pictures = watch("decode", lambda one=one: media.read(one.path, _limits(predictor), ticks=True))
+        read.append(_filled(watch, predictor, one, sound, pictures, said[one.name]))
+    return read
+
+
+def _filled(watch: Watch, predictor: Predictor, one: Recording, sound: Any, pictures: Any, text: str) -> Utterance:
+    empty = Utterance(one.name, one.path, 0.0, 1.0, one.dialogue, text=text)
+    filled = watch("faces", lambda: predictor.reader.fill(empty, sound, pictures))
+    predictor.write_down(filled, None)
+    return filled
+
+
+def _plainly(
+    watch: Watch, predictor: Predictor, dialogue: list[Recording], said: dict[str, str], every: bool
+) -> list[dict]:
+    """A call for each medium, an utterance at a time."""
+    answered, read = [], []
+    for one in dialogue:
+        limits = _limits(predictor)
+        sound = watch("decode", lambda one=one, limits=limits: media.listen(one.path, limits))
+        pictures = watch("decode", lambda one=one, limits=limits: media.read(one.path, limits, ticks=True)[1])
+        watch("decode", lambda one=one, limits=limits: media.read(one.path, limits, ticks=False))
+        if every and (detector := faces.DETECTORS[predictor.settings.faces.detector]):
+            watch("faces", lambda detector=detector, pictures=pictures: detector(pictures.ticks))
+        read.append(_filled(watch, predictor, one, sound, pictures, said[one.name]))
+        watch("encoders", lambda: predictor.encode(read, begin=len(read) - 1))
+        rows = watch("network", lambda: predictor.answer(Dialogue(read)))
+        answered.append(rows[-1])
+    return answered
+
+
+def _networks(predictor: Predictor, read: list[Utterance]) -> Iterator[tuple[str, Seconds]]:
+    """The network on a whole dialogue, the text encoder on each line of it."""
+    watch = Watch()
+    watch("network", lambda: predictor.answer(Dialogue(read)))
+    yield "network", watch.seconds
+    if (encoder := predictor.encoders.get("text")) is None:
+        return
+    for line in (one for one in lines(read) if one is not None):
+        watch = Watch()
+        watch("encoders", lambda line=line: features(encoder, [line]))
+        yield "text_encoder", watch.seconds
+
+
+def _limits(predictor: Predictor) -> media.Limits:
+    audio = predictor.settings.audio
+    return media.Limits(audio.min_seconds, audio.max_seconds)
+
+
+def _report(measured: dict[tuple[str, str], list[Seconds]]) -> dict[str, Any]:
+    """Milliseconds, and how much faster than the plain way and than torch."""
+    quickest = min(ENGINES, key=lambda way: _middle(measured["utterance", way], "cpu"))
+    alone = {kind: _speed(measured, kind) for kind in ("network", "text_encoder") if (kind, "torch") in measured}
+    ratios = {
+        f"vs_naive{way.removeprefix(PLAIN[0])}{'' if clock == 'wall' else '_cpu'}": _sum(
+            measured["dialogue", way], clock
+        )
+        / _sum(measured["dialogue", quickest], clock)
+        for way in PLAIN
+        for clock in CLOCKS
+    }
+    return {
+        "clip_to_label_p50_ms": 1e3 * _middle(measured["utterance", quickest], "wall"),
+        "clip_to_label_cpu_p50_ms": 1e3 * _middle(measured["utterance", quickest], "cpu"),
+        "quickest": quickest,
+        **ratios,
+        "int8_vs_torch": {kind: own["torch"] / own["int8"] for kind, own in alone.items()},
+        "alone_cpu_p50_ms": alone,
+        "utterance": {way: _spread(measured["utterance", way]) for way in ENGINES},
+        "dialogue": {way: _spread(measured["dialogue", way]) for way in (*ENGINES, *PLAIN)},
+    }
+
+
+def _speed(measured: dict[tuple[str, str], list[Seconds]], kind: str) -> dict[str, float]:
+    return {way: 1e3 * _middle(measured[kind, way], "cpu") for way in ENGINES}
+
+
+def _middle(seconds: list[Seconds], clock: str) -> float:
+    return float(np.median([sum(one[clock].values()) for one in seconds]))
+
+
+def _sum(seconds: list[Seconds], clock: str) -> float:
+    return sum(sum(one[clock].values()) for one in seconds)
+
+
+def _spread(seconds: list[Seconds]) -> dict[str, Any]:
+    """Half and 95 % of the cases take no longer; the parts' medians of the processor's time."""
+    told = {}
+    for clock in CLOCKS:
+        totals = [1e3 * sum(one[clock].values()) for one in seconds]
+        told |= {f"{clock}_p{share}_ms": float(np.percentile(totals, share)) for share in (50, 95)}
+    parts = {part: 1e3 * float(np.median([one["cpu"][part] for one in seconds])) for part in PARTS}
+    return {**told, "cpu_p50_ms_by_part": parts}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
