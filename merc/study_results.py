@@ -1,6 +1,7 @@
 """What a row of a study measured, read from the metrics files that its stages left."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,25 @@ def measured(project: Path, study: Study, row: Row, values: dict[str, Any]) -> d
         "seeds": values["train"]["seeds"],
         "test_scored": scored,
         "params": {key: new for key, (_, new) in presets.differences(base, values).items()},
-        "lock": hashlib.sha256((project / "dvc.lock").read_bytes()).hexdigest(),
+        "lock": _lock(project, study.until, values["data"]["corpora"]),
         "dev": _dev(project, study),
         "test": _test(project, study.models) if scored else None,
     }
+
+
+def _lock(project: Path, until: str, corpora: list[str]) -> str:
+    """Hash of the row's own part of dvc.lock: rows before may have left other corpora's stages there."""
+    document, lock = (yaml.safe_load((project / name).read_text()) for name in ("dvc.yaml", "dvc.lock"))
+    stages = list(document["stages"])
+    ran = stages[: stages.index(until) + 1]
+    own = {name: stage for name, stage in lock["stages"].items() if _is_of(name, document["stages"], ran, corpora)}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+
+
+def _is_of(instance: str, stages: dict[str, Any], ran: list[str], corpora: list[str]) -> bool:
+    name, _, item = instance.partition("@")
+    by_corpus = "corpus" in stages.get(name, {}).get("matrix", {})
+    return name in ran and (not by_corpus or any(item == one or item.startswith(f"{one}-") for one in corpora))
 
 
 def _dev(project: Path, study: Study) -> dict[str, Any]:

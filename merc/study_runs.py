@@ -23,7 +23,7 @@ from merc.results import read_json, write_json
 from merc.studies import STUDIES, Row, Study
 
 CODE = ("stages", "models", "merc", "presets", "dvc.yaml", ".dvc/config")
-BROUGHT = ("data/raw", "data/features", "data/weights", "data/weights/align")  # by the user
+BROUGHT = ("data/features", "data/weights")  # by the user
 
 
 def run(name: str, *chosen: str) -> None:
@@ -112,9 +112,14 @@ def _clone(name: str) -> Path:
     if not clone.is_dir():
         clone.parent.mkdir(parents=True, exist_ok=True)
         _git(project, "clone", "--quiet", "--no-tags", str(project), str(clone))
-    _git(clone, "fetch", "--quiet", "origin", _git(project, "rev-parse", "HEAD").strip())
-    _git(clone, "reset", "--quiet", "--hard", "FETCH_HEAD")
+        (clone / "dvc.lock").unlink(missing_ok=True)  # so that no row's lock tells of what it did not run
+    head = _git(project, "rev-parse", "HEAD").strip()
+    if head != _git(clone, "rev-parse", "HEAD").strip():
+        _git(clone, "fetch", "--quiet", "origin", head)
+        _git(clone, "reset", "--quiet", "--hard", "FETCH_HEAD")
+        (clone / "dvc.lock").unlink(missing_ok=True)
     _share_cache(project, clone)
+    _link_raw(project / "data/raw", clone / "data/raw")
     for folder in BROUGHT:
         _link(project / folder, clone / folder)
     return clone
@@ -125,14 +130,25 @@ def _share_cache(project: Path, clone: Path) -> None:
     (clone / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
 
 
-def _link(own: Path, there: Path) -> None:
-    """Links to what the user brought; what the pipeline makes is made in the clone too."""
+def _link_raw(own: Path, there: Path) -> None:
+    """Links to the corpora that the user brought; those that the pipeline draws are drawn in the clone too."""
     made = {out if isinstance(out, str) else next(iter(out)) for stage in _stages() for out in stage["outs"]}
-    there.mkdir(parents=True, exist_ok=True)
     for entry in sorted(own.iterdir()):
-        target = there / entry.name
-        if not target.exists() and f"{own.relative_to(Path.cwd()).as_posix()}/{entry.name}" not in made:
-            target.symlink_to(entry.resolve(), target_is_directory=entry.is_dir())
+        if f"data/raw/{entry.name}" not in made:
+            _link(entry, there / entry.name, whole=True)
+
+
+def _link(own: Path, there: Path, whole: bool = False) -> None:
+    """Links to the files below a folder: DVC sees what is behind a dependency that is a link, and behind a file in
+    it, but not behind a folder in it.
+    """
+    if own.is_dir() and not whole:
+        there.mkdir(parents=True, exist_ok=True)
+        for entry in sorted(own.iterdir()):
+            _link(entry, there / entry.name)
+    elif not there.exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.symlink_to(own.resolve(), target_is_directory=own.is_dir())
 
 
 def _stages() -> list[dict[str, Any]]:
@@ -140,11 +156,9 @@ def _stages() -> list[dict[str, Any]]:
 
 
 def _reproduce(clone: Path, study: Study, row: Row) -> None:
-    """`dvc exp run` of the row from no lock, so that the lock it leaves does not depend on the rows before."""
-    _git(clone, "reset", "--quiet", "--hard", "FETCH_HEAD")
+    """`dvc exp run` of the row; what an earlier row has left with the same inputs is not made again."""
     own = {"compute": params.read("compute", dict)}
     (clone / "params.yaml").write_text(overlaid(presets.text(study.preset), own), encoding="utf-8")
-    (clone / "dvc.lock").unlink(missing_ok=True)
     flags = [word for one in (study.flags | row.flags).items() for word in presets.flag(*one).split(" ", 1)]
     _dvc(clone, "exp", "run", study.until, *flags)
 

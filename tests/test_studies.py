@@ -84,7 +84,7 @@ PROJECT = {  # stages that copy a parameter into metrics: what a study needs of 
         },
         "train": {
             "cmd": "python stages/learn.py",
-            "deps": ["stages/learn.py", "metrics/pretrain.json"],
+            "deps": ["stages/learn.py", "metrics/pretrain.json", "data/features"],
             "params": ["train"],
             "outs": [{"metrics/train.json": {"cache": False}}, {"plots/train/learning.csv": {"cache": False}}],
         },
@@ -92,6 +92,7 @@ PROJECT = {  # stages that copy a parameter into metrics: what a study needs of 
 }
 LEARN = """
 import json, pathlib, yaml
+assert pathlib.Path("data/features/own/numbers.csv").exists() and not pathlib.Path("data/features/own").is_symlink()
 pathlib.Path("log").open("a").write("learnt")
 rate = yaml.safe_load(open("params.yaml"))["train"]["lr"]
 pathlib.Path("metrics").mkdir(exist_ok=True)
@@ -109,6 +110,8 @@ def project(tmp_path, monkeypatch) -> Path:
     home = tmp_path / "project"
     for folder in FOLDERS:
         (home / folder).mkdir(parents=True)
+    (home / "data/features/own").mkdir()
+    (home / "data/features/own/numbers.csv").touch()
     for folder in ("features", "weights", "weights/align"):
         (home / "data" / folder / "README.md").touch()
     shutil.copytree(ROOT / "presets", home / "presets")
@@ -116,7 +119,7 @@ def project(tmp_path, monkeypatch) -> Path:
     (home / "dvc.yaml").write_text(yaml.safe_dump(PROJECT, sort_keys=False), encoding="utf-8")
     (home / "stages/learn.py").write_text(LEARN, encoding="utf-8")
     (home / "data/raw/own/number.json").write_text('{"recall_at_1": null}', encoding="utf-8")
-    (home / ".gitignore").write_text("/data/raw\n/out\n/log\n", encoding="utf-8")
+    (home / ".gitignore").write_text("/data/raw\n/data/features/own\n/out\n/log\n", encoding="utf-8")
     monkeypatch.chdir(home)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(study_runs.tempfile, "tempdir", str(tmp_path))
