@@ -79,3 +79,25 @@ def test_the_readme_is_short_and_its_paths_exist():
     assert len(lines) < 150
     for path in re.findall(r"\]\(([^)#:]+)\)", "\n".join(lines)):
         assert (ROOT / path).exists(), path
+
+
+METHODS = ("shapley", "integrated_gradients", "occlusion", "shap")
+
+
+def test_explanations_point_where_the_truth_is():
+    found = measured("explain")
+    assert found["utterances_judged"] >= 60
+    assert found["modality_hit_judgements"] >= 60
+    assert found["word_hit_judgements"] >= 60
+    assert found["modality_hit"] >= 0.80 > found["modality_hit_chance"]
+    assert found["word_hit"] >= 0.75 > found["word_hit_chance"]
+    assert found["shapley_gap"] <= 1e-5
+    assert found["shap_gap"] <= 1e-4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_beats_a_random_order_and_depends_on_the_weights(method):
+    found = measured("explain")
+    assert found[f"{method}_deletion_low"] > 0
+    assert found[f"{method}_insertion_low"] > 0
+    assert found[f"{method}_randomised_rank"] < 0.3 < found[f"{method}_stability"]
