@@ -33,7 +33,7 @@ TRACKED_BY = {
     "adapt.text.lr": {"adapt@text"},
     "finetune.lr": {"finetune"},
     # evaluate encodes noisy sound anew
-    "encode.audio.frame_rate": {"adapt@audio", "finetune", "encode@sample-audio", "evaluate", "export"},
+    "encode.audio.frame_rate": {"adapt@audio", "explain", "finetune", "encode@sample-audio", "evaluate", "export"},
     "pretrain.lr": {"pretrain"},
     "train.lr": {"train"},
     "distill.lr": {"distill"},

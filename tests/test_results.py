@@ -84,15 +84,8 @@ def test_the_readme_is_short_and_its_paths_exist():
 METHODS = ("shapley", "integrated_gradients", "occlusion", "shap")
 
 
-def explanations() -> dict:
-    found = measured("explain")
-    if "shap_deletion" not in found:
-        pytest.skip("metrics/explain.json was written before SHAP was measured: run `dvc repro explain`")
-    return found
-
-
 def test_explanations_point_where_the_truth_is():
-    found = explanations()
+    found = measured("explain")
     assert found["utterances_judged"] >= 60
     assert found["modality_hit_judgements"] >= 60
     assert found["word_hit_judgements"] >= 60
@@ -104,7 +97,7 @@ def test_explanations_point_where_the_truth_is():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_beats_a_random_order_and_depends_on_the_weights(method):
-    found = explanations()
+    found = measured("explain")
     assert found[f"{method}_deletion_low"] > 0
     assert found[f"{method}_insertion_low"] > 0
     assert found[f"{method}_randomised_rank"] < 0.3 < found[f"{method}_stability"]
