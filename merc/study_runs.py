@@ -55,6 +55,7 @@ def _run_row(clone: Path, name: str, study: Study, row: Row) -> None:
     done[row.name] = study_results.measured(clone, study, row, yaml.safe_load(text)) | {"key": key}
     rows = [done[one.name] for one in study.rows if one.name in done]
     about = {"study": name, "title": study.title, "preset": study.preset, "until": study.until}
+    about |= {"published": list(study.published)}
     write_json(file, about | {"rows": rows})
     study_tables.write()
 

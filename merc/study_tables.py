@@ -40,7 +40,8 @@ def _section(study: dict) -> str:
     which = "test split, scored once a row" if scored else "dev split; test was not scored"
     lines = [f"## {study['study']}", "", f"{study['title']}.", ""]
     lines += [f"Preset `{study['preset']}`, `{study['until']}` last; {which}.", "", *table, ""]
-    return "\n".join([*lines, *(_about(row) for row in study["rows"]), ""])
+    lines += [_about(row) for row in study["rows"]]
+    return "\n".join([*lines, *(f"- Published: {one}." for one in study.get("published", ())), ""])
 
 
 def _about(row: dict) -> str:

@@ -184,6 +184,11 @@ def test_what_a_stage_says_of_its_failure_is_shown(project, capsys):
     assert "no learning today" in capsys.readouterr().err
 
 
+def test_published_figures_stand_under_the_table():
+    study = {"study": "x", "title": "X", "preset": "sample", "until": "train", "rows": [], "published": ["a 0.5"]}
+    assert "- Published: a 0.5." in study_tables.page([study]).splitlines()
+
+
 def test_the_code_of_a_row_is_that_of_every_item_of_a_matrix():
     one, both = (set(study_runs._code("evaluate", corpora)) for corpora in (["sample"], ["sample", "ravdess"]))
     files = {named.split()[0] for named in one}
