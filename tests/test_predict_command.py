@@ -169,7 +169,15 @@ def test_an_interrupted_run_leaves_nothing(model, clips, tmp_path, number, code)
     words = ["predict", "--model", model, *many, "--annotate", str(tmp_path / "film.mp4")]
     command = [sys.executable, "-u", "-m", "merc", *words]
     environment = os.environ | {"TMPDIR": str(scratch)}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background job, as CI may be, starts with Ctrl-C ignored, and its children with it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not (line := process.stderr.readline()).startswith("writing"):
         assert line or process.poll() is None
     time.sleep(0.5)
