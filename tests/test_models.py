@@ -257,6 +257,7 @@ class OneDialogue(torch.nn.Module):
         )["emotion"]
 
 
+@pytest.mark.slow
 @every_fusion
 def test_exports_with_free_lengths(fusion):
     stem = {"text": "mlp" if fusion != "esag" else "conv1d"}

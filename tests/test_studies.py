@@ -142,6 +142,7 @@ def state(home: Path) -> list:
     return [*said, (home / "params.yaml").read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_study_runs_its_rows_once_and_leaves_the_project_as_it_was(project, capsys):
     (project / "params.yaml").write_text("compute:\n  workers: 1\n", encoding="utf-8")  # the user is at work
     before = state(project)
