@@ -24,6 +24,7 @@ import torch
 
 from merc import faces, media, results
 from merc.encoders.encoder import features
+from merc.problem import Problem
 from merc.serve import Predictor, transcripts
 from merc.serve.dialogue import Dialogue, Utterance, lines
 from merc.serve.engines import ENGINES
@@ -203,4 +204,7 @@ def _spread(seconds: list[Seconds]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except Problem as problem:
+        sys.exit(f"bench.predict: {problem}")
