@@ -1,19 +1,14 @@
-"""Where the faces are: detectors of one signature, pictures in, the faces of each out."""
+"""Where the faces are: detectors of one signature, key pictures of a shot in, the faces of each out."""
 
 import functools
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
-HAAR_FILE = "haarcascade_frontalface_alt2.xml"
-HAAR_SIDE = 320  # pixels; larger pictures are shrunk to this before the search
-HAAR_STEP = 1.2  # between two sizes that are searched
-HAAR_NEIGHBOURS = 3  # detections that must agree
-SMALLEST = 1 / 8  # of a picture's shorter side
+from merc import haar
+
 MTCNN_CERTAINTY = 0.9
 
 
@@ -28,12 +23,9 @@ class Face:
 Detector = Callable[[Sequence[np.ndarray]], list[list[Face]]]
 
 
-_own = threading.local()
-
-
 def find_haar(pictures: Sequence[np.ndarray]) -> list[list[Face]]:
-    """Viola and Jones, 2001: Rapid Object Detection using a Boosted Cascade of Simple Features."""
-    return [_find_haar_in(picture) for picture in pictures]
+    """OpenCV's cascade (merc/haar.py)."""
+    return [[Face(box) for box in boxes] for boxes in haar.find(pictures)]
 
 
 def find_mtcnn(pictures: Sequence[np.ndarray]) -> list[list[Face]]:
@@ -46,25 +38,6 @@ DETECTORS: dict[str, Detector | None] = {
     "haar": find_haar,
     "mtcnn": find_mtcnn,
 }
-
-
-def _find_haar_in(picture: np.ndarray) -> list[Face]:
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    shrink = max(1.0, max(grey.shape) / HAAR_SIDE)
-    if shrink > 1.0:
-        grey = cv2.resize(grey, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
-    least = max(round(min(grey.shape) * SMALLEST), 1)
-    boxes = _cascade().detectMultiScale(grey, HAAR_STEP, HAAR_NEIGHBOURS, minSize=(least, least))
-    # the cascade's order is no order; left to right is
-    return [Face(np.array(box) * shrink) for box in sorted(map(tuple, np.reshape(boxes, (-1, 4)).tolist()))]
-
-
-def _cascade() -> cv2.CascadeClassifier:
-    """A detector for each thread: one alone, asked by two at once, crashes."""
-    if not hasattr(_own, "cascade"):
-        cv2.setNumThreads(1)  # parallelism is over clips
-        _own.cascade = cv2.CascadeClassifier(cv2.data.haarcascades + HAAR_FILE)
-    return _own.cascade
 
 
 def _find_mtcnn_in(picture: np.ndarray) -> list[Face]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from merc.boxes import overlap
 from merc.faces import Detector, Face
 from merc.pictures import Pictures
 from merc.tracks import Track
@@ -73,20 +74,13 @@ def _link(keys: list[int], found: list[list[Face]]) -> list[_Trail]:
 
 
 def _matches(trails: list[_Trail], faces: list[Face]) -> list[tuple[_Trail, int]]:
-    pairs = [(_overlap(t.faces[-1].box, f.box), i, j) for i, t in enumerate(trails) for j, f in enumerate(faces)]
+    pairs = [(overlap(t.faces[-1].box, f.box), i, j) for i, t in enumerate(trails) for j, f in enumerate(faces)]
     matches, taken = [], set()
-    for overlap, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1:])):
-        if overlap >= LEAST_OVERLAP and not {("trail", i), ("face", j)} & taken:
+    for shared, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1:])):
+        if shared >= LEAST_OVERLAP and not {("trail", i), ("face", j)} & taken:
             taken |= {("trail", i), ("face", j)}
             matches.append((trails[i], j))
     return matches
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    low = np.maximum(one[:2], other[:2])
-    high = np.minimum(one[:2] + one[2:], other[:2] + other[2:])
-    shared = float(np.prod(np.maximum(high - low, 0.0)))
-    return shared / float(np.prod(one[2:]) + np.prod(other[2:]) - shared)
 
 
 def _track(trail: _Trail, begin: int, end: int, pictures: Pictures, size: int) -> Track:

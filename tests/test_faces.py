@@ -1,10 +1,15 @@
 """Faces followed through a clip, their file, and the picture that they choose."""
 
+import cv2
 import numpy as np
+import pytest
 
-from merc import facetracks, portraits, tracks
+from merc import facetracks, haar, portraits, tracks
+from merc.boxes import overlap
 from merc.faces import Face
 from merc.pictures import Pictures
+from merc.synthesis import scene
+from merc.synthesis.cast import PEOPLE
 
 
 def test_a_face_is_followed_smoothly_over_a_gap_but_not_over_a_cut():
@@ -53,3 +58,52 @@ def test_tracks_survive_their_file(tmp_path):
         assert np.abs(found.crops.astype(int) - wrote.crops).mean() < 25
     tracks.write(tmp_path / "b.safetensors", [])
     assert tracks.read(tmp_path / "b.safetensors") == []
+
+
+def _keys(seed: int, people: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Pictures of a drawn conversation, half a second apart, and where its faces are at rest."""
+    drawn = scene.compose(next(iter(PEOPLE)), "joy", [np.zeros(110)] * people, np.random.default_rng(seed))
+    boxes = [np.array([one.box()[edge] for edge in ("left", "top", "width", "height")]) for one in drawn.people]
+    return list(drawn.pictures())[::12], boxes
+
+
+@pytest.fixture
+def everywhere(monkeypatch) -> list:
+    """The pictures that are searched everywhere, each with what was found."""
+    calls, search = [], haar._everywhere
+    monkeypatch.setattr(haar, "_everywhere", lambda grey: calls.append(search(grey)) or calls[-1])
+    return calls
+
+
+@pytest.mark.parametrize("people", [1, 2, 3])
+def test_faces_that_stay_are_found_near_by_as_by_a_search_of_each_picture(people, everywhere):
+    for seed in range(3):
+        keys, truth = _keys(seed, people)
+        everywhere.clear()
+        found = haar.find(keys)
+        assert len(everywhere) == 2 and len(keys) == 10
+        for alone, boxes in zip((haar.find([key])[0] for key in keys), found, strict=True):
+            assert len(boxes) == len(alone) == people
+            assert all(overlap(*pair) > 0.7 for pair in zip(boxes, alone, strict=True))
+            assert all(max(overlap(box, face) for box in boxes) > 0.4 for face in truth)
+
+
+def test_a_face_that_comes_late_and_goes_early_is_followed_while_it_is_there(everywhere):
+    keys, _ = _keys(4, 1)
+    empty = np.full_like(keys[0], 128)
+    shown = [empty, empty, *keys[:6], empty, empty]
+    assert [len(boxes) for boxes in haar.find(shown)] == [0, 0, *[1] * 6, 0, 0]
+    assert len(everywhere) == 6  # two of the face, and the four empty ones
+    assert haar.find([]) == []
+
+
+def test_a_large_face_is_followed_past_the_edge_of_a_large_picture():
+    keys, _ = _keys(5, 1)
+    (left, top, wide, high), shift = haar.find(keys[:1])[0][0], 20
+    close = [cv2.resize(key[int(top) - 10 :, int(left) - 5 :], None, fx=6, fy=6) for key in keys]
+    moved = [np.roll(one, index * shift, 1) for index, one in enumerate(close)]
+    found = haar.find(moved)
+    assert [len(boxes) for boxes in found] == [1] * len(moved)
+    for alone, boxes in zip((haar.find([one])[0] for one in moved), found, strict=True):
+        assert overlap(boxes[0], alone[0]) > 0.5
+    assert high == wide and found[-1][0][0] - found[0][0][0] == pytest.approx(shift * (len(keys) - 1), abs=wide)
