@@ -31,20 +31,14 @@ def values(worth: np.ndarray) -> np.ndarray:
     return phi
 
 
-def removal(worth: np.ndarray, scores: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) areas under `worth` while the present players leave: in the order of their scores, and in any order.
-
-    Any order is the mean over all orders, exactly: the mean over the coalitions of each size.
-    """
-    own, every = paths(worth, scores, present)
-    return np.array([area(one) for one in own]), np.array([area(one) for one in every])
-
-
 Paths = list[np.ndarray]
 
 
 def paths(worth: np.ndarray, scores: np.ndarray, present: np.ndarray) -> tuple[Paths, Paths]:
-    """Per row, the worth while the present players leave, from all to none: by their scores, in any order."""
+    """Per row, the worth while the present players leave, from all to none: by their scores, in any order.
+
+    Any order is the mean over all orders, exactly: the mean over the coalitions of each size.
+    """
     own, every = [], []
     for row, here in enumerate(present):
         members = np.flatnonzero(here)

@@ -25,11 +25,11 @@ def test_shapley_values_equal_the_mean_over_all_orders_and_add_up(players, seed)
         assert np.allclose(phi[:, player], np.mean(gains, axis=0))
 
 
-def test_shapley_removal_equals_counting_every_order():
+def test_leaving_in_any_order_is_the_mean_over_all_orders():
     worth, present = np.random.default_rng(1).normal(size=(2, 8)), np.array([[1, 1, 1], [1, 0, 1]], bool)
     worth = shapley.only_present(worth, present)
     scores = np.array([[0.1, 0.3, 0.2], [0.1, 0.9, 0.2]])
-    own, random = shapley.removal(worth, scores, present)
+    own, random = (list(map(shapley.area, one)) for one in shapley.paths(worth, scores, present))
     path = worth[0, [7, 5, 1, 0]]  # audio goes first, then vision, then text
     assert own[0] == pytest.approx(np.trapezoid(path, [0, 1 / 3, 2 / 3, 1]))
     areas = []
