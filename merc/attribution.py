@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,14 +30,49 @@ class Case:
         return blank[place.clamp(max=len(blank) - 1)]
 
     def without(self, rows: Tensor, gone: Tensor) -> Tensor:
-        """(Q, C) logits of the rows with the parts `gone` (Q, P) replaced by the encoder's blank."""
-        return self.probe.changed(rows, lambda own: self.blanked(rows[own], gone[own]))
+        """(Q, C) emotion logits of the rows with the parts `gone` (Q, P) replaced by the encoder's blank."""
+        return self.answers(rows, gone)["emotion"]
 
-    def blanked(self, rows: Tensor, gone: Tensor) -> Change:
-        """The change that makes the parts `gone` (Q, P) of the rows blank."""
+    def answers(self, rows: Tensor, gone: Tensor) -> dict[str, Tensor]:
+        """The same of every task."""
+        told = []
+        for own in self.probe.chunks(rows):
+            with torch.no_grad():
+                told.append(self.probe.judge(rows[own], self._heard(rows[own], gone[own])))
+        if not told:  # nobody asks about parts of utterances that have none
+            return {task: torch.zeros(0, len(names), device=rows.device) for task, names in self._labels.items()}
+        return {name: torch.cat([one[name] for one in told]) for name in told[0]}
+
+    @property
+    def _labels(self) -> dict[str, tuple[str, ...]]:
+        return self.probe.network.labels
+
+    def _heard(self, rows: Tensor, gone: Tensor) -> dict[str, Tensor]:
+        """What the stems make of the rows without the parts; what is asked of one modality alike is heard once."""
+        heard = {}
+        for modality, owned in self.owned.items():
+            asked = torch.cat([rows[:, None], gone & owned[rows]], 1)
+            variants, place = torch.unique(asked, dim=0, return_inverse=True)
+            change = self._blanked(modality, variants[:, 0], variants[:, 1:].bool())
+            heard |= {name: one[place] for name, one in self.probe.heard(variants[:, 0], change).items()}
+        return heard
+
+    @cached_property
+    def owned(self) -> dict[str, Tensor]:
+        """By modality (N, P): which of an utterance's parts are its."""
+        owned = {}
+        for stream, owner in self.owner.items():
+            mine = torch.zeros(len(owner), int(self.parts.counts.max()) + 1, dtype=torch.bool, device=owner.device)
+            mine = mine.scatter(1, owner + 1, True)[:, 1:]  # padding is -1
+            modality = stream.split("/")[0]
+            owned[modality] = owned[modality] | mine if modality in owned else mine
+        return owned
+
+    def _blanked(self, modality: str, rows: Tensor, gone: Tensor) -> Change:
+        """The change that makes the parts `gone` (Q, P) of the rows blank, in one modality."""
 
         def change(stream: str, values: Tensor, which: Tensor) -> Tensor:
-            if stream not in self.owner:
+            if stream not in self.owner or stream.split("/")[0] != modality:
                 return values
             owner = self.owner[stream][rows[which]][:, : values.shape[1]]
             hit = gone[which].gather(1, owner.clamp(min=0)) & (owner >= 0)

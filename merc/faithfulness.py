@@ -25,11 +25,13 @@ def random_scores(names: list[str], counts: np.ndarray, order: int, seed: int) -
 
 def deletion(case: Case, scores: list[np.ndarray]) -> np.ndarray:
     """(K, N, SHARES) probability of the emotion once the parts with the highest of each (N, P) scores are blank."""
-    ranks = [_ranks(own) for own in scores]
-    ends = {share: _after(case, ranks[0], share) for share in (0.0, 1.0)}  # the same in every order
-    return np.stack(
-        [[ends[share] if share in ends else _after(case, own, share) for share in SHARES] for own in ranks]
-    ).transpose(0, 2, 1)
+    ranks, inner = [_ranks(own) for own in scores], SHARES[1:-1]
+    gone = [_gone(case, own, share) for own in ranks for share in inner]
+    ends = [_gone(case, ranks[0], share) for share in (SHARES[0], SHARES[-1])]  # the same in every order
+    first, *found, last = _after(case, [ends[0], *gone, ends[1]])
+    between = np.array(found).reshape(len(ranks), len(inner), -1)
+    first, last = (np.broadcast_to(one, (len(ranks), 1, len(one))) for one in (first, last))
+    return np.concatenate([first, between, last], 1).transpose(0, 2, 1)
 
 
 def insertion(backwards: np.ndarray) -> np.ndarray:
@@ -58,7 +60,12 @@ def _ranks(scores: np.ndarray) -> np.ndarray:
     return np.argsort(order, axis=1, kind="stable")
 
 
-def _after(case: Case, ranks: np.ndarray, share: float) -> np.ndarray:
-    gone = ranks < np.round(share * case.parts.counts)[:, None]
-    logits = case.without(case.probe.rows, torch.from_numpy(gone).to(case.emotion.device))
-    return probability(logits, case.emotion).cpu().numpy()
+def _gone(case: Case, ranks: np.ndarray, share: float) -> np.ndarray:
+    return ranks < np.round(share * case.parts.counts)[:, None]
+
+
+def _after(case: Case, gone: list[np.ndarray]) -> np.ndarray:
+    """(len(gone), N) probability without each of these sets of parts (N, P)."""
+    rows = case.probe.rows.repeat(len(gone))
+    logits = case.without(rows, torch.from_numpy(np.concatenate(gone)).to(rows.device))
+    return probability(logits, case.emotion[rows]).view(len(gone), -1).cpu().numpy()

@@ -53,21 +53,6 @@ class Probe:
             parts = [self.ask(rows[own], None if present is None else present[own]) for own in self.chunks(rows)]
         return self._joined(parts)
 
-    def changed(self, rows: Tensor, change: Callable[[Tensor], Change]) -> Tensor:
-        """(Q, C) emotion logits of the rows after `change` of the questions' numbers."""
-        return self._joined([told["emotion"] for told in self._told(rows, change)])
-
-    def answers(self, rows: Tensor, change: Callable[[Tensor], Change]) -> dict[str, Tensor]:
-        """As `changed`, every task's logits, of one row at least."""
-        parts = list(self._told(rows, change))
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    def _told(self, rows: Tensor, change: Callable[[Tensor], Change]) -> Iterator[dict[str, Tensor]]:
-        for own in self.chunks(rows):
-            with torch.no_grad():
-                told = self.answer(rows[own], change=change(own))
-            yield told
-
     def _joined(self, parts: list[Tensor]) -> Tensor:
         """Nobody asks about parts of utterances that have none: then there is no answer, of the same width."""
         classes = len(self.network.labels["emotion"])
@@ -81,20 +66,23 @@ class Probe:
         self, rows: Tensor, present: Tensor | None = None, change: Change | None = None
     ) -> dict[str, Tensor]:
         """Every task's logits of the rows, and the fusion's gates if it has any."""
+        return self.judge(rows, {} if change is None else self.heard(rows, change), present)
+
+    def judge(self, rows: Tensor, fresh: dict[str, Tensor], present: Tensor | None = None) -> dict[str, Tensor]:
+        """The same, of what the stems make of the rows asked about, by modality (Q, S, D) that is `fresh`."""
         index, question, target = self._copies(rows)
         place = torch.stack([question, self.batch["place"][index, 1]], 1)
         batch = {"place": place, "speaker": self.batch["speaker"][index]}
-        found = self.network.unite(*self._latent(rows, index, target, present, change), batch)
+        found = self.network.unite(*self._latent(rows, index, target, present, fresh), batch)
         answers = {task: found[task][target] for task in self.network.labels if task in found}
         return answers | {name: found["weights"][name][target] for name in ("gate",) if name in found["weights"]}
 
     def _latent(
-        self, rows: Tensor, index: Tensor, target: Tensor, present: Tensor | None, change: Change | None
+        self, rows: Tensor, index: Tensor, target: Tensor, present: Tensor | None, heard: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         """What MISLS makes of the rows `index`, those asked about (`target` among them) seen anew."""
         hidden, steps = ({m: own[rows] for m, own in one.items()} for one in (self.hidden, self.steps))
-        if change is not None:
-            hidden |= self._anew(rows, change)
+        hidden |= heard
         here = self.here[rows] if present is None else self.here[rows] & present
         fresh, lengths, _ = self.network.misls(hidden, steps, here)
         latent = {m: own[index].index_copy(0, target, fresh[m]) for m, own in self.latent.items()}
@@ -114,21 +102,23 @@ class Probe:
         turn = torch.arange(len(question), device=rows.device) - before[question]
         return self.starts[dialogue][question] + turn, question, before + rows - self.starts[dialogue]
 
-    def _anew(self, rows: Tensor, change: Change) -> dict[str, Tensor]:
-        """What the stems make of the changed rows, by modality that any of them has."""
-        batch = {"values": {}, "rows": {}, "steps": {}, "present": self.batch["present"][rows]}
+    def heard(self, rows: Tensor, change: Change) -> dict[str, Tensor]:
+        """What the stems make of the changed rows, by modality that the change does not leave as it is."""
+        batch, touched = {"values": {}, "rows": {}, "steps": {}, "present": self.batch["present"][rows]}, set()
         for stream, entries in self.entries.items():
             which = (entries[rows] >= 0).nonzero().squeeze(1)
             own = entries[rows][which]
             if len(own):
-                batch["values"][stream] = change(stream, self.batch["values"][stream][own], which)
+                before = self.batch["values"][stream][own]
+                batch["values"][stream] = values = change(stream, before, which)
                 batch["rows"][stream], batch["steps"][stream] = which, self.batch["steps"][stream][own]
+                touched |= {stream.split("/")[0]} if values is not before else set()
+        batch["values"] = {s: one for s, one in batch["values"].items() if s.split("/")[0] in touched}
         fresh, _ = self.network.tokens(batch)
-        touched = {stream.split("/")[0] for stream in batch["values"]}
-        wide = {
-            m: own.shape[1] for m, own in self.hidden.items()
-        }  # of two streams the wider may not be asked about
-        return {m: functional.pad(fresh[m], (0, 0, 0, wide[m] - fresh[m].shape[1])) for m in sorted(touched)}
+        # of two streams the wider may not be asked about
+        return {
+            m: functional.pad(fresh[m], (0, 0, 0, self.hidden[m].shape[1] - fresh[m].shape[1])) for m in touched
+        }
 
 
 def log_odds(logits: Tensor, emotion: Tensor) -> Tensor:

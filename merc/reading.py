@@ -1,11 +1,11 @@
 """Which words the whole model rests on, language model included: every word in turn is left unread by it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from merc import encoders
 from merc import manifest as manifests
@@ -23,6 +23,19 @@ class Reading:
 
     encoder: Words
     lines: list[Line | None]
+    known: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def without(self, words: list[tuple[int, int]], hit: Tensor) -> Tensor:
+        """(W, S, D) what the model makes of lines one of whose words it cannot see.
+
+        A word is the split's row and the utterance's part, its steps are `hit` (W, S). No network has a say in
+        this: it is read once for all of them.
+        """
+        new = [place for place, word in enumerate(words) if word not in self.known]
+        if new:
+            read = _without(self.encoder, [self.lines[words[place][0]] for place in new], hit[new])
+            self.known.update((words[place], own) for place, own in zip(new, read, strict=True))
+        return nn.utils.rnn.pad_sequence([self.known[word] for word in words], batch_first=True)
 
 
 def read(name: str, corpora: list[str], split: Split) -> dict[str, Reading]:
@@ -55,8 +68,8 @@ def unread(
         rows, parts = _words(case, stream, asked)
         for own in case.probe.chunks(rows):
             hit = case.owner[stream][rows[own]] == parts[own, None]
-            lines = [reading.lines[index[row]] for row in rows[own].tolist()]
-            change = _change(case, stream, rows[own], hit, _without(reading.encoder, lines, hit))
+            words = list(zip(index[rows[own].cpu().numpy()].tolist(), parts[own].tolist(), strict=True))
+            change = _change(case, stream, rows[own], hit, reading.without(words, hit))
             with torch.no_grad():
                 after = log_odds(case.probe.ask(rows[own], change=change), case.emotion[rows[own]])
             scores[rows[own], parts[own]] = before[rows[own]] - after
@@ -92,8 +105,8 @@ def _change(case: Case, stream: str, rows: Tensor, hit: Tensor, read: Tensor) ->
     def change(name: str, values: Tensor, which: Tensor) -> Tensor:
         if name != stream:
             return values
-        fresh = values.clone()
-        fresh[:, : read.shape[1]] = read[which]
+        fresh, told = values.clone(), read[which][:, : values.shape[1]]
+        fresh[:, : told.shape[1]] = told
         return torch.where(hit[which][:, : values.shape[1], None], case.blank(name, values, rows[which]), fresh)
 
     return change

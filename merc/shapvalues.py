@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from merc.attribution import Case
 from merc.probe import Change, log_odds
 
+# which of N games (Q,), who plays in it (Q, P) bool -> (Q, outputs)
+Game = Callable[[np.ndarray, np.ndarray], np.ndarray]
 SAMPLES = 32  # points between blank and utterance at which the gradient explainer looks
 
 
@@ -30,28 +32,48 @@ def library():
     return shap
 
 
-def permuted(model: Callable[[np.ndarray], np.ndarray], players: int, seed: int) -> np.ndarray:
-    """(players, outputs) values of `model` ((B, players) of 0 and 1 -> (B, outputs)): one order there and back."""
-    explainer = library().PermutationExplainer(model, lambda mask, row: (row * mask)[None], seed=seed)
-    return explainer(np.ones((1, players)), max_evals=2 * players + 1, silent=True).values[0]
+def permuted(model: Game, counts: np.ndarray, seed: int) -> np.ndarray:
+    """(N, P, outputs) values of N games of `counts` players, NaN beyond: one order in, and in the same order out.
+
+    What shap's PermutationExplainer computes with one permutation, in the same order, game by game (a test compares
+    them); here all games are asked together, which takes a third of the time.
+    """
+    orders = [np.random.RandomState(seed).permutation(count) for count in counts]
+    width = int(counts.max())
+    playing = [_in_and_out(order, width) for order in orders]
+    told = model(np.repeat(np.arange(len(counts)), 2 * counts + 1), np.concatenate(playing))
+    values, first = np.full((len(counts), width, told.shape[1]), np.nan), 0
+    for row, order in enumerate(orders):
+        gains = np.diff(told[first : first + 2 * len(order) + 1], axis=0)
+        values[row, order] = (gains[: len(order)] - gains[len(order) :]) / 2
+        first += 2 * len(order) + 1
+    return values
+
+
+def _in_and_out(order: np.ndarray, width: int) -> np.ndarray:
+    """(2 P + 1, width) bool: nobody, one more at a time until all play, one less at a time until nobody does."""
+    place, turn = np.full(width, 2 * width), np.arange(2 * len(order) + 1)[:, None]
+    place[order] = np.arange(len(order))
+    return (turn > place) & (turn <= place + len(order))
 
 
 def of_parts(case: Case, seed: int) -> Shap:
-    """By the permutation explainer: a part that does not play is blank."""
+    """By permutation: a part that does not play is blank."""
     chosen = _labels(case)
-    width, rows = int(case.parts.counts.max()), len(case.probe)
-    values = {task: np.full((rows, width), np.nan) for task in chosen}
-    gap = np.zeros(rows)
-    for row, count in enumerate(case.parts.counts.tolist()):
-        if not count:  # imported features alone
-            continue
-        model = _Parts(case, row, width, chosen)
-        found = permuted(model, count, seed)
-        whole, blank = model(np.stack([np.ones(count), np.zeros(count)]))
-        gap[row] = np.abs(found.sum(0) - (whole - blank)).max()
-        for column, task in enumerate(chosen):
-            values[task][row, :count] = found[:, column]
-    return Shap(values, gap)
+    counts, where = case.parts.counts, case.emotion.device
+
+    def model(games: np.ndarray, playing: np.ndarray) -> np.ndarray:
+        rows = torch.from_numpy(games).to(where)
+        return (
+            answers(case.answers(rows, torch.from_numpy(~playing).to(where)), chosen, rows).double().cpu().numpy()
+        )
+
+    found, everyone = permuted(model, counts, seed), np.arange(len(counts))
+    with torch.no_grad():
+        whole = answers(case.probe.answer(case.probe.rows), chosen, case.probe.rows).double().cpu().numpy()
+    blank = model(everyone, np.zeros((len(counts), int(counts.max())), bool))
+    gap = np.abs(np.nansum(found, 1) - (whole - blank)).max(1) * (counts > 0)
+    return Shap({task: found[..., column] for column, task in enumerate(chosen)}, gap)
 
 
 def of_features(case: Case, rows: list[int], seed: int) -> tuple[Shap, np.ndarray, list[str]]:
@@ -74,25 +96,9 @@ def of_features(case: Case, rows: list[int], seed: int) -> tuple[Shap, np.ndarra
     )
 
 
-def answers(logits: dict[str, Tensor], chosen: dict[str, Tensor], row: int) -> Tensor:
-    """(B, tasks) log-odds of the labels chosen for a row."""
-    worth = [log_odds(logits[task], own[row].expand(len(logits[task]))) for task, own in chosen.items()]
-    return torch.stack(worth, 1)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    case: Case
-    row: int
-    width: int
-    chosen: dict[str, Tensor]
-
-    def __call__(self, playing: np.ndarray) -> np.ndarray:
-        gone = torch.ones(len(playing), self.width, dtype=torch.bool, device=self.case.emotion.device)
-        gone[:, : playing.shape[1]] = torch.from_numpy(playing == 0).to(gone.device)
-        rows = torch.full((len(playing),), self.row, device=gone.device)
-        told = self.case.probe.answers(rows, lambda own: self.case.blanked(rows[own], gone[own]))
-        return answers(told, self.chosen, self.row).double().cpu().numpy()
+def answers(logits: dict[str, Tensor], chosen: dict[str, Tensor], rows: Tensor) -> Tensor:
+    """(Q, tasks) log-odds of the labels chosen for the rows (Q,)."""
+    return torch.stack([log_odds(logits[task], own[rows]) for task, own in chosen.items()], 1)
 
 
 class _Features(nn.Module):
@@ -105,7 +111,7 @@ class _Features(nn.Module):
     def forward(self, much: Tensor) -> Tensor:
         rows = torch.full((len(much),), self.row, device=self.case.emotion.device)
         with torch.backends.cudnn.flags(enabled=False):  # its GRU has no backward pass outside training
-            return answers(self.case.probe.answer(rows, change=self._scaled(rows, much)), self.chosen, self.row)
+            return answers(self.case.probe.answer(rows, change=self._scaled(rows, much)), self.chosen, rows)
 
     def _scaled(self, rows: Tensor, much: Tensor) -> Change:
         columns = _columns(self.case)

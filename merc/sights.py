@@ -93,17 +93,12 @@ def rolled(layers: Tensor) -> Tensor:
 def hidden(through: Through, row: Tensor, emotion: Tensor, tensors: dict) -> np.ndarray:
     """(1, CELLS, CELLS) how much the log-odds fall when a place has the picture's mean colour throughout."""
     name = through.encoder.differentiable
-    pixels, (height, width) = tensors[name], tensors[name].shape[-2:]
+    pixels = tensors[name]
     mean = pixels.mean(dim=(-2, -1), keepdim=True)
-    fall = torch.zeros(CELLS, CELLS)
+    cells = torch.eye(CELLS * CELLS, device=pixels.device).view(-1, 1, CELLS, CELLS)
+    masks = functional.interpolate(cells, pixels.shape[-2:], mode="nearest")[:, 0].bool()
     with torch.no_grad():
-        before = through.log_odds(row, emotion, tensors)
-        for place in range(CELLS * CELLS):
-            cell = torch.zeros(CELLS * CELLS, device=pixels.device)
-            cell[place] = 1
-            mask = functional.interpolate(cell.view(1, 1, CELLS, CELLS), (height, width), mode="nearest")[
-                0, 0
-            ].bool()
-            painted = torch.where(mask, mean, pixels)
-            fall.view(-1)[place] = before - through.log_odds(row, emotion, {**tensors, name: painted})
-    return fall[None].cpu().numpy()
+        seen = [through.encoder(tensors)[0]]
+        seen += [through.encoder({**tensors, name: torch.where(mask, mean, pixels)})[0] for mask in masks]
+        worth = through.worth(row.repeat(len(seen)), emotion.repeat(len(seen)), torch.cat(seen))
+    return (worth[0] - worth[1:]).view(1, CELLS, CELLS).cpu().numpy()

@@ -24,6 +24,11 @@ class Through:
             values, _ = self.encoder(tensors)
             return log_odds(self.probe.ask(rows, change=self.instead(values)), emotion)
 
+    def worth(self, rows: Tensor, emotion: Tensor, values: Tensor) -> Tensor:
+        """(Q,) the same of features (Q, S, D) that the encoder made already, in as many passes as it takes."""
+        parts = [self.probe.ask(rows[own], change=self.instead(values[own])) for own in self.probe.chunks(rows)]
+        return log_odds(torch.cat(parts), emotion)
+
     def instead(self, values: Tensor) -> Change:
         """The change of the stream's features into `values` (Q, S, D)."""
 

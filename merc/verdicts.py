@@ -1,5 +1,6 @@
 """Do the reasons of every seed's student point where the generator put the emotion? Each student has its own."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,12 @@ def verdict(network: Any, sources: Sources, truth: pd.DataFrame, dialogues: list
     found = (_modalities(probe, emotion, answer, informative), _words(probe, emotion, sources, index, carriers))
     named = [told[NAME].iloc[one.pop("row")].reset_index(drop=True).join(one).assign(seed=seed) for one in found]
     return Verdict(told[NAME][right].assign(seed=seed), *named)
+
+
+def join(pieces: Iterable[Verdict]) -> Verdict:
+    """About one student, one piece after another."""
+    columns = zip(*((one.judged, one.modality, one.words) for one in pieces), strict=True)
+    return Verdict(*(pd.concat(own, ignore_index=True) for own in columns))
 
 
 def board(verdicts: list[Verdict]) -> dict[str, float]:

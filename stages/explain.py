@@ -40,8 +40,8 @@ from models import checkpoint
 
 OUT, METRICS, PLOTS = Path("out/explain"), Path("metrics/explain.json"), Path("plots/explain")
 STUDENT, TEACHER = Path("out/distill"), Path("out/train")
-KINDS = ("explain", "judge", "check", "show", "features")  # of jobs
-SHOWN = 2  # utterances of the gallery that one job explains
+KINDS = ("features", "show", "check", "explain")  # of jobs, the longest first
+SHOWN = 5  # utterances of the gallery that one job explains
 
 
 def main() -> None:
@@ -53,15 +53,14 @@ def main() -> None:
     sources = Sources(split, units.read("test", corpora, split), reading.read("test", corpora, split))
     told = truth.read("test", corpora)
     pieces = choose(split, config.utterances)
-    whole = list(chain.from_iterable(pieces))
-    jobs = [("explain", piece) for piece in pieces]
-    jobs += [("judge", (seed, whole)) for seed in seeds]
+    jobs = [("features", list(chain.from_iterable(pieces)))]
+    jobs += [("show", picks) for picks in _shown(network, split)]
     jobs += [("check", dialogue) for dialogue in chain.from_iterable(choose(split, sanity.CHECKED))]
-    jobs += [("show", picks) for picks in _shown(network, split)] + [("features", whole)]
+    jobs += [("explain", piece) for piece in pieces]
     for place in (OUT, PLOTS):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-    done = work.run(jobs, partial(answer, sources, config, told, seeds[0]), label="explain")
+    done = work.run(jobs, partial(answer, sources, config, told, seeds), label="explain")
     if failures := [one.reason for one in done if isinstance(one, work.Failed)]:
         raise Problem(f"explain: {failures[0]}; lower compute.workers if memory ran out")
     _write(
@@ -73,16 +72,18 @@ def main() -> None:
 
 
 def _write(done: dict[str, list], network: Any, told: pd.DataFrame, config: ExplainConfig) -> None:
-    found, checked = join(done["explain"]), pd.concat(done["check"], ignore_index=True)
+    explained, judged = zip(*done["explain"], strict=True)
+    found, judged = join(explained), [verdicts.join(pieces) for pieces in zip(*judged, strict=True)]
+    checked = pd.concat(done["check"], ignore_index=True)
     modalities, order = network.modalities, network.labels["emotion"]
     pq.write_table(findings.table(found, order, modalities), OUT / "attributions.parquet")
-    metrics = findings.metrics(found, checked, done["judge"], told, modalities, config)
+    metrics = findings.metrics(found, checked, judged, told, modalities, config)
     results.write_json(METRICS, metrics | done["features"][0])
     emotions = findings.by_emotion(found, order, modalities)
     tables.write(PLOTS / "modalities.csv", emotions)
     tables.write(PLOTS / "curves.csv", findings.curves(found))
     tables.write(PLOTS / "randomised.csv", findings.by_change(checked))
-    tables.write(PLOTS / "hits.csv", verdicts.by_seed(done["judge"]))
+    tables.write(PLOTS / "hits.csv", verdicts.by_seed(judged))
     plots_explain.contributions(PLOTS / "modalities.png", emotions, "What the student's answers rest on")
     plots_explain.curves(PLOTS / "curves.png", findings.curves(found))
     gallery.write(
@@ -97,15 +98,16 @@ def _shown(network: Any, split: Any) -> list[list[tuple[int, str]]]:
     return [picks[first : first + SHOWN] for first in range(0, len(picks), SHOWN)]
 
 
-def answer(sources: Sources, config: ExplainConfig, told: pd.DataFrame, seed: int, job: tuple[str, Any]) -> Any:
-    """One job, in a process of its own."""
+def answer(
+    sources: Sources, config: ExplainConfig, told: pd.DataFrame, seeds: list[int], job: tuple[str, Any]
+) -> Any:
+    """One job, in a process of its own; every seed's student is judged, the first one's is explained."""
     kind, item = job
     sources = replace(sources, split=sources.split.to(device()))
-    student = _load(STUDENT, item[0] if kind == "judge" else seed)
+    student = _load(STUDENT, seeds[0])
     if kind == "explain":
-        return explain(student, _load(TEACHER, seed), sources, config, item)
-    if kind == "judge":
-        return verdicts.verdict(student, sources, told, item[1], item[0])
+        found = explain(student, _load(TEACHER, seeds[0]), sources, config, item)
+        return found, [verdicts.verdict(_load(STUDENT, seed), sources, told, item, seed) for seed in seeds]
     if kind == "check":
         return sanity.checks(student, sources, config.seed, item)
     if kind == "show":

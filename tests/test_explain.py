@@ -72,8 +72,12 @@ def test_a_question_about_one_row_is_answered_as_the_network_would(folder, world
     other = split.batch(range(split.dialogues))
     entry = int((other["rows"]["vision/toy"] == 7).nonzero())
     other["values"]["vision/toy"][entry] += 1.0
-    moved = lambda own: lambda stream, values, which: values + (stream == "vision/toy")  # noqa: E731
-    assert torch.allclose(asked.changed(torch.tensor([7]), moved)[0], network(other)["emotion"][7], atol=1e-5)
+    for moved in (
+        lambda stream, values, which: values + (stream == "vision/toy"),
+        lambda stream, values, which: values + 1 if stream == "vision/toy" else values,
+    ):
+        told = asked.ask(torch.tensor([7]), change=moved)
+        assert torch.allclose(told[0], network(other)["emotion"][7], atol=1e-5)
 
 
 def test_many_questions_are_asked_in_several_passes(folder, world, monkeypatch):
@@ -162,6 +166,27 @@ def test_occlusion_is_the_fall_without_one_part(folder, world):
     before = probe.log_odds(case.probe.logits(row), case.emotion[row])
     assert found[3, 2] == pytest.approx(float(before - after), abs=1e-5)
     assert np.isnan(found[0, case.parts.counts[0] :]).all()
+
+
+def test_questions_asked_together_are_answered_as_by_a_batch_with_blank_values(folder, world):
+    """Also where a modality is asked the same twice, is left whole, or is not there."""
+    network, rows = student(folder), torch.tensor([3, 3, SILENT, 3, 8])
+    case = case_of(network, world)
+    table, gone = case.parts.table, torch.zeros(5, int(case.parts.counts.max()), dtype=torch.bool)
+    gone[0, [1, 5]] = gone[1, [1, 6]] = gone[2, [0, 2]] = gone[4, 3] = True
+    found = case.without(rows, gone)
+    for question, row in enumerate(rows.tolist()):
+        other = world.split.batch(range(3))
+        for stream, owner in case.owner.items():
+            entry = (other["rows"][stream] == row).nonzero()
+            if len(entry):
+                before = other["values"][stream][int(entry)]
+                hit = torch.isin(owner[row], gone[question].nonzero()[:, 0])[: len(before)]
+                blank = case.blank(stream, before[None], torch.tensor([row]))[0]
+                other["values"][stream][int(entry)] = torch.where(hit[:, None], blank, before)
+        assert torch.allclose(found[question], network(other)["emotion"][row], atol=1e-5)
+    assert set(table[table["row"] == 3]["modality"]) == set(MODALITIES)
+    assert torch.allclose(found[3], network(world.split.batch(range(3)))["emotion"][3], atol=1e-5)
 
 
 def test_the_best_order_beats_random_and_the_worst_loses(folder, world):

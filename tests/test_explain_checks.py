@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from merc import concordance, erasure, sanity, showcase
-from merc.shapvalues import permuted
+from merc.shapvalues import library, permuted
 
 
 @given(st.integers(2, 12), st.integers(0, 99))
@@ -34,11 +34,31 @@ def test_permuted_values_of_a_pairwise_game_are_exact_for_both_outputs():
     random = np.random.default_rng(1)
     linear, pairs = random.normal(size=(5, 2)), np.triu(random.normal(size=(5, 5)), 1)
 
-    def model(playing):
+    def model(games, playing):
         both = ((playing @ pairs) * playing).sum(1)
         return playing @ linear + both[:, None]
 
-    assert permuted(model, 5, 1) == pytest.approx(linear + 0.5 * (pairs.sum(0) + pairs.sum(1))[:, None])
+    found = permuted(model, np.array([5]), 1)[0]
+    assert found == pytest.approx(linear + 0.5 * (pairs.sum(0) + pairs.sum(1))[:, None])
+
+
+def test_permuted_values_are_those_of_shaps_permutation_explainer():
+    """Of three games of any interaction, asked together: the library's values, which has seen one at a time."""
+    random, counts = np.random.default_rng(1), np.array([6, 0, 3])
+    worth = random.normal(size=(3, 2**6, 2))
+
+    def model(games, playing):
+        return worth[games, playing @ (1 << np.arange(playing.shape[1]))]
+
+    found = permuted(model, counts, 7)
+    assert np.isnan(found[1]).all()
+    assert np.isnan(found[2, 3:]).all()
+    for game, count in ((0, 6), (2, 3)):
+        own = lambda mask, row: (row * mask)[None]  # noqa: E731
+        alone = lambda playing, game=game: model(np.full(len(playing), game), playing.astype(int))  # noqa: E731
+        explainer = library().PermutationExplainer(alone, own, seed=7)
+        theirs = explainer(np.ones((1, count)), max_evals=2 * count + 1, silent=True).values[0]
+        assert found[game, :count] == pytest.approx(theirs)
 
 
 def test_redrawn_weights_are_others_with_the_same_spread():
