@@ -45,10 +45,9 @@ def follow(pictures: Pictures, detector: Detector, size: int) -> list[Track]:
 
 def _shots(ticks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """Ranges of ticks between cuts."""
-    small = [
-        cv2.cvtColor(cv2.resize(one, THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY) for one in ticks
-    ]
-    changes = [float(np.abs(one.astype(int) - other).mean()) for one, other in itertools.pairwise(small)]
+    greys = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in ticks)
+    small = np.array([cv2.resize(grey, THUMBNAIL, interpolation=cv2.INTER_AREA) for grey in greys], np.int16)
+    changes = np.abs(np.diff(small, axis=0)).mean(axis=(1, 2)) if len(small) else []
     cuts = [index + 1 for index, change in enumerate(changes) if change > CUT]
     edges = [0, *cuts, len(ticks)]
     return [(begin, end) for begin, end in itertools.pairwise(edges) if end > begin]
@@ -124,8 +123,8 @@ def _smooth(values: np.ndarray, centred: bool) -> np.ndarray:
 
 def _average(values: np.ndarray, window: int) -> np.ndarray:
     half = window // 2
-    padded = np.pad(values, ((half, half), (0, 0)), mode="edge")
-    sums = np.cumsum(np.pad(padded, ((1, 0), (0, 0))), axis=0)
+    before, after = np.repeat(values[:1], half + 1, axis=0), np.repeat(values[-1:], half, axis=0)
+    sums = np.cumsum(np.concatenate([before, values, after]), axis=0)
     return (sums[window:] - sums[:-window]) / window
 
 

@@ -19,6 +19,7 @@ BROKEN = (av.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError)  # 
 
 
 PREROLL = 0.5  # seconds that are decoded before a window: codecs need some to settle
+TOGETHER = 16384  # samples that are resampled at once: each call costs as much as a thousand
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,9 @@ class Clock:
         self.last = self.end if window else limits.maximum  # where the sound's reading may stop
 
     def seconds(self, stamp: int | None, thing: av.Packet | av.AudioFrame | av.VideoFrame) -> float | None:
-        if stamp is None or thing.time_base is None:
+        if stamp is None or (base := thing.time_base) is None:
             return None
-        return float(stamp * thing.time_base) - self.origin
+        return stamp * base.numerator / base.denominator - self.origin
 
 
 class Stream:
@@ -178,8 +179,9 @@ class Stream:
         if not self.source.codec_context.is_open:
             self.source.thread_count = 1  # parallelism is over clips
         self.trouble = ""
+        self.apart = 1 / float(getattr(source, "average_rate", None) or 25)  # seconds between pictures
         self.reformatter = VideoReformatter()
-        self.resampler = _resampler()
+        self.resampler, self.waiting = _resampler(), av.AudioFifo()
 
     def decode(self, packet: av.Packet | None) -> list[av.AudioFrame] | list[av.VideoFrame]:
         """The frames that a packet completes; of None, those that are left."""
@@ -201,6 +203,22 @@ class Stream:
             left, self.resampler = self.resampler.resample(None), _resampler()
             return [_samples(one) for one in [*left, *self.resampler.resample(frame)]]
 
+    def gather(self, frame: av.AudioFrame | None) -> list[np.ndarray]:
+        """As `resample`, but many frames at once, as they come; of None, those that are left."""
+        if frame is None:
+            return [*self._waited(), *self.resample(None)]
+        frame.pts, before = None, []
+        try:
+            self.waiting.write(frame)
+        except ValueError:  # layout or rate changed within the stream
+            before, self.waiting = self._waited(), av.AudioFifo()
+            self.waiting.write(frame)
+        return before if self.waiting.samples < TOGETHER else [*before, *self._waited()]
+
+    def _waited(self) -> list[np.ndarray]:
+        frame = self.waiting.read()
+        return [] if frame is None else self.resample(frame)
+
     def size(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Width and height of what is kept of the frame."""
         left, right = (round(share * frame.width) for share in self.clock.columns)
@@ -216,10 +234,6 @@ class Stream:
         left = min(round(first * whole), whole - width)
         picture = self.reformatter.reformat(frame, whole, height, "rgb24").to_ndarray()
         return np.ascontiguousarray(picture[:, left : left + width])
-
-    def spacing(self) -> float:
-        """Seconds between pictures."""
-        return 1 / float(self.source.average_rate or 25)
 
 
 def _samples(frame: av.AudioFrame) -> np.ndarray:

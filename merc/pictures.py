@@ -90,7 +90,7 @@ class TickPictures:
 
     def outcome(self, broken: str) -> Pictures:
         """What was seen so far."""
-        self._fill(self.nearest.last + self.stream.spacing())
+        self._fill(self.nearest.last + self.stream.apart)
         pictures = self.nearest.outcome(broken)
         if pictures.middle is not None:
             pictures.ticks, pictures.first, pictures.kept = self.pictures, self.first, self.kept
@@ -129,8 +129,8 @@ class _Nearest:
     def see(self, frame: Any) -> float | None:
         """The frame's time, or None if it is out of order."""
         time = self.clock.seconds(frame.pts, frame)
-        time = max(self.last + self.stream.spacing(), 0.0) if time is None else time
-        if time <= self.last or time < -self.stream.spacing():  # the second: before the window
+        time = max(self.last + self.stream.apart, 0.0) if time is None else time
+        if time <= self.last or time < -self.stream.apart:  # the second: before the window
             return None
         self.last = time
         if abs(time - self.clock.end / 2) < self.distance:

@@ -43,12 +43,12 @@ class SoundReader:
         for frame in [] if self.full else self.stream.decode(packet):
             if self.begin is None:
                 self.begin = self.clock.seconds(frame.pts, frame) or 0.0
-            self._keep(self.stream.resample(frame))
+            self._keep(self.stream.gather(frame))
 
     def finish(self, broken: str) -> Sound:
         """The whole sound; `broken` says what stopped the reading, if anything."""
         if self.begin is not None:
-            self._keep(self.stream.resample(None))
+            self._keep(self.stream.gather(None))
         trouble = self.stream.trouble or broken
         if not self.length:
             return Sound(reason=f"no audio can be decoded{trouble and ': ' + trouble}")

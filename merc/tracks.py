@@ -1,7 +1,7 @@
 """Face tracks: every face through a clip, with its box and its aligned crop 25 times a second."""
 
+import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,22 +50,32 @@ def read(path: Path) -> list[Track]:
 def unpack(content: bytes) -> list[Track]:
     """The tracks in a tracks file's content."""
     arrays = load(content)
-    jpegs = iter(np.split(arrays["jpeg"], arrays["offsets"][1:-1]))
-    boxes = np.split(arrays["boxes"], np.cumsum(arrays["lengths"]))
-    return [
-        Track(np.arange(start, start + length, dtype=np.int32), box, _crops(jpegs, int(length)))
-        for start, length, box in zip(arrays["starts"], arrays["lengths"], boxes, strict=False)
-    ]
+    return [_unpacked(arrays, index) for index in range(len(arrays["lengths"]))]
+
+
+def unpack_one(content: bytes, index: int) -> Track:
+    """One of them; pictures of the others are not decoded."""
+    return _unpacked(load(content), index)
+
+
+def _unpacked(arrays: dict[str, np.ndarray], index: int) -> Track:
+    start, length = int(arrays["starts"][index]), int(arrays["lengths"][index])
+    before = arrays["lengths"][:index]
+    strips = int((-(-before // STRIP)).sum())
+    edges = arrays["offsets"][strips : strips - (-length // STRIP) + 1].tolist()
+    coded = [arrays["jpeg"][begin:end] for begin, end in itertools.pairwise(edges)]
+    boxes = arrays["boxes"][int(before.sum()) :][:length]
+    return Track(np.arange(start, start + length, dtype=np.int32), boxes, _crops(coded))
 
 
 def _strips(crops: np.ndarray) -> list[np.ndarray]:
     return [crops[first : first + STRIP] for first in range(0, len(crops), STRIP)]
 
 
-def _crops(jpegs: Iterator[np.ndarray], length: int) -> np.ndarray:
-    strips = [decode(next(jpegs)) for _ in range(0, length, STRIP)]
-    size = strips[0].shape[1]
-    return np.concatenate(strips).reshape(length, size, size, 3)
+def _crops(coded: list[np.ndarray]) -> np.ndarray:
+    strips = np.concatenate([decode(strip) for strip in coded])
+    size = strips.shape[1]
+    return strips.reshape(-1, size, size, 3)
 
 
 def encode(picture: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
@@ -76,4 +86,4 @@ def encode(picture: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
 
 def decode(coded: np.ndarray) -> np.ndarray:
     """The RGB picture in JPEG bytes."""
-    return cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB)

@@ -1,6 +1,5 @@
 """What a face looks like, without training: oriented gradients and brightness of its crop, a few steps a second."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +12,8 @@ from merc.encoders.raw import Faces
 
 SIDE = 64  # pixels of a crop, whatever its size was
 CELLS = 8  # along a side
-BINS = 4  # orientations in half a turn
+BINS = 4  # orientations in half a turn, whose doubled angles are 0, 90, 180 and 270 degrees
+TOGETHER = 32  # looks described at once: more pass the processor's cache and take three times as long
 BRIGHT = 8  # cells of the brightness map along a side
 PARTS = 2  # looks per step: frames between them are skipped, a face changes slowly
 
@@ -30,8 +30,6 @@ class Hog(Encoder):
     def __init__(self, name: str, frame_rate: float) -> None:
         super().__init__()
         self.name, self.step_seconds = name, 1 / frame_rate
-        angles = torch.arange(BINS) * (math.pi / BINS)
-        self.register_buffer("towards", torch.stack([(2 * angles).cos(), (2 * angles).sin()]), persistent=False)
         self.register_buffer("luma", torch.tensor([0.299, 0.587, 0.114]), persistent=False)  # ITU-R BT.601
 
     def prepare(self, raw: Sequence[Faces]) -> dict[str, Tensor]:
@@ -60,6 +58,9 @@ class Hog(Encoder):
 
     def describe(self, crops: Tensor) -> Tensor:
         """(K, 3, SIDE, SIDE) -> (K, dim)."""
+        return torch.cat([self._describe(some) for some in crops.split(TOGETHER)])
+
+    def _describe(self, crops: Tensor) -> Tensor:
         grey = torch.einsum("kchw,c->khw", crops, self.luma)[:, None]
         centred = grey - grey.mean(dim=(2, 3), keepdim=True)
         grey = centred / (centred.square().mean(dim=(2, 3), keepdim=True) + 1e-3).sqrt()  # contrast taken out
@@ -72,11 +73,12 @@ class Hog(Encoder):
         padded = functional.pad(grey, (1, 1, 1, 1), mode="replicate")
         across = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
         down = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
-        square = across.square() + down.square() + 1e-6
+        right, low = across.square(), down.square()
+        square = right + low + 1e-6
         # twice the angle, so that opposite directions agree: cos 2a = (x^2 - y^2) / m^2, sin 2a = 2xy / m^2
-        doubled = torch.cat([across.square() - down.square(), 2 * across * down], dim=1) / square
-        alike = torch.einsum("kchw,cb->kbhw", doubled, self.towards).relu().square()
-        cells = functional.avg_pool2d(alike * square.sqrt(), SIDE // CELLS)
+        doubled = torch.cat([right - low, 2 * across * down], dim=1)
+        alike = torch.cat([doubled, -doubled], dim=1).relu().square()  # times m^4
+        cells = functional.avg_pool2d(alike * (square.rsqrt() / square), SIDE // CELLS)
         around = functional.avg_pool2d(cells.square().sum(dim=1, keepdim=True), 3, 1, 1, count_include_pad=False)
         return cells / (around + 1e-3).sqrt()
 

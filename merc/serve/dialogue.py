@@ -51,7 +51,7 @@ class Utterance:
     @property
     def face(self) -> Track | None:
         """The speaker's face through the utterance."""
-        return None if self.speaks is None else face_tracks.unpack(self.tracks)[self.speaks]
+        return None if self.speaks is None else face_tracks.unpack_one(self.tracks, self.speaks)
 
     @property
     def sound(self) -> raw.Sound | None:

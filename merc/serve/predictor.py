@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from merc.extraction_settings import Settings
 from merc.live import SPACING
 from merc.problem import Problem
 from merc.serve import answering, reading, transcripts
+from merc.serve.beside import beside
 from merc.serve.dialogue import Dialogue, Encoded, Row, Utterance, lines
 from merc.serve.engines import ENGINES
 from merc.serve.inputs import Recording, recordings
@@ -81,9 +83,11 @@ class Predictor:
         tell = progress or (lambda done, total, what: None)
         reader = replace(self.reader, frames=frames or 0)
         asked, read = recordings(paths), []
-        for number, recording in enumerate(asked):
-            tell(number, len(asked), f"reading {recording.path.name}")
-            read += self._read_one(reader, recording, texts, cut, tell if len(asked) == 1 else None)
+        one_of = partial(self._read_one, reader, texts, cut, tell if len(asked) == 1 else None)
+        with beside(one_of, asked) as found:
+            for number, recording in enumerate(asked):
+                tell(number, len(asked), f"reading {recording.path.name}")
+                read += next(found)
         _say(read, transcripts.literal(texts, len(read)))
         _refuse_nothing(read, asked)
         for one in read:
@@ -140,15 +144,22 @@ class Predictor:
             "audio": [one.sound for one in utterances],
             "vision": [reading.faces_of(one, self.film) for one in utterances],
         }
-        for modality, encoder in self.encoders.items():
-            there = [(one, each) for one, each in zip(utterances, given[modality], strict=True) if each is not None]
-            inputs = [each for _, each in there]
-            encoded = zip(features(encoder, inputs), packing.units(encoder, inputs), strict=True)
-            for (one, _), (values, units) in zip(there, encoded, strict=True):
-                one.features[modality] = Encoded(values.astype(encoder.stored).astype(np.float32), units)
+        with beside(
+            lambda modality: self._encode_one(modality, utterances, given[modality]), self.encoders
+        ) as done:
+            for _ in done:
+                pass
+
+    def _encode_one(self, modality: str, utterances: Sequence[Utterance], given: Sequence[Any]) -> None:
+        encoder = self.encoders[modality]
+        there = [(one, each) for one, each in zip(utterances, given, strict=True) if each is not None]
+        inputs = [each for _, each in there]
+        encoded = zip(features(encoder, inputs), packing.units(encoder, inputs), strict=True)
+        for (one, _), (values, units) in zip(there, encoded, strict=True):
+            one.features[modality] = Encoded(values.astype(encoder.stored).astype(np.float32), units)
 
     def _read_one(
-        self, reader: reading.Reader, recording: Recording, texts: Texts, cut: bool | None, tell: Progress | None
+        self, reader: reading.Reader, texts: Texts, cut: bool | None, tell: Progress | None, recording: Recording
     ) -> list[Utterance]:
         """The utterances of a recording, with what is known to be said in them."""
         said, found = transcripts.cues(recording, texts), []

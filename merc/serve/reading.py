@@ -40,12 +40,12 @@ class Reader:
             length = _length(media.listen(recording.path, media.Limits(0.0, LONGEST)))
         if cut or (cut is None and length > LONG):
             return self._cut(recording, length)
-        return iter([self._whole(recording)])
+        return iter([self._whole(recording, length)])
 
-    def _whole(self, recording: Recording) -> Utterance:
+    def _whole(self, recording: Recording, length: float | None) -> Utterance:
         limits = media.Limits(self.settings.audio.min_seconds, self.settings.audio.max_seconds)
         sound, pictures = media.read(recording.path, limits, self._ticks)
-        end = max(_length(sound), media.seconds(recording.path) or 0.0)
+        end = max(_length(sound), length or 0.0)
         whole = Utterance(recording.name, recording.path, 0.0, end, recording.dialogue)
         return self.fill(whole, sound, pictures)
 
@@ -80,9 +80,10 @@ class Reader:
 
     def turns(self, one: Utterance, sound: Sound, pictures: Pictures) -> list[Utterance]:
         """A stretch of speech, cut where another face goes on speaking, each part filled with its media."""
-        edges = [0.0, *self._changes(sound, pictures), one.seconds]
+        followed = self._followed(pictures)
+        edges = [0.0, *self._changes(sound, followed), one.seconds]
         if len(edges) == 2:
-            return [self.fill(one, sound, pictures)]
+            return [self.fill(one, sound, pictures, followed)]
         parts = []
         for begin, end in itertools.pairwise(edges):
             own = Utterance("", one.source, one.start + begin, one.start + end, one.dialogue, notes=[*one.notes])
@@ -90,17 +91,23 @@ class Reader:
             parts.append(self.fill(own, self.part(sound, begin, end), shown))
         return parts
 
-    def _changes(self, sound: Sound, pictures: Pictures) -> list[float]:
-        detector = faces.DETECTORS[self.settings.faces.detector]
-        if self.scorer is None or detector is None or sound.samples is None or pictures.middle is None:
+    def _changes(self, sound: Sound, followed: list[face_tracks.Track]) -> list[float]:
+        if self.scorer is None or sound.samples is None:
             return []
-        followed = facetracks.follow(pictures, detector, self.settings.faces.size)
         return turns.cuts(followed, sound.samples.astype(np.float32) / FULL_SCALE, self.scorer)
 
-    def fill(self, one: Utterance, sound: Sound, pictures: Pictures) -> Utterance:
+    def _followed(self, pictures: Pictures) -> list[face_tracks.Track]:
+        detector = faces.DETECTORS[self.settings.faces.detector]
+        if detector is None or pictures.middle is None:
+            return []
+        return facetracks.follow(pictures, detector, self.settings.faces.size)
+
+    def fill(
+        self, one: Utterance, sound: Sound, pictures: Pictures, followed: list[face_tracks.Track] | None = None
+    ) -> Utterance:
         """Put the media of an utterance in their places, as `extract` would; of each that is not there, say why."""
         self._hear(one, sound)
-        self._see(one, pictures)
+        self._see(one, pictures, self._followed(pictures) if followed is None else followed)
         return one
 
     @property
@@ -118,28 +125,25 @@ class Reader:
         one.notes += [f"audio: {sound.reason}"] if sound.reason else []
         one.notes += [] if sound.samples.any() else ["audio: it is silent throughout"]
 
-    def _see(self, one: Utterance, pictures: Pictures) -> None:
+    def _see(self, one: Utterance, pictures: Pictures, followed: list[face_tracks.Track]) -> None:
         if pictures.middle is None:
             one.missing["vision"] = pictures.reason
             return
-        followed = self._follow(one, pictures)
+        self._keep(one, followed)
         portrait = portraits.PORTRAITS[self.settings.video.frame](pictures, followed)
         one.frame = face_tracks.encode(portrait, PICTURE_QUALITY)
         one.series = list(series(pictures, self.settings.video))
         one.frames = self.frames
         one.notes += [f"vision: {pictures.reason}"] if pictures.reason else []
 
-    def _follow(self, one: Utterance, pictures: Pictures) -> list[face_tracks.Track]:
+    def _keep(self, one: Utterance, followed: list[face_tracks.Track]) -> None:
         """Face tracks, coded as they are on disk: what encoders were trained on."""
-        detector = faces.DETECTORS[self.settings.faces.detector]
-        if detector is None:
-            return []
-        followed = facetracks.follow(pictures, detector, self.settings.faces.size)
+        if faces.DETECTORS[self.settings.faces.detector] is None:
+            return
         one.tracks = face_tracks.pack(followed)
-        kept = face_tracks.unpack(one.tracks)
+        kept = face_tracks.unpack(one.tracks) if len(followed) > 1 else followed  # alone, its looks do not matter
         one.speaks = self.choose(kept, one.sound) if kept else None
         one.notes += [] if kept else [f"vision: {NO_FACE}"]
-        return followed
 
 
 def faces_of(one: Utterance, rate: float | None = None) -> raw.Faces | None:
