@@ -5,9 +5,9 @@ what is said in them. Everything is loaded and warm. All ways take turns on each
 slows them alike. `wall` is the wall's clock, on which our way uses more cores than one where there are more; `cpu`
 the processor's, all threads together. Ours is timed as a whole, as users call it, and once more part by part.
 
-The plain way, one step after the other, in torch at full precision: sound, pictures and the representative frame are
-decoded by a call each, two pictures a second are searched for faces everywhere, encoders get one utterance at a time,
-the network gets the dialogue. `plain_every_picture` also searches each of the 25 pictures a second.
+The plain way, one step after the other, in torch at full precision: sound, pictures and the representative frame
+are decoded by a call each, two pictures a second are searched for faces everywhere, encoders get one utterance at a
+time, the network gets the dialogue. `plain_every_picture` also searches each of the 25 pictures a second.
 """
 
 import sys
