@@ -10,7 +10,7 @@ from torch import Tensor
 
 from merc.integration import ROUNDS, Found, integrate
 from merc.parts import Parts
-from merc.probe import Change, Probe, log_odds
+from merc.probe import Change, Heard, Probe, log_odds
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,15 @@ class Case:
     def _labels(self) -> dict[str, tuple[str, ...]]:
         return self.probe.network.labels
 
-    def _heard(self, rows: Tensor, gone: Tensor) -> dict[str, Tensor]:
+    def _heard(self, rows: Tensor, gone: Tensor) -> dict[str, Heard]:
         """What the stems make of the rows without the parts; what is asked of one modality alike is heard once."""
         heard = {}
         for modality, owned in self.owned.items():
             asked = torch.cat([rows[:, None], gone & owned[rows]], 1)
             variants, place = torch.unique(asked, dim=0, return_inverse=True)
             change = self._blanked(modality, variants[:, 0], variants[:, 1:].bool())
-            heard |= {name: one[place] for name, one in self.probe.heard(variants[:, 0], change).items()}
+            own = self.probe.heard(variants[:, 0], change)
+            heard |= {name: (fresh[place], odd[place]) for name, (fresh, odd) in own.items()}
         return heard
 
     @cached_property

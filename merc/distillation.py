@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from merc.batches import Split
 from merc.engine import outputs
-from merc.objectives import Hide, Labels
+from merc.objectives import Hide, Labels, Noise
 from merc.params import Strict
 
 
@@ -29,18 +29,20 @@ class Distillation:
     told: dict[str, Tensor]  # the teacher's answers to every row of train: see `listen`
     labels: Labels
     hide: Hide  # chance 0 in the first phase
+    noise: Noise  # likewise
     temperature: float
     weights: DistillWeights
 
     def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
         told = {name: answer[batch["index"]] for name, answer in self.told.items()}
         seen = self.hide(batch)
-        output = network(batch, seen)
+        heard, clear = self.noise(network, batch)
+        output = network(heard, seen)
         return {
             "label": self.weights.label * sum(self.labels(output, batch).values()),
             "soft": self.weights.soft * self._soft(output, told),
             "feature": self.weights.feature * sum(_apart(output[at], told[at]) for at in ("utterance", "context")),
-            "relation": self.weights.relation * relation(output, told, seen),
+            "relation": self.weights.relation * relation(output, told, seen * clear),
         }
 
     def _soft(self, output: dict, told: dict) -> Tensor:
@@ -74,7 +76,7 @@ def softened(logits: Tensor, told: Tensor, temperature: float) -> Tensor:
 def relation(output: dict, told: dict, seen: Tensor) -> Tensor:
     """Distance of the utterances' likenesses to each other; of the gates too, where the fusion has one.
 
-    The teacher's gate is first shared out among the modalities that the student sees.
+    The teacher's gate is first shared out by how much of each modality the student sees: (N, M), 0 nothing, 1 all.
     """
     likeness = (_likeness(one["context"]) for one in (output, told))
     loss = functional.mse_loss(*likeness)

@@ -159,7 +159,7 @@ def _influence(probe: Probe, row: int, emotion: int) -> list[tuple[int, float]]:
 def _attention(probe: Probe, row: int) -> dict[str, list[list[float]]]:
     """Each pair's weights, cut to the row's real steps."""
     with torch.no_grad():
-        told = probe.network.judge(probe.hidden, probe.steps, probe.batch)
+        told = probe.network.judge(probe.hidden, probe.steps, probe.odd, probe.batch)
     pairs = {name: one[row] for name, one in told["weights"].items() if ">" in name}
     here = dict(zip(probe.network.modalities, probe.batch["present"][row].tolist(), strict=True))
     size = {m: int(probe.steps[m][row]) if here[m] else 0 for m in probe.network.modalities}

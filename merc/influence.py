@@ -33,10 +33,10 @@ class _Dialogue:
         probe, number = self.probe, int(self.probe.dialogue[self.row])
         self.first, self.turns = int(probe.starts[number]), int(probe.lengths[number])
         rows = slice(self.first, self.first + self.turns)
-        hidden, batch = probe.hidden, probe.batch
+        heard, batch = (probe.hidden, probe.steps, probe.odd), probe.batch
         with torch.no_grad():
-            told = probe.network.judge(hidden, probe.steps, batch)
-            nothing = probe.network.judge(hidden, probe.steps, batch, torch.zeros_like(batch["present"]))
+            told = probe.network.judge(*heard, batch)
+            nothing = probe.network.judge(*heard, batch, torch.zeros_like(batch["present"]))
         self.weights = {name: told["weights"][name][rows] for name in ("belief",) if name in told["weights"]}
         self.nothing = nothing["utterance"][rows]
         self.way = told["utterance"][rows] - self.nothing

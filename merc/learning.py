@@ -17,7 +17,7 @@ from merc import batches, calibration, labels, manifest, packs, params, results,
 from merc.batches import Split
 from merc.device import device
 from merc.engine import SCORE, Draws, History, Optimisation, answers, predict, standardise
-from merc.objectives import Hide, Labels, TaskWeights
+from merc.objectives import Hide, Labels, Noise, TaskWeights
 from merc.problem import Problem
 from merc.sampling import SAMPLINGS, shares
 from merc.scores import HEADLINE, scores
@@ -109,6 +109,10 @@ class Seed(NamedTuple):
     def hide(self, chance: float, warmup: float) -> Hide:
         """Modality dropout."""
         return Hide(chance, self.generator, warmup)
+
+    def noise(self, chance: float) -> Noise:
+        """Noise on features."""
+        return Noise(chance, self.generator)
 
 
 def weights(*folders: Path) -> list[Path]:

@@ -12,6 +12,8 @@ from torch.nn import functional
 from merc.batches import Split
 from merc.params import Strict
 
+LOUDEST = 2.0  # noise, in standard deviations of the training split's features
+
 
 class Objective(Protocol):
     """The weighted parts of the loss of one batch."""
@@ -133,8 +135,7 @@ class Hide:
     """Modality dropout: hides modalities of utterances, or of whole dialogues, from the network.
 
     Each modality is hidden independently, as under the missing-rate conditions, so now and then all are and
-    the network learns to answer from the context alone. In every other dialogue, at random, the utterances
-    share one draw: a sensor that is missing is mostly missing throughout. Only `present` changes.
+    the network learns to answer from the context alone. Only `present` changes.
     """
 
     chance: float
@@ -143,12 +144,58 @@ class Hide:
 
     def __call__(self, batch: dict) -> Tensor:
         """(N, M): what of `present` is left."""
-        present, dialogue = batch["present"], batch["place"][:, 0].cpu()
-        own = torch.rand(present.shape, generator=self.generator)
-        common = torch.rand(int(dialogue[-1]) + 1, present.shape[1] + 1, generator=self.generator)[dialogue]
-        drawn = torch.where(common[:, :1] < 0.5, common[:, 1:], own)
+        present = batch["present"]
         risen = min(1.0, batch.get("done", 1.0) / self.warmup) if self.warmup else 1.0
-        return present & (drawn >= self.chance * risen).to(present.device)
+        return present & (_drawn(batch, self.generator) >= self.chance * risen).to(present.device)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Partial absence: modalities of utterances, or of whole dialogues, are heard through Gaussian noise.
+
+    x' = x + s spread (sqrt(r) c + sqrt(1 - r) e): e anew for every step, as hiss, c the same throughout the
+    utterance, as another microphone or light; s uniform in 0..LOUDEST, r in 0..1. Of the power of standardised
+    features 1 / (1 + s^2) is then still signal.
+    """
+
+    chance: float
+    generator: torch.Generator
+
+    def __call__(self, network: nn.Module, batch: dict) -> tuple[dict, Tensor]:
+        """The batch with noise, and (N, M) the share of each modality that is signal: 1 without noise."""
+        if not self.chance:
+            return batch, torch.ones_like(batch["present"], dtype=torch.float)
+        drawn = _drawn(batch, self.generator).to(batch["present"].device)
+        level = LOUDEST * (1 - drawn / self.chance).clamp(min=0)
+        values = {
+            stream: self._through(own, batch["rows"][stream], batch["steps"][stream], network.spread(stream), level)
+            for stream, own, level in (
+                (s, own, level[:, network.modalities.index(s.split("/")[0])]) for s, own in batch["values"].items()
+            )
+        }
+        return {**batch, "values": values}, 1 / (1 + level.square())
+
+    def _through(self, values: Tensor, rows: Tensor, steps: Tensor, spread: Tensor, level: Tensor) -> Tensor:
+        """Packed steps (sum of steps, D), those of utterances with a level above 0 changed."""
+        loud = level[rows]
+        owner = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), steps)
+        touched = (loud[owner] > 0).nonzero().squeeze(1)
+        owner = owner[touched]
+        lasting = torch.rand(len(rows), 1, generator=self.generator).to(values.device)[owner]
+        whole = torch.randn(len(rows), values.shape[1], generator=self.generator).to(values.device)[owner]
+        each = torch.randn(len(touched), values.shape[1], generator=self.generator).to(values.device)
+        noise = (lasting.sqrt() * whole + (1 - lasting).sqrt() * each) * spread * loud[owner].unsqueeze(1)
+        return values.index_add(0, touched, noise)
+
+
+def _drawn(batch: dict, generator: torch.Generator) -> Tensor:
+    """(N, M) numbers in [0, 1), each for itself; in every other dialogue, at random, the utterances share one draw:
+    a sensor that is missing or bad is mostly so throughout.
+    """
+    present, dialogue = batch["present"], batch["place"][:, 0].cpu()
+    own = torch.rand(present.shape, generator=generator)
+    common = torch.rand(int(dialogue[-1]) + 1, present.shape[1] + 1, generator=generator)[dialogue]
+    return torch.where(common[:, :1] < 0.5, common[:, 1:], own)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ ROWS = 600  # utterances that one pass of the network sees at most, unless a dia
 
 # stream, its values (n, S, D), which of the questions they belong to (n,) -> other values of the same shape
 Change = Callable[[str, Tensor, Tensor], Tensor]
+# of one modality of the rows asked about: the stems' answers (Q, S, D), and how odd its features are (Q,)
+Heard = tuple[Tensor, Tensor]
 
 
 class Probe:
@@ -23,7 +25,7 @@ class Probe:
     def __init__(self, network: Any, batch: dict):
         self.network, self.batch = network.eval().requires_grad_(False), batch
         with torch.no_grad():
-            self.hidden, self.steps = network.tokens(batch)
+            self.hidden, self.steps, self.odd = network.tokens(batch)
             self.here = batch["present"] & self._heard(self.steps)
             self.latent, self.lengths_of, _ = network.misls(self.hidden, self.steps, self.here)
         rows = len(batch["present"])
@@ -68,8 +70,8 @@ class Probe:
         """Every task's logits of the rows, and the fusion's gates if it has any."""
         return self.judge(rows, {} if change is None else self.heard(rows, change), present)
 
-    def judge(self, rows: Tensor, fresh: dict[str, Tensor], present: Tensor | None = None) -> dict[str, Tensor]:
-        """The same, of what the stems make of the rows asked about, by modality (Q, S, D) that is `fresh`."""
+    def judge(self, rows: Tensor, fresh: dict[str, Heard], present: Tensor | None = None) -> dict[str, Tensor]:
+        """The same, of what the stems make of the rows asked about, by modality that is `fresh`."""
         index, question, target = self._copies(rows)
         place = torch.stack([question, self.batch["place"][index, 1]], 1)
         batch = {"place": place, "speaker": self.batch["speaker"][index]}
@@ -78,16 +80,19 @@ class Probe:
         return answers | {name: found["weights"][name][target] for name in ("gate",) if name in found["weights"]}
 
     def _latent(
-        self, rows: Tensor, index: Tensor, target: Tensor, present: Tensor | None, heard: dict[str, Tensor]
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        self, rows: Tensor, index: Tensor, target: Tensor, present: Tensor | None, heard: dict[str, Heard]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor, Tensor]:
         """What MISLS makes of the rows `index`, those asked about (`target` among them) seen anew."""
         hidden, steps = ({m: own[rows] for m, own in one.items()} for one in (self.hidden, self.steps))
-        hidden |= heard
+        hidden |= {m: fresh for m, (fresh, _) in heard.items()}
+        columns = enumerate(self.network.modalities)
+        odd = torch.stack([heard[m][1] if m in heard else self.odd[rows, column] for column, m in columns], 1)
         here = self.here[rows] if present is None else self.here[rows] & present
         fresh, lengths, _ = self.network.misls(hidden, steps, here)
         latent = {m: own[index].index_copy(0, target, fresh[m]) for m, own in self.latent.items()}
         counted = {m: own[index].index_copy(0, target, lengths[m]) for m, own in self.lengths_of.items()}
-        return latent, counted, self.here[index].index_copy(0, target, here)
+        here, odd = (all_[index].index_copy(0, target, own) for all_, own in ((self.here, here), (self.odd, odd)))
+        return latent, counted, here, odd
 
     def _heard(self, steps: dict[str, Tensor]) -> Tensor:
         """(N, M): which modalities have a step at all."""
@@ -102,7 +107,7 @@ class Probe:
         turn = torch.arange(len(question), device=rows.device) - before[question]
         return self.starts[dialogue][question] + turn, question, before + rows - self.starts[dialogue]
 
-    def heard(self, rows: Tensor, change: Change) -> dict[str, Tensor]:
+    def heard(self, rows: Tensor, change: Change) -> dict[str, Heard]:
         """What the stems make of the changed rows, by modality that the change does not leave as it is."""
         batch, touched = {"values": {}, "rows": {}, "steps": {}, "present": self.batch["present"][rows]}, set()
         for stream, entries in self.entries.items():
@@ -114,11 +119,12 @@ class Probe:
                 batch["rows"][stream], batch["steps"][stream] = which, self.batch["steps"][stream][own]
                 touched |= {stream.split("/")[0]} if values is not before else set()
         batch["values"] = {s: one for s, one in batch["values"].items() if s.split("/")[0] in touched}
-        fresh, _ = self.network.tokens(batch)
+        fresh, _, odd = self.network.tokens(batch)
         # of two streams the wider may not be asked about
-        return {
+        wide = {
             m: functional.pad(fresh[m], (0, 0, 0, self.hidden[m].shape[1] - fresh[m].shape[1])) for m in touched
         }
+        return {m: (one, odd[:, self.network.modalities.index(m)]) for m, one in wide.items()}
 
 
 def log_odds(logits: Tensor, emotion: Tensor) -> Tensor:

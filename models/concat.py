@@ -25,6 +25,7 @@ class Concat(nn.Module):
         z: dict[str, Tensor],
         steps: dict[str, Tensor],
         present: Tensor,
+        odd: Tensor,
         place: Tensor,
         speaker: Tensor,
         causal: bool,

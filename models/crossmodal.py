@@ -40,6 +40,7 @@ class CrossModal(nn.Module):
         z: dict[str, Tensor],
         steps: dict[str, Tensor],
         present: Tensor,
+        odd: Tensor,
         place: Tensor,
         speaker: Tensor,
         causal: bool,

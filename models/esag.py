@@ -1,11 +1,15 @@
 """ESAG, the emotion-specific adaptive gate: which modality to trust depends on the emotion that is looked for."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.misls import AttentionPool
 from models.stems import MaskedBatchNorm
+
+DOUBT = math.log(math.exp(2) - 1)  # what a_m starts at: softplus of it is 2
 
 
 class EarlierBelief(nn.Module):
@@ -41,13 +45,18 @@ class ESAG(nn.Module):
         first_n  = sum_m present_nm E_m p_nm + e          belief from the utterance alone, a product of experts
         prior_n  = EarlierBelief(softmax(first))_n        belief from earlier turns
         belief_n = softmax(first_n + T prior_n)
-        gate_ncm = softmax_m((q_c + H prior_n) . K_m p_nm / sqrt(D)) over present m; 0 for an absent one
+        gate_ncm = softmax_m((q_c + H prior_n) . K_m p_nm / sqrt(D) - softplus(a_m) odd_nm) over present m;
+                   0 for an absent one
         v_n      = sum_c belief_nc (g_c + sum_m gate_ncm V_m p_nm) + sum_m R_m p_nm
         u_n      = Dropout(ReLU(BatchNorm(v_n)))
 
     The p_nm of an absent modality is its absent token: what is missing is told, never weighed. With nothing present
     all gates are 0 and a learned vector `nothing` stands for the gated sum. Ours. The logarithm of the belief is
     returned, and the network adds a share of it to the emotion logits: so its C entries mean the C emotions.
+
+    odd_nm = log(1 + mean square of the standardised features). As softplus(a_m) starts at 2, a gate is divided by
+    (1 + that power)^2, which noise adds to; without this term noise raised gates, for to a product with a key what
+    lies far from the mean looks informative (docs/log.md).
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class ESAG(nn.Module):
         self.transition = nn.Linear(2 * emotions, emotions, bias=False)
         self.queries = nn.Parameter(torch.randn(emotions, dim))
         self.hint = nn.Linear(2 * emotions, dim, bias=False)
+        self.doubt = nn.ParameterDict({m: nn.Parameter(torch.tensor([DOUBT])) for m in modalities})
         self.character = nn.Parameter(0.02 * torch.randn(emotions, fused))
         self.nothing = nn.Parameter(0.02 * torch.randn(fused))
         self.itself = nn.ModuleDict({m: nn.Linear(dim, fused, bias=False) for m in modalities})
@@ -74,6 +84,7 @@ class ESAG(nn.Module):
         z: dict[str, Tensor],
         steps: dict[str, Tensor],
         present: Tensor,
+        odd: Tensor,
         place: Tensor,
         speaker: Tensor,
         causal: bool,
@@ -82,7 +93,7 @@ class ESAG(nn.Module):
         first = self._first(pooled, present)
         prior = self.earlier(first.softmax(-1), place, speaker)
         belief = (first + self.transition(prior)).log_softmax(-1)
-        gate = self._gate(self._each(self.keys, pooled), prior, present)
+        gate = self._gate(self._each(self.keys, pooled), prior, present, odd)
         mixture = self._mix(gate, belief.exp(), self._each(self.values, pooled))
         v = mixture + self._each(self.itself, pooled).sum(1)
         every = torch.ones_like(present[:, 0])
@@ -99,9 +110,10 @@ class ESAG(nn.Module):
         """(N, M, ...): every modality through its own map."""
         return torch.stack([maps[m](pooled[m]) for m in self.modalities], 1)
 
-    def _gate(self, keys: Tensor, prior: Tensor, present: Tensor) -> Tensor:
+    def _gate(self, keys: Tensor, prior: Tensor, present: Tensor, odd: Tensor) -> Tensor:
         query = self.queries + self.hint(prior).unsqueeze(1)  # (N, C, D)
-        score = query @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5
+        doubt = functional.softplus(torch.cat([self.doubt[m] for m in self.modalities])) * odd
+        score = query @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5 - doubt.unsqueeze(1)
         here = present.unsqueeze(1)
         return score.masked_fill(~here, torch.finfo(score.dtype).min).softmax(-1) * here
 

@@ -55,6 +55,7 @@ class Graph(nn.Module):
         z: dict[str, Tensor],
         steps: dict[str, Tensor],
         present: Tensor,
+        odd: Tensor,
         place: Tensor,
         speaker: Tensor,
         causal: bool,

@@ -26,6 +26,7 @@ class GraphMultiAttn(nn.Module):
         z: dict[str, Tensor],
         steps: dict[str, Tensor],
         present: Tensor,
+        odd: Tensor,
         place: Tensor,
         speaker: Tensor,
         causal: bool,

@@ -62,6 +62,7 @@ class MultiAttn(nn.Module):
         z: dict[str, Tensor],
         steps: dict[str, Tensor],
         present: Tensor,
+        odd: Tensor,
         place: Tensor,
         speaker: Tensor,
         causal: bool,

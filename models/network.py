@@ -18,6 +18,7 @@ from models.graph_multiattn import GraphMultiAttn
 from models.heads import HEADS
 from models.misls import MISLS
 from models.multiattn import MultiAttn
+from models.standards import Standardise, oddity
 from models.stems import STEMS, positions
 
 FUSIONS = {
@@ -67,27 +68,6 @@ class NetworkConfig(BaseModel):
         if missing := [m for m in self.modalities if m not in self.stem]:
             raise ValueError(f"stem: {', '.join(missing)} has none; choose one of {', '.join(STEMS)}")
         return self
-
-
-class Standardise(nn.Module):
-    """x' = (x - mean) / std by the training split's statistics; what is no number becomes 0, the mean."""
-
-    def __init__(self, dim: int):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("std", torch.ones(dim))
-
-    def fill(self, mean: Tensor, std: Tensor) -> None:
-        """A dimension that is constant, or was never seen, is centred and left unscaled."""
-        self.mean.copy_(torch.nan_to_num(torch.as_tensor(mean, dtype=torch.float32)))
-        std = torch.as_tensor(std, dtype=torch.float32)
-        self.std.copy_(torch.where(std > 1e-6, std, 1.0))
-
-    def forward(self, values: Tensor) -> Tensor:
-        centred = values.float() - self.mean
-        if self.training and not values.requires_grad:  # in place: a third of the memory to walk through
-            return centred.div_(self.std).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-        return torch.nan_to_num(centred / self.std, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 class Network(nn.Module):
@@ -141,6 +121,7 @@ class Network(nn.Module):
         self,
         hidden: dict[str, Tensor],
         steps: dict[str, Tensor],
+        odd: Tensor,
         batch: dict[str, Any],
         present: Tensor | None = None,
     ) -> dict[str, Any]:
@@ -148,13 +129,14 @@ class Network(nn.Module):
         here = batch["present"] if present is None else batch["present"] & present
         here = here & torch.stack([steps[m] > 0 for m in self.modalities], 1)
         z, lengths, latent = self.misls(hidden, steps, here)
-        return {**self.unite(z, lengths, here, batch), "latent": latent}
+        return {**self.unite(z, lengths, here, odd, batch), "latent": latent}
 
     def unite(
-        self, z: dict[str, Tensor], steps: dict[str, Tensor], here: Tensor, batch: dict[str, Any]
+        self, z: dict[str, Tensor], steps: dict[str, Tensor], here: Tensor, odd: Tensor, batch: dict[str, Any]
     ) -> dict[str, Any]:
-        """Everything after MISLS, from its latent sequences, their steps and who is present (N, M)."""
-        utterance, weights = self.fusion(z, steps, here, batch["place"], batch["speaker"], self.config.causal)
+        """Everything after MISLS, from its latent sequences, their steps, who is present (N, M) and how oddly."""
+        told = z, steps, here, odd, batch["place"], batch["speaker"]
+        utterance, weights = self.fusion(*told, self.config.causal)
         return {**self.conclude(utterance, weights, batch), "utterance": utterance, "weights": weights}
 
     def conclude(self, utterance: Tensor, weights: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
@@ -165,17 +147,23 @@ class Network(nn.Module):
         given = {"emotion": BELIEF_SHARE * weights["belief"]} if "belief" in weights else {}
         return {**self.heads(context, given), "context": context}
 
-    def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The stems' answers in the one space {m: (N, S_m, D)} and {m: (N,)} steps; a modality's streams in one."""
+    def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """The stems' answers in the one space {m: (N, S_m, D)} and {m: (N,)} steps; a modality's streams in one.
+
+        And how odd each modality is (N, M), see `oddity`.
+        """
         parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {m: [] for m in self.modalities}
+        odd = {m: torch.zeros(len(batch["present"]), device=batch["present"].device) for m in self.modalities}
         for stream in self.streams:
             if stream in batch["values"]:
                 modality, rows = stream.split("/")[0], batch["rows"][stream]
                 values = self.standards[_key(stream)](batch["values"][stream])
+                odd[modality] = odd[modality].index_copy(0, rows, oddity(values, batch["steps"][stream]))
                 values, steps = self.stems[_key(stream)](values, batch["steps"][stream])
                 parts[modality].append((self.misls.project(modality, values), steps, rows))
         joined = {m: _scatter(part, batch["present"], self.config.dim) for m, part in parts.items()}
-        return {m: values for m, (values, _) in joined.items()}, {m: steps for m, (_, steps) in joined.items()}
+        hidden, steps = ({m: one[part] for m, one in joined.items()} for part in (0, 1))
+        return hidden, steps, torch.stack([odd[m] for m in self.modalities], 1)
 
     def _in_context(self, utterance: Tensor, place: Tensor, speaker: Tensor, size: tuple[int, int]) -> Tensor:
         if self.role is not None:

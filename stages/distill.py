@@ -22,14 +22,15 @@ class DistillConfig(learning.Supervision):
     """Section `distill` of params.yaml."""
 
     phase_epochs: int = Field(ge=0)
+    noise: float = Field(ge=0, le=1)
     temperature: float = Field(gt=0)
     weights: DistillWeights
 
-    def phases(self) -> list[tuple[int, float]]:
-        """Epochs and modality dropout of each phase that has an epoch."""
+    def phases(self) -> list[tuple[int, float, float]]:
+        """Epochs, modality dropout and noise of each phase that has an epoch."""
         first = min(self.phase_epochs, self.epochs)
-        both = [(first, 0.0), (self.epochs - first, self.modality_dropout)]
-        return [(epochs, chance) for epochs, chance in both if epochs]
+        both = [(first, 0.0, 0.0), (self.epochs - first, self.modality_dropout, self.noise)]
+        return [phase for phase in both if phase[0]]
 
 
 class Job(NamedTuple):
@@ -63,10 +64,15 @@ def distil(job: Job, folder: Path, watch: engine.Watch) -> learning.Outcome:
     told = listen(teacher, train)
     draws = seed.draws(train, job.data.share, config.sampling, config.batch)
     history: engine.History = []
-    for number, (epochs, chance) in enumerate(config.phases(), start=1):
+    for number, (epochs, chance, noise) in enumerate(config.phases(), start=1):
         labels, before = config.label_loss(train), len(history)
         objective = Distillation(
-            told, labels, seed.hide(chance, config.modality_dropout_warmup), config.temperature, config.weights
+            told,
+            labels,
+            seed.hide(chance, config.modality_dropout_warmup),
+            seed.noise(noise),
+            config.temperature,
+            config.weights,
         )
         score = learning.EmotionScore(dev, subsets=chance > 0)
         section, later = config.model_copy(update={"epochs": epochs}), partial(_later, before, watch)

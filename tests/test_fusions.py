@@ -126,3 +126,26 @@ def test_graph_absent_nodes_say_nothing():
     other["values"]["vision/hog"] = other["values"]["vision/hog"] + 5
     silent = torch.tensor([True, True, False]).expand(4, 3)
     torch.testing.assert_close(made(many, silent)["emotion"], made(other, silent)["emotion"], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_noise_lowers_the_gate_by_its_power(modality):
+    """The keys aside, which noise may move either way: what is left of the score is - 2 log(1 + mean square)."""
+    made, many = network(fusion="esag"), batch()
+    for parameter in made.fusion.keys.parameters():
+        torch.nn.init.zeros_(parameter)
+    generator, column = torch.Generator().manual_seed(1), MODALITIES.index(modality)
+    means = []
+    for level in (0.0, 0.5, 1.0, 2.0):
+        noisy = {
+            s: own + (s.startswith(modality)) * level * made.spread(s) * torch.randn(own.shape, generator=generator)
+            for s, own in many["values"].items()
+        }
+        gate = gates(made, {**many, "values": noisy})
+        odd = made.tokens({**many, "values": noisy})[2]
+        here = many["present"]
+        expected = torch.where(here, (-2 * odd).exp(), 0)
+        expected = expected / expected.sum(1, keepdim=True).clamp(min=1e-9)
+        torch.testing.assert_close(gate, expected.unsqueeze(1).expand_as(gate))
+        means.append(gate[here[:, column] & (here.sum(1) > 1)][..., column].mean())
+    assert all(later < earlier for earlier, later in itertools.pairwise(means))

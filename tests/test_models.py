@@ -12,6 +12,7 @@ from merc import params
 from models import checkpoint
 from models.heads import HEADS
 from models.network import Network, NetworkConfig
+from models.standards import oddity
 from models.stems import STEMS
 
 
@@ -271,3 +272,15 @@ def test_exports_with_free_lengths(fusion):
     ).module()
     other = torch.randn(4, 11, 5), torch.tensor([11, 2, 9, 4])
     torch.testing.assert_close(exported(*other), made(*other), atol=1e-5, rtol=1e-5)
+
+
+def test_oddity_is_the_log_of_one_and_the_mean_square_of_real_steps():
+    generator = torch.Generator().manual_seed(1)
+    steps = torch.tensor([3, 1, 7])
+    values = torch.randn(3, 9, 5, generator=generator)  # padded; what is beyond the steps must not count
+    expected = torch.stack([values[i, :n].square().mean() for i, n in enumerate(steps)]).log1p()
+    torch.testing.assert_close(oddity(values, steps), expected)
+    packed = torch.cat([values[i, :n] for i, n in enumerate(steps)])
+    torch.testing.assert_close(oddity(packed, steps), expected)
+    values[1, 0] = 1e30
+    assert oddity(values, steps).isfinite().all() and oddity(values, steps).argmax() == 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from merc import alignment, batches, engine, learning, objectives, optimiser, results
+from merc import alignment, batches, distillation, engine, learning, objectives, optimiser, results
 from merc.distillation import Distillation, DistillWeights, listen
 from merc.labels import space
 from merc.sampling import SAMPLINGS
@@ -63,6 +63,10 @@ def labels(train, power=0.5, smoothing=0.0):
 
 def hide(chance):
     return objectives.Hide(chance, torch.Generator().manual_seed(1))
+
+
+def noise(chance):
+    return objectives.Noise(chance, torch.Generator().manual_seed(1))
 
 
 def test_overfits_a_small_split(folder):
@@ -134,8 +138,8 @@ def test_distilling_from_oneself_leaves_the_label_loss(folder, fusion):
     train = read("train")
     built = network(train, fusion=fusion).eval()
     weights = DistillWeights(label=1.0, soft=1.0, feature=1.0, relation=1.0)
-    objective = Distillation(listen(built, train), labels(train), hide(0.0), 2.0, weights)
-    batch = train.batch(range(6))
+    objective = Distillation(listen(built, train), labels(train), hide(0.0), noise(0.0), 2.0, weights)
+    batch = train.batch(range(6), packed=True)
     parts = objective(built, batch)
     assert parts["label"].item() == pytest.approx(sum(labels(train)(built(batch), batch).values()).item())
     assert all(parts[name].item() == pytest.approx(0.0, abs=1e-6) for name in ("soft", "feature", "relation"))
@@ -158,11 +162,11 @@ def test_the_teacher_is_heard_once_with_everything_and_stays_as_it_is(folder):
         assert torch.allclose(told[name][batch["index"]], directly[name], atol=1e-5)
 
 
-def test_the_student_learns_with_modalities_hidden(folder):
+def test_the_student_learns_with_modalities_hidden_and_noisy(folder):
     train, dev = read("train"), read("dev")
     teacher, student = network(train).eval(), network(train, dropout=0.3)
     weights = DistillWeights(label=1.0, soft=1.0, feature=0.5, relation=0.1)
-    objective = Distillation(listen(teacher, train), labels(train), hide(0.5), 2.0, weights)
+    objective = Distillation(listen(teacher, train), labels(train), hide(0.5), noise(0.5), 2.0, weights)
     config = OPTIMISATION.model_copy(update={"epochs": 2})
     history = engine.fit(student, objective, train, draws(train), learning.EmotionScore(dev, subsets=True), config)
     assert history[1]["train_loss"] < history[0]["train_loss"]
@@ -179,6 +183,44 @@ def test_modality_dropout_hides_and_never_touches_features(folder):
     there = batch["present"].expand_as(masks)
     assert (masks & there).sum() / there.sum() == pytest.approx(0.6, abs=0.02)
     assert torch.equal(hide(0.0)(batch), batch["present"])
+
+
+def test_noise_has_the_level_that_it_tells_and_leaves_the_rest_alone(folder):
+    train = read("train")
+    built, batch = network(train), train.batch(range(train.dialogues), packed=True)
+    before = {name: one.clone() for name, one in batch["values"].items()}
+    made, squares = noise(0.4), {m: [] for m in MODALITIES}
+    clear = torch.stack([_heard(made, built, batch, squares) for _ in range(200)])
+    assert all(torch.equal(before[name].nan_to_num(), one.nan_to_num()) for name, one in batch["values"].items())
+    assert (clear < 1).float().mean().item() == pytest.approx(0.4, abs=0.02)
+    assert clear.min() == pytest.approx(1 / (1 + objectives.LOUDEST**2), abs=0.01)
+    for m in MODALITIES:  # noise of level s adds s^2 to the mean square of standardised features
+        added, level = torch.cat(squares[m]).unbind(1)
+        assert added[level == 0].max() < 1e-5 and (added[level > 0] > 0).all()
+        assert added.sum() / level.square().sum() == pytest.approx(1, abs=0.05)
+    still, clean = noise(0.0)(built, batch)
+    assert still is batch and (clean == 1).all()
+
+
+def _heard(made, built, batch, squares):
+    """One draw's share of signal; of each utterance the mean square of what was added, and its level."""
+    heard, clear = made(built, batch)
+    for stream, own in heard["values"].items():
+        rows, steps = batch["rows"][stream], batch["steps"][stream]
+        added = ((own - batch["values"][stream]) / built.spread(stream)).square().nanmean(1)
+        mean = torch.stack([one.mean() for one in added.split(steps.tolist())])
+        level = (1 / clear[rows, built.modalities.index(stream.split("/")[0])] - 1).clamp(min=0).sqrt()
+        squares[stream.split("/")[0]].append(torch.stack([mean, level], 1))
+    return clear
+
+
+def test_the_teachers_gate_is_shared_out_by_what_the_student_hears():
+    gate = torch.tensor([[[0.6, 0.3, 0.1]]])
+    output = {"context": torch.eye(1), "weights": {"gate": torch.zeros(1, 1, 3)}}
+    told = {"context": torch.eye(1), "gate": gate}
+    for seen, expected in (([1.0, 1.0, 1.0], gate), ([0.5, 1.0, 0.0], torch.tensor([[[0.5, 0.5, 0.0]]]))):
+        output["weights"]["gate"] = expected
+        assert distillation.relation(output, told, torch.tensor([seen])).item() == pytest.approx(0.0, abs=1e-7)
 
 
 def test_class_weights_and_counts(folder):
