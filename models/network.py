@@ -153,7 +153,7 @@ class Network(nn.Module):
         And how odd each modality is (N, M), see `oddity`.
         """
         parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {m: [] for m in self.modalities}
-        odd = {m: torch.zeros(len(batch["present"]), device=batch["present"].device) for m in self.modalities}
+        odd = {m: torch.zeros_like(batch["present"][:, 0], dtype=torch.float) for m in self.modalities}
         for stream in self.streams:
             if stream in batch["values"]:
                 modality, rows = stream.split("/")[0], batch["rows"][stream]

@@ -35,7 +35,6 @@ def oddity(values: Tensor, steps: Tensor) -> Tensor:
     About log 2 for what is as in training, where standardised features have a mean square of 1. Noise of s standard
     deviations adds s^2 to it.
     """
-    square = torch.linalg.vector_norm(values, dim=-1).square() / values.shape[-1]
-    square = pad(square.unsqueeze(1), steps).squeeze(2) if values.dim() == 2 else square
-    real = within(steps, square.shape[1])
-    return ((square * real).sum(1) / steps.clamp(min=1)).log1p().clamp(max=ODDEST)
+    padded = pad(values.square().mean(1, keepdim=True), steps) if values.dim() == 2 else values.square()
+    real = within(steps, padded.shape[1]).unsqueeze(-1)
+    return ((padded * real).mean(2).sum(1) / steps.clamp(min=1)).log1p().clamp(max=ODDEST)
