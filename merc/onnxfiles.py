@@ -49,9 +49,9 @@ def write(
 
 
 def anonymous(graph: onnx.ModelProto) -> None:
-    """Leave nothing in it that tells where and from which lines it was made."""
+    """Leave nothing in it that tells where and from which lines it was made, nor what a runtime infers itself."""
     graph.doc_string = ""
-    del graph.metadata_props[:]
+    del graph.metadata_props[:], graph.graph.value_info[:]
     for part in (graph.graph, *graph.functions, *graph.graph.node, *graph.graph.initializer):
         part.doc_string = ""
         if hasattr(part, "metadata_props"):
