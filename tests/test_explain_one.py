@@ -112,7 +112,7 @@ def listens_to_vision(network):
             if stream.startswith("vision"):
                 network.stems[stream].layers[0].weight.fill_(1.0)
 
-    def unite(hidden, steps, here, batch):
+    def unite(hidden, steps, here, odd, batch):
         logits = torch.zeros(len(batch["place"]), 7)
         logits[:, 0] = hidden["vision"].sum((1, 2))
         return {"emotion": logits, "weights": {}}
