@@ -137,7 +137,7 @@ def test_integrated_gradients_of_a_linear_way_are_gradient_times_difference(fold
     split = world.split
     network = student(folder, stem=dict.fromkeys(MODALITIES, "linear"))
 
-    def unite(hidden, steps, here, batch):
+    def unite(hidden, steps, here, odd, batch):
         logits = torch.zeros(len(batch["place"]), 7)
         logits[:, 0] = sum(one.sum((1, 2)) for one in hidden.values())
         return {"emotion": logits, "weights": {}}
