@@ -19,7 +19,7 @@ COMMANDS = {  # name -> module and function that get the words after it, what it
     "explain": (
         "merc.explain_command",
         "command",
-        "<corpus> <dialogue> <utterance>: why the student says what it says",
+        "<corpus> <dialogue> <utterance>, or CLIP: why the student says what it says",
     ),
 }
 

@@ -88,15 +88,33 @@ def _words(one: Shown) -> str:
     if not words:
         text = one.rows.iloc[one.row]["text"]
         return f'<p class="words">{escape(text or "")} <small>no language model to ask about words</small></p>'
-    largest = max(abs(score) for _, score in words) or 1.0
-    spans = "".join(
-        f'<span style="background:{drawings.colour(score / largest)}" title="{score:+.3f}">{escape(word)}</span> '
-        for word, score in words
-    )
     return (
-        f'<p class="words">{spans}</p><p class="note">Words: layer integrated gradients through the whole network; '
-        f"largest {largest:.2f}, convergence gap {one.found['word_gap']:+.4f}</p>"
+        f'<p class="words">{_coloured(words)}</p><p class="note">Words: layer integrated gradients through the '
+        f"whole network; largest {_largest(words):.2f}, convergence gap {one.found['word_gap']:+.4f}</p>"
+        f"{_tokens_by_shap(one.found)}"
     )
+
+
+def _tokens_by_shap(found: dict[str, Any]) -> str:
+    if not found.get("tokens"):
+        return ""
+    return (
+        f'<p class="words">{_coloured(found["tokens"])}</p><p class="note">Tokens: SHAP, each kept or read as the '
+        f"tokenizer's mask token; largest {_largest(found['tokens']):.2f}; they sum to the log-odds of the "
+        f"sentence minus those of the masked one, gap {found['token_gap']:.4f}</p>"
+    )
+
+
+def _coloured(scored: Sequence[tuple[str, float]]) -> str:
+    return "".join(
+        f'<span style="background:{drawings.colour(score / _largest(scored))}" title="{score:+.3f}">{escape(word)}'
+        "</span> "
+        for word, score in scored
+    )
+
+
+def _largest(scored: Sequence[tuple[str, float]]) -> float:
+    return max(abs(score) for _, score in scored) or 1.0
 
 
 def _modalities(found: dict[str, Any]) -> str:

@@ -40,8 +40,9 @@ from models import checkpoint
 
 OUT, METRICS, PLOTS = Path("out/explain"), Path("metrics/explain.json"), Path("plots/explain")
 STUDENT, TEACHER = Path("out/distill"), Path("out/train")
-KINDS = ("features", "show", "check", "explain")  # of jobs, the longest first
+KINDS = ("shap", "show", "check", "explain")  # of jobs, the longest first
 SHOWN = 5  # utterances of the gallery that one job explains
+TOKENS = 3  # of them get SHAP of their tokens: some hundred masked sentences each
 
 
 def main() -> None:
@@ -53,8 +54,9 @@ def main() -> None:
     sources = Sources(split, units.read("test", corpora, split), reading.read("test", corpora, split))
     told = truth.read("test", corpora)
     pieces = choose(split, config.utterances)
-    jobs = [("features", list(chain.from_iterable(pieces)))]
-    jobs += [("show", picks) for picks in _shown(network, split)]
+    picks = _picks(network, split)
+    jobs = [("shap", (list(chain.from_iterable(pieces)), picks[:TOKENS]))]
+    jobs += [("show", picks[first : first + SHOWN]) for first in range(0, len(picks), SHOWN)]
     jobs += [("check", dialogue) for dialogue in chain.from_iterable(choose(split, sanity.CHECKED))]
     jobs += [("explain", piece) for piece in pieces]
     for place in (OUT, PLOTS):
@@ -78,7 +80,8 @@ def _write(done: dict[str, list], network: Any, told: pd.DataFrame, config: Expl
     modalities, order = network.modalities, network.labels["emotion"]
     pq.write_table(findings.table(found, order, modalities), OUT / "attributions.parquet")
     metrics = findings.metrics(found, checked, judged, told, modalities, config)
-    results.write_json(METRICS, metrics | done["features"][0])
+    missed, tokens = done["shap"][0]
+    results.write_json(METRICS, metrics | missed)
     emotions = findings.by_emotion(found, order, modalities)
     tables.write(PLOTS / "modalities.csv", emotions)
     tables.write(PLOTS / "curves.csv", findings.curves(found))
@@ -86,16 +89,14 @@ def _write(done: dict[str, list], network: Any, told: pd.DataFrame, config: Expl
     tables.write(PLOTS / "hits.csv", verdicts.by_seed(judged))
     plots_explain.contributions(PLOTS / "modalities.png", emotions, "What the student's answers rest on")
     plots_explain.curves(PLOTS / "curves.png", findings.curves(found))
-    gallery.write(
-        OUT / "gallery", [one for shown in done["show"] for one in shown], "Why the student says so: test"
-    )
+    shown = showcase.join(list(chain.from_iterable(done["show"])), tokens)
+    gallery.write(OUT / "gallery", shown, "Why the student says so: test")
 
 
-def _shown(network: Any, split: Any) -> list[list[tuple[int, str]]]:
+def _picks(network: Any, split: Any) -> list[tuple[int, str]]:
     with torch.no_grad():
         told = [network(batch)["emotion"].softmax(1).numpy() for batch in split.batches(8)]
-    picks = showcase.choose(np.concatenate(told), split.targets["emotion"].numpy(), network.labels["emotion"])
-    return [picks[first : first + SHOWN] for first in range(0, len(picks), SHOWN)]
+    return showcase.choose(np.concatenate(told), split.targets["emotion"].numpy(), network.labels["emotion"])
 
 
 def answer(
@@ -112,7 +113,9 @@ def answer(
         return sanity.checks(student, sources, config.seed, item)
     if kind == "show":
         return showcase.show(student, "test", sources.split, item)
-    return shapreport.write(PLOTS, student, sources, config, item)
+    dialogues, picks = item  # whatever needs shap in one process: to import it takes seconds
+    missed = shapreport.write(PLOTS, student, sources, config, dialogues)
+    return missed, showcase.tokens(student, "test", sources.split, picks)
 
 
 def _load(place: Path, seed: int) -> Any:

@@ -11,7 +11,7 @@ from explained import WIDTHS, write_params, write_student, write_world
 from tiny import STAND_INS
 from torch import nn
 
-from merc import encoders, explain_one, influence, labels, probe, sights, wordgradients
+from merc import encoders, explain_one, influence, labels, probe, sights, tokenshap, wordgradients
 from merc.batches import read_split
 from merc.encoders import raw
 from merc.encoders.hog import Hog
@@ -179,6 +179,35 @@ def test_influence_adds_up_and_without_context_only_the_utterance_itself_counts(
     earlier, batch = world(causal=True)
     scores = influence.influence(probe.Probe(earlier, batch), 5, 3).steps[influence.UTTERANCES][0]
     assert scores[[2, 3]].abs().max() == 0
+
+
+def test_token_values_are_shapleys_for_two_tokens_and_always_add_up(world, tmp_path):
+    """Against every coalition, its masked sentence read by the language model on its own."""
+    network, batch = world({**WIDTHS, "text": 16})
+    encoder, at = language_model("bert-base-uncased", tmp_path), torch.tensor([1])  # it knows no [MASK]: padding
+    through, emotion = Through(probe.Probe(network, batch), "text/toy", encoder), torch.tensor([2])
+
+    def worth(line, masked):
+        tensors = through.prepare([line])
+        tensors["input_ids"][0, [1 + place for place in masked]] = tokenshap.mask_id(encoder)
+        with torch.no_grad():
+            return float(through.log_odds(at, emotion, tensors))
+
+    two = raw.Line("i a", "Ann")
+    found = tokenshap.read_tokens(through, at, emotion, two)
+    assert found.spans == [(0, 1), (2, 3)]
+    v = {masked: worth(two, masked) for masked in ((), (0,), (1,), (0, 1))}
+    first = (v[()] - v[(0,)] + v[(1,)] - v[(0, 1)]) / 2
+    assert found.scores == pytest.approx([first, v[()] - v[(0, 1)] - first], abs=1e-4)
+    whole = encoders.build("text", "minilm", encoders.section("text"))
+    assert whole.tokenizer.id_to_token(tokenshap.mask_id(whole)) == "[MASK]"
+    for text in ("i", "glad, you are so odd", ""):
+        line = raw.Line(text, "Ann")
+        found = tokenshap.read_tokens(through, at, emotion, line)
+        assert (len(found.scores) > 0) == bool(text)
+        assert found.gap < 1e-4
+        all_masked = worth(line, range(len(found.scores)))
+        assert sum(found.scores) == pytest.approx(worth(line, ()) - all_masked, abs=1e-4)
 
 
 @pytest.mark.parametrize("fusion", ["esag", "crossmodal"])

@@ -1,10 +1,11 @@
 """Why an utterance was answered as it was, in what the page draws: bars, words, a coloured sound and face."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from merc import explain_one
+from merc.encoders.encoder import Encoder
 from merc.serve import answering, reading
 from merc.serve.dialogue import Dialogue, Utterance, lines
 from merc.serve.predictor import Predictor
@@ -12,6 +13,16 @@ from models import checkpoint
 
 BINS = 120  # of the drawn sound
 DIGITS = 4
+
+
+class Asked(NamedTuple):
+    """One utterance in the window of its dialogue that is seen with it."""
+
+    network: Any
+    batch: dict[str, Any]
+    row: int  # of the window
+    raw: dict[str, Any]
+    encoders: dict[str, Encoder]
 
 
 class Reasons:
@@ -22,6 +33,21 @@ class Reasons:
 
     def of(self, dialogue: Dialogue, number: int, hide: tuple[str, ...]) -> dict[str, Any]:
         """In log-odds of the emotion that is answered, `label`; positive speaks for it."""
+        asked = self.asked(dialogue, number, hide)
+        told = explain_one.explain(*asked)
+        return {
+            "label": told["emotion"],
+            "modalities": [_scored(name, value) for name, value in told["modalities"].items() if value is not None],
+            "words": [_scored(word, value) for word, value in told["words"]],
+            "sound": _sound(told["sound"], dialogue.utterances[number]),
+            "picture": _picture(told["picture"], dialogue.utterances[number]),
+            "influence": [
+                {"place": turn + number - asked.row} | _scored("", value) for turn, value in told["influence"]
+            ],
+        }
+
+    def asked(self, dialogue: Dialogue, number: int, hide: tuple[str, ...] = ()) -> "Asked":
+        """What merc/explain_one.py and merc/tokenshap.py are given of an utterance."""
         first, last = next(
             (first, last) for first, last, begin, end in answering.windows(dialogue.starts) if begin <= number < end
         )
@@ -30,15 +56,7 @@ class Reasons:
         raw = {name: None if name in hide else one for name, one in self._raw(seen, number - first).items()}
         encoders = {asked.streams[name]: one for name, one in asked.encoders.items() if one.unit_names}
         batch = answering.hidden(batch, asked.modalities, hide)
-        told = explain_one.explain(self.network, batch, number - first, raw, encoders)
-        return {
-            "label": told["emotion"],
-            "modalities": [_scored(name, value) for name, value in told["modalities"].items() if value is not None],
-            "words": [_scored(word, value) for word, value in told["words"]],
-            "sound": _sound(told["sound"], seen[number - first]),
-            "picture": _picture(told["picture"], seen[number - first]),
-            "influence": [{"place": turn + first} | _scored("", value) for turn, value in told["influence"]],
-        }
+        return Asked(self.network, batch, number - first, raw, encoders)
 
     def _raw(self, seen: list[Utterance], row: int) -> dict[str, Any]:
         one = seen[row]
