@@ -205,6 +205,32 @@ def test_a_phone_needs_no_scrolling_sideways(opened, clips, scheme):
     assert page.evaluate(f"Math.min(...{small}.map((one) => one.getBoundingClientRect().height))") >= 40
 
 
+@pytest.mark.parametrize(("width", "count", "upright"), [(390, 12, True), (1280, 40, True), (1280, 3, False)])
+def test_every_label_of_the_timeline_can_be_read(opened, width, count, upright):
+    page = opened(width=width)
+    page.evaluate(
+        """async (count) => {
+          const { drawResult } = await import("/draw.js");
+          const row = { emotion: { surprise: 0.9 }, sentiment: {}, gates: {}, missing: [], text: "", end: 1 };
+          const rows = Array(count).fill({ ...row, start: 0, utterance: "a", speaker: "" });
+          document.getElementById("choose").hidden = true;
+          document.getElementById("result").hidden = false;
+          drawResult({ shown: { rows, view: rows.map(() => ({ picture: false })) }, first: rows, own: "" });
+        }""",
+        count,
+    )
+    page.wait_for_timeout(200)  # two frames and more
+    labels = page.locator("#timeline b")
+    assert labels.count() == count and labels.first.inner_text() == "surprise"
+    inside = """(labels) => labels.every((one) => {
+      const [own, around] = [one, one.parentElement].map((part) => part.getBoundingClientRect());
+      return one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight
+        && own.left >= around.left && own.right <= around.right && own.top >= around.top + 24;
+    })"""
+    assert labels.evaluate_all(inside)
+    assert ("upright" in page.get_attribute("#timeline", "class")) == upright
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_stand_out_from_what_is_behind_them(opened, clips, scheme):
     """WCAG's contrast of every text colour with the page and the cards: at least 4.5."""

@@ -13,9 +13,10 @@ from typing import Any
 from merc.problem import Problem
 from merc.serve import inputs, outputs
 from merc.serve.command_line import CommandLine
-from merc.serve.transcripts import SUFFIXES
+from merc.serve.transcripts import NO_WORDS, SUFFIXES
 
 ENGINES = ("torch", "onnx", "int8")
+HINTS = {NO_WORDS: f"{NO_WORDS} (--text, --asr)"}
 EXAMPLES = """examples:
   python -m merc predict clip.mp4 --text "What a day!"
   python -m merc predict dialogue/                      a folder of clips, in natural order
@@ -81,7 +82,10 @@ def _transcriber(model: str | None) -> Any:
 
 def _tell(dialogue: Any, count: int) -> None:
     """What is missing and what was done, each reason once."""
-    reasons = Counter(f"no {modality}: {reason}" for one in dialogue for modality, reason in one.missing.items())
+    lacking = (
+        (modality, HINTS.get(reason, reason)) for one in dialogue for modality, reason in one.missing.items()
+    )
+    reasons = Counter(f"no {modality}: {reason}" for modality, reason in lacking)
     reasons.update(note for one in dialogue for note in one.notes)
     for reason, often in reasons.items():
         print(f"merc: {outputs.plain(reason)} ({often} of {count})", file=sys.stderr)

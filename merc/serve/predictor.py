@@ -179,7 +179,7 @@ class Predictor:
         if not one.text.strip() and asr is not None and one.sound is not None:
             one.text = asr(one.sound.samples).strip()
         if not one.text.strip():
-            one.text, one.missing["text"] = "", "none was given (--text, --asr)"
+            one.text, one.missing["text"] = "", transcripts.NO_WORDS
         for modality in self.modalities:
             if modality not in self.encoders:
                 one.missing[modality] = "this model has no encoder that can read it"

@@ -11,6 +11,7 @@ from pathlib import Path
 from merc.problem import Problem
 from merc.serve.inputs import MELD, Recording
 
+NO_WORDS = "none was given"  # why there is no text
 SUFFIXES = (".txt", ".srt", ".vtt", ".csv")
 TEXT = ("text", "transcript", "transcription", "sentence", "utterance")  # columns of a CSV, the first that is there
 NAME = ("file", "filename", "file_name", "clip", "path", "video", "audio", "name", "id", "utterance")

@@ -101,7 +101,16 @@ function timeline(state) {
     return button;
   });
   document.getElementById("timeline").replaceChildren(...buttons);
+  stand();
 }
+
+// Labels that are wider than their places stand upright, all of them.
+function stand() {
+  const line = document.getElementById("timeline");
+  line.classList.remove("upright");
+  line.classList.toggle("upright", [...line.querySelectorAll("b")].some((label) => label.scrollWidth > label.clientWidth));
+}
+new ResizeObserver(() => requestAnimationFrame(stand)).observe(document.getElementById("timeline"));
 
 function legend(rows) {
   const counts = new Map();
