@@ -17,8 +17,18 @@ ROUNDS = 1000
 USAGE = "python -m merc compare <another run's predictions.parquet> [<their model> <our model>]"
 
 
-def compare(first: Predictions, second: Predictions, models: tuple[str, str], task: str, rounds: int) -> dict:
-    """second - first in macro F1: its interval, three tests, an effect size, and a verdict in words."""
+def compare(
+    first: Predictions,
+    second: Predictions,
+    models: tuple[str, str],
+    task: str,
+    rounds: int,
+    names: tuple[str, str] | None = None,
+) -> dict:
+    """second - first in macro F1: its interval, three tests, an effect size, and a verdict in words.
+
+    `names` is what the verdict calls the two; without, they are called after their models.
+    """
     first, second = _paired(first, second, models)
     if task not in first.answers or task not in second.answers:
         return {"verdict": f"{task} was not asked of both"}
@@ -29,7 +39,7 @@ def compare(first: Predictions, second: Predictions, models: tuple[str, str], ta
     drawn = intervals.draw(counts.shape[2], counts.shape[0], rounds, seed=1)
     low, high = intervals.interval(_gain(counts, other, drawn))
     gains = (_by_seed(other) - _by_seed(counts))[:, 0]
-    names = models if models[0] != models[1] else (f"their {models[0]}", f"our {models[1]}")
+    names = names or (models if models[0] != models[1] else (f"their {models[0]}", f"our {models[1]}"))
     told = {
         "difference": difference,
         "low": low,

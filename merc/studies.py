@@ -25,6 +25,7 @@ class Study(NamedTuple):
     rows: tuple[Row, ...]
     flags: dict[str, Any] = {}  # noqa: RUF012 (never changed): of every row, under the row's own
     models: tuple[str, ...] = ("teacher", "student")  # that the study is about
+    against: dict[str, str] = {}  # noqa: RUF012 (never changed): corpus -> the row that every row is compared with on it
     published: tuple[str, ...] = ()  # others' figures to set beside it, a line each, with where they are from
 
 
@@ -45,6 +46,27 @@ MINILM_ADAPTED = {
 }
 
 STUDIES: dict[str, Study] = {
+    "corpora": Study(
+        title=(
+            "Does training on several corpora help? Rows: what is trained on; columns: what is tested on. "
+            "One network, one label space; every corpus brings the modalities that it has"
+        ),
+        preset="joint",
+        until="evaluate",
+        flags=SCORES_ALONE | TEACHER_ALONE,
+        models=("teacher",),
+        rows=tuple(
+            Row(name, {f"data.share.{corpus}": float(corpus in learnt) for corpus in ("sample", "meld", "ravdess")})
+            for name, learnt in {
+                "sample": {"sample"},
+                "MELD": {"meld"},
+                "RAVDESS": {"ravdess"},
+                "MELD + RAVDESS": {"meld", "ravdess"},
+                "all three": {"sample", "meld", "ravdess"},
+            }.items()
+        ),
+        against={"sample": "sample", "meld": "MELD", "ravdess": "RAVDESS"},
+    ),
     "distill": Study(
         title="Does the teacher help? The student on the sample's dev split, with what it learns from left out",
         preset="sample",

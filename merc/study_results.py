@@ -31,7 +31,7 @@ def measured(project: Path, study: Study, row: Row, values: dict[str, Any]) -> d
         "lock": _lock(project, study.until, values["data"]["corpora"]),
         "dev": _dev(project, study),
         "test": _test(project, study.models) if scored else None,
-    }
+    } | ({"corpora": _corpora(project, study.models)} if scored and len(values["data"]["corpora"]) > 1 else {})
 
 
 def _lock(project: Path, until: str, corpora: list[str]) -> str:
@@ -72,11 +72,21 @@ def _test(project: Path, models: tuple[str, ...]) -> dict[str, Any]:
     return {model: _of_model(scores[model], without[model]) for model in models} | {"baseline": scores["baseline"]}
 
 
+def _corpora(project: Path, models: tuple[str, ...]) -> dict[str, Any]:
+    """The scores of each corpus alone."""
+    told = read_json(project / "out/evaluate/corpora.json")
+    return {corpus: {model: _tasks(own[model]) for model in models} for corpus, own in told.items()}
+
+
 def _of_model(scores: dict[str, Any], without: dict[str, Any]) -> dict[str, Any]:
     """Mean and 95 % interval of every headline score, and macro F1 with a part of the modalities."""
-    tasks = {task: {name: _interval(scores[task], name) for name in HEADLINE} for task in labels.TASKS}
     parts = {name: value for name, value in without["emotion"].items() if name.startswith("only:")}
-    return tasks | {"emotion_macro_f1_of": parts}
+    return _tasks(scores) | {"emotion_macro_f1_of": parts}
+
+
+def _tasks(scores: dict[str, Any]) -> dict[str, Any]:
+    told = {task: scores.get(task, {}) for task in labels.TASKS}
+    return {task: {name: _interval(own, name) for name in HEADLINE} for task, own in told.items()}
 
 
 def _interval(scores: dict[str, float], name: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from merc import params, presets, study_results, study_tables
+from merc import params, presets, study_results, study_tables, study_verdicts
 from merc.overlay import merged, overlaid
 from merc.problem import Problem
 from merc.results import read_json, write_json
@@ -53,6 +53,9 @@ def _run_row(clone: Path, name: str, study: Study, row: Row) -> None:
     print(f"{name}: {row.name} ...", flush=True)
     _reproduce(clone, study, row)
     done[row.name] = study_results.measured(clone, study, row, yaml.safe_load(text)) | {"key": key}
+    if study.against:
+        study_verdicts.keep(clone, key)
+        study_verdicts.tell(study, done)
     rows = [done[one.name] for one in study.rows if one.name in done]
     about = {"study": name, "title": study.title, "preset": study.preset, "until": study.until}
     about |= {"published": list(study.published)}

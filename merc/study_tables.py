@@ -40,6 +40,7 @@ def _section(study: dict) -> str:
     which = "test split, scored once a row" if scored else "dev split; test was not scored"
     lines = [f"## {study['study']}", "", f"{study['title']}.", ""]
     lines += [f"Preset `{study['preset']}`, `{study['until']}` last; {which}.", "", *table, ""]
+    lines += _by_corpus(study["rows"]) if scored else []
     lines += [_about(row) for row in study["rows"]]
     return "\n".join([*lines, *(f"- Published: {one}." for one in study.get("published", ())), ""])
 
@@ -67,6 +68,46 @@ def _tested(rows: list[dict]) -> list[str]:
     own = [_scored(row, model) for row in rows for model in _models(row)]
     means = [_mean(name, parts, model) for name, parts in _families(rows) for model in _models(parts[0])]
     return _table(head, [*own, *means])
+
+
+def _by_corpus(rows: list[dict]) -> list[str]:
+    """What each row reaches on each corpus, and whether that differs from the corpus's reference row."""
+    if not all("corpora" in row for row in rows):
+        return []
+    head = ("row", "model", "tested on", "accuracy", *TEST[1:4], "macro F1 less that of the row in brackets [95 %]")
+    cells = [
+        [row["name"], model, corpus, *_headline(own[model]["emotion"]), _less(row, corpus, model)]
+        for row in rows
+        for corpus, own in row["corpora"].items()
+        for model in own
+    ]
+    return [*_table(head, cells), "", *_verdicts(rows), ""]
+
+
+def _headline(emotion: dict) -> list[str]:
+    wide = [_interval(emotion[name]) for name in ("weighted_f1", "macro_f1")]
+    return [_number(emotion["accuracy"]["mean"]), *wide, _number(emotion["uar"]["mean"])]
+
+
+def _less(row: dict, corpus: str, model: str) -> str:
+    told = row.get("against", {}).get(corpus)
+    if told is None:
+        return "-"
+    own = told[model]
+    return f"{own['difference']:+.3f} [{own['low']:+.3f}, {own['high']:+.3f}] ({told['row']})"
+
+
+def _verdicts(rows: list[dict]) -> list[str]:
+    """In words, of the rows that are nobody's reference."""
+    references = {told["row"] for row in rows for told in row.get("against", {}).values()}
+    return [
+        f"- On {corpus}, {model}: {told[model]['verdict']}."
+        for row in rows
+        if row["name"] not in references
+        for corpus, told in row.get("against", {}).items()
+        for model in told
+        if model != "row"
+    ]
 
 
 def _models(row: dict) -> list[str]:

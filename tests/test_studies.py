@@ -6,14 +6,18 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from scipy import stats
 from test_params import SECTIONS
 
-from merc import params, presets, studies, study_results, study_runs, study_tables
+from merc import params, presets, studies, study_results, study_runs, study_tables, study_verdicts
+from merc.conditions import FULL
+from merc.predictions import Key, Predictions
 from merc.problem import Problem
 from merc.results import read_json
+from merc.scores import HEADLINE
 from merc.studies import STUDIES, Row, Study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,6 +192,53 @@ def test_what_a_stage_says_of_its_failure_is_shown(project, capsys):
 def test_published_figures_stand_under_the_table():
     study = {"study": "x", "title": "X", "preset": "sample", "until": "train", "rows": [], "published": ["a 0.5"]}
     assert "- Published: a 0.5." in study_tables.page([study]).splitlines()
+
+
+def answered(right: dict[str, float], seeds=(1, 2)) -> Predictions:
+    """Answers to 60 utterances of two corpora, of which such a share is right."""
+    random, names = np.random.default_rng(1), ("joy", "anger", "fear")
+    rows = pd.DataFrame({"corpus": ["a"] * 30 + ["b"] * 30, "dialogue": [str(n // 3) for n in range(60)]})
+    rows = rows.assign(utterance=[f"u{n}" for n in range(60)], group=rows["corpus"] + rows["dialogue"])
+    actual = random.integers(0, 3, 60)
+    rows = rows.assign(emotion=[names[one] for one in actual], sentiment=None)
+    hit = random.random((len(seeds), 60)) < rows["corpus"].map(right).to_numpy()
+    probability = np.eye(3)[np.where(hit, actual, (actual + 1) % 3)]
+    keys = tuple(Key("teacher", seed, FULL) for seed in seeds)
+    return Predictions(rows, {"emotion": names}, keys, {"emotion": {"probability": probability}})
+
+
+def test_a_row_is_compared_with_the_reference_of_each_corpus(tmp_path, monkeypatch):
+    found = {
+        "A": answered({"a": 0.9, "b": 0.2}),
+        "B": answered({"a": 0.2, "b": 0.5}),
+        "both": answered({"a": 0.9, "b": 1.0}),
+    }
+    monkeypatch.setattr(study_verdicts, "ANSWERS", tmp_path)
+    monkeypatch.setattr(study_verdicts.predictions, "read", lambda file: found[file.stem])
+    for name in found:
+        (tmp_path / f"{name}.parquet").touch()
+    study = Study("", "joint", "evaluate", (), models=("teacher",), against={"a": "A", "b": "B"})
+    rows = {name: {"name": name, "key": name} for name in found}
+    study_verdicts.tell(study, rows)
+    told = {name: row["against"] for name, row in rows.items()}
+    assert set(told["A"]) == {"b"} and set(told["B"]) == {"a"} and set(told["both"]) == {"a", "b"}
+    assert told["both"]["a"]["teacher"]["difference"] == 0 and told["both"]["b"]["row"] == "B"
+    own = told["both"]["b"]["teacher"]
+    assert 0 < own["low"] < own["difference"] and own["verdict"].startswith("both beats B by ")
+    (tmp_path / "B.parquet").unlink()  # as after a clone: nothing is said without the answers, nor unsaid
+    rows["A"].pop("against")
+    study_verdicts.tell(study, rows)
+    assert "against" not in rows["A"] and rows["both"]["against"]["b"]["row"] == "B"
+
+
+def test_the_table_by_corpus_has_the_differences_and_the_verdicts():
+    scores = {name: {"mean": 0.5, "low": 0.4, "high": 0.6} for name in HEADLINE}
+    told = {"difference": 0.1, "low": 0.05, "high": 0.15, "permutation_p": 0.01, "verdict": "both beats A by 0.1"}
+    rows = [{"name": name, "corpora": {"a": {"teacher": {"emotion": scores}}}} for name in ("A", "both")]
+    rows[1]["against"] = {"a": {"row": "A", "teacher": told}}
+    page = study_tables._by_corpus(rows)
+    assert page[2].endswith("| - |") and page[3].endswith("| +0.100 [+0.050, +0.150] (A) |")
+    assert page[-2] == "- On a, teacher: both beats A by 0.1."
 
 
 def test_the_code_of_a_row_is_that_of_every_item_of_a_matrix():
