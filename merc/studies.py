@@ -82,6 +82,46 @@ STUDIES: dict[str, Study] = {
             Row("phase 2 only", {"distill.phase_epochs": 0}, "random subsets from the first epoch"),
         ),
     ),
+    "labels": Study(
+        title=(
+            "How many labels does pretraining save? The sample's teacher on dev, by the share of the train "
+            "dialogues whose labels it learns from"
+        ),
+        preset="sample",
+        until="train",
+        rows=tuple(
+            Row(f"{fraction:.0%} of the labels{told}", {"data.label_fraction": fraction} | flags)
+            for fraction in (0.05, 0.1, 0.25, 0.5, 1.0)
+            for told, flags in ((", pretrained", {}), ("", {"pretrain.epochs": 0}))
+        ),
+        models=("teacher",),
+    ),
+    "subsets": Study(
+        title="The sample with a part of its modalities: a teacher of its own for each, none of them pretrained",
+        preset="sample",
+        until="evaluate",
+        flags=SCORES_ALONE | TEACHER_ALONE,
+        models=("teacher",),
+        rows=(
+            Row("text, audio and vision"),
+            Row(
+                "late fusion",
+                {"model.fusion": "concat"},
+                "all three, each on its own until the end",
+            ),
+            *(
+                Row(" and ".join(some), {"model.modalities": some})
+                for some in (
+                    ["text"],
+                    ["audio"],
+                    ["vision"],
+                    ["text", "audio"],
+                    ["text", "vision"],
+                    ["audio", "vision"],
+                )
+            ),
+        ),
+    ),
     "ravdess": Study(
         title="RAVDESS speech, 8 classes, EmoBox's six speaker-disjoint folds, sound alone, no downloaded weights",
         preset="ravdess",
