@@ -26,7 +26,12 @@ TEST = ("accuracy", "weighted F1 [95 %]", "macro F1 [95 %]", "UAR", "sentiment w
 
 def write() -> None:
     """Write the page from the files as they are."""
-    PAGE.write_text(page([read_json(file) for file in sorted(FOLDER.glob("*.json"))]), encoding="utf-8")
+    studies = [read_json(file) for file in sorted(FOLDER.glob("*.json"))]
+    PAGE.write_text(page(studies), encoding="utf-8")
+    for study in filter(_varies_labels, studies):
+        from merc import plots_studies  # matplotlib takes a second to load
+
+        plots_studies.draw(study, FOLDER / f"{study['study']}.svg")
 
 
 def page(studies: Iterable[dict]) -> str:
@@ -41,8 +46,13 @@ def _section(study: dict) -> str:
     lines = [f"## {study['study']}", "", f"{study['title']}.", ""]
     lines += [f"Preset `{study['preset']}`, `{study['until']}` last; {which}.", "", *table, ""]
     lines += _by_corpus(study["rows"]) if scored else []
+    lines += [f"![Macro F1 by share of labels](results/{study['study']}.svg)", ""] if _varies_labels(study) else []
     lines += [_about(row) for row in study["rows"]]
     return "\n".join([*lines, *(f"- Published: {one}." for one in study.get("published", ())), ""])
+
+
+def _varies_labels(study: dict) -> bool:
+    return bool(study["rows"]) and all("data.label_fraction" in row["flags"] for row in study["rows"])
 
 
 def _about(row: dict) -> str:

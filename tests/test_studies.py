@@ -12,7 +12,7 @@ import yaml
 from scipy import stats
 from test_params import SECTIONS
 
-from merc import params, presets, studies, study_results, study_runs, study_tables, study_verdicts
+from merc import params, plots_studies, presets, studies, study_results, study_runs, study_tables, study_verdicts
 from merc.conditions import FULL
 from merc.predictions import Key, Predictions
 from merc.problem import Problem
@@ -239,6 +239,18 @@ def test_the_table_by_corpus_has_the_differences_and_the_verdicts():
     page = study_tables._by_corpus(rows)
     assert page[2].endswith("| - |") and page[3].endswith("| +0.100 [+0.050, +0.150] (A) |")
     assert page[-2] == "- On a, teacher: both beats A by 0.1."
+
+
+def test_the_curve_of_label_shares_has_both_lines_and_their_intervals():
+    def row(share, values, **flags):
+        dev = {"teacher": {"by_seed": dict(zip("123", values, strict=True))}}
+        return {"flags": {"data.label_fraction": share} | flags, "dev": dev}
+
+    plain = row(0.5, VALUES[1], **{"pretrain.epochs": 0})
+    table = plots_studies.label_shares({"rows": [row(1.0, VALUES[0]), row(0.5, VALUES[0]), plain]})
+    assert list(table["share"]) == [0.5, 1.0] and table["without"].isna().tolist() == [False, True]
+    low, high = stats.ttest_1samp(VALUES[1], 0).confidence_interval()
+    assert table.loc[0, ["without_low", "without_high"]].tolist() == pytest.approx([low, high])
 
 
 def test_the_code_of_a_row_is_that_of_every_item_of_a_matrix():
