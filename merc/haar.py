@@ -20,7 +20,7 @@ EVERY = 5  # pictures, half a second apart, of which one is searched everywhere:
 # A known face is looked for in a square of so many pixels, in which it is so wide: at the first sizes its place
 # comes out as steady as from a search everywhere (26 in 58 is quicker, and a third less steady).
 SQUARES = ((84, 38), (58, 26))
-SMALLER, LARGER = 0.65, 1.5  # than it was
+SMALLER, LARGER = 0.75, 1.3  # than it was
 GROWN = 1.25  # by less a face's size is taken not to have changed between two pictures
 LOST = 3  # pictures without a face before it is no longer looked for
 SAME = 0.25  # overlap of two boxes that are one face
