@@ -1,5 +1,6 @@
 """An exported model at work: recordings in, a row with emotion and sentiment for every utterance out."""
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -83,11 +84,15 @@ class Predictor:
         tell = progress or (lambda done, total, what: None)
         reader = replace(self.reader, frames=frames or 0)
         asked, read = recordings(paths), []
-        one_of = partial(self._read_one, reader, texts, cut, tell if len(asked) == 1 else None)
+        left = threading.Event()  # by whoever interrupts: threads end by themselves alone
+        one_of = partial(self._read_one, reader, texts, cut, left, tell if len(asked) == 1 else None)
         with beside(one_of, asked) as found:
-            for number, recording in enumerate(asked):
-                tell(number, len(asked), f"reading {recording.path.name}")
-                read += next(found)
+            try:
+                for number, recording in enumerate(asked):
+                    tell(number, len(asked), f"reading {recording.path.name}")
+                    read += next(found)
+            finally:
+                left.set()
         _say(read, transcripts.literal(texts, len(read)))
         _refuse_nothing(read, asked)
         for one in read:
@@ -159,12 +164,20 @@ class Predictor:
             one.features[modality] = Encoded(values.astype(encoder.stored).astype(np.float32), units)
 
     def _read_one(
-        self, reader: reading.Reader, texts: Texts, cut: bool | None, tell: Progress | None, recording: Recording
+        self,
+        reader: reading.Reader,
+        texts: Texts,
+        cut: bool | None,
+        left: threading.Event,
+        tell: Progress | None,
+        recording: Recording,
     ) -> list[Utterance]:
         """The utterances of a recording, with what is known to be said in them."""
         said, found = transcripts.cues(recording, texts), []
         for one in reader.read(recording, cut):
             found.append(one)
+            if left.is_set():
+                break
             if tell:
                 tell(len(found), 0, f"reading {recording.path.name}: {one.end:.0f} s")
         spans = [(one.start, one.end) for one in found]
