@@ -108,7 +108,8 @@ def sound(samples: np.ndarray, rate: int, scores: Sequence[tuple[float, float, f
 def heat(rows: Sequence[Sequence[float]], names: Sequence[str], columns: Sequence[str]) -> str:
     """A grid of shares, rows and columns named."""
     table, left, top, cell_height = np.array(rows), 84, 78, 14
-    wide, drawn = (WIDTH - left) / table.shape[1], []
+    right = 36  # room for what leans over from the last column
+    wide, drawn = (WIDTH - left - right) / table.shape[1], []
     for (row, column), share in np.ndenumerate(table / max(table.max(), 1e-9)):
         x, y = left + wide * column, top + cell_height * row
         box = f'x="{x:.1f}" y="{y}" width="{wide:.1f}" height="{cell_height}"'
