@@ -6,11 +6,13 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import onnx  # half a second, which those who only read the files' names need not pay
 
 OPSET = 18
 FULL, REDUCED = "model.onnx", "model.int8.onnx"
@@ -27,6 +29,8 @@ def write(
 
     By tracing: PyTorch's newer exporter takes 20 s where this one takes one, with the same answers.
     """
+    import onnx
+
     traced = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter(
@@ -48,7 +52,7 @@ def write(
     _save(graph, path)
 
 
-def anonymous(graph: onnx.ModelProto) -> None:
+def anonymous(graph: "onnx.ModelProto") -> None:
     """Leave nothing in it that tells where and from which lines it was made, nor what a runtime infers itself."""
     graph.doc_string = ""
     del graph.metadata_props[:], graph.graph.value_info[:]
@@ -63,6 +67,7 @@ def reduce(source: Path, target: Path) -> None:
 
     Weights use 7 of the 8 bits: processors without VNNI add products of 8 bits in 16, which may overflow.
     """
+    import onnx
     from onnxruntime import quantization
 
     logging.disable(logging.WARNING)  # it recommends a step for convolutions, which stay as they are
@@ -92,11 +97,11 @@ def both(folder: Path, *what: Any) -> None:
     reduce(folder / FULL, folder / REDUCED)
 
 
-def _by_vectors(graph: onnx.GraphProto) -> list[str]:
+def _by_vectors(graph: "onnx.GraphProto") -> list[str]:
     """Products with a vector of weights: onnxruntime knows a scale for each column of a matrix alone."""
     vectors = {one.name for one in graph.initializer if len(one.dims) < 2}
     return [node.name for node in graph.node if node.op_type == "MatMul" and vectors & set(node.input)]
 
 
-def _save(graph: onnx.ModelProto, path: Path) -> None:
+def _save(graph: "onnx.ModelProto", path: Path) -> None:
     path.write_bytes(graph.SerializeToString(deterministic=True))
