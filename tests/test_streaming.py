@@ -106,7 +106,7 @@ def test_sound_alone_in_chunks_of_any_size(predictor, raw):
 
 def test_memory_does_not_grow(predictor, raw, monkeypatch):
     monkeypatch.setattr("merc.serve.streaming.WINDOW", 4)
-    monkeypatch.setattr(predictor.reader.__class__, "_follow", lambda *_: [])  # faces take time, not memory
+    monkeypatch.setattr(predictor.reader.__class__, "_followed", lambda *_: [])  # faces take time, not memory
     samples, pictures = raw
     stream, sizes = predictor.stream(), []
     for round_ in range(6):
