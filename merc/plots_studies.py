@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from merc import plots
+from merc.study_tables import LABEL_SHARE, half_width
 
-SHARE = "data.label_fraction"  # the flag that such a study varies
 WORDS = {"x": "share of the train dialogues with labels", "y": "macro F1 on dev, 95 % over seeds"}
 
 
@@ -18,9 +17,9 @@ def label_shares(study: dict) -> pd.DataFrame:
     for row in study["rows"]:
         name = "without" if row["flags"].get("pretrain.epochs") == 0 else "pretrained"
         found = np.array(list(row["dev"]["teacher"]["by_seed"].values()))
-        half = stdtrit(len(found) - 1, 0.975) * found.std(ddof=1) / len(found) ** 0.5 if len(found) > 1 else 0.0
+        half, share = half_width(found), row["flags"][LABEL_SHARE]
         told = {name: found.mean(), f"{name}_low": found.mean() - half, f"{name}_high": found.mean() + half}
-        rows.setdefault(row["flags"][SHARE], {"share": row["flags"][SHARE]}).update(told)
+        rows.setdefault(share, {"share": share}).update(told)
     return pd.DataFrame([rows[share] for share in sorted(rows)])
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit  # scipy.stats would take a second to load
 
 from merc.results import read_json
 from merc.scores import HEADLINE
 
 FOLDER, PAGE = Path("docs/results"), Path("docs/results.md")
+LABEL_SHARE = "data.label_fraction"  # a study whose rows all vary it is drawn as a curve
 HEAD = """\
 # Results of studies
 
@@ -52,7 +54,7 @@ def _section(study: dict) -> str:
 
 
 def _varies_labels(study: dict) -> bool:
-    return bool(study["rows"]) and all("data.label_fraction" in row["flags"] for row in study["rows"])
+    return bool(study["rows"]) and all(LABEL_SHARE in row["flags"] for row in study["rows"])
 
 
 def _about(row: dict) -> str:
@@ -174,10 +176,14 @@ def _gain(own: dict[str, float], first: dict[str, float]) -> str:
     gains = np.array([own[seed] - first[seed] for seed in both])
     if own == first or len(gains) < 2:
         return "-"
-    from scipy.stats import t  # 1.4 CPU-seconds
-
-    half = float(t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1)) / math.sqrt(len(gains))
+    half = half_width(gains)
     return f"{gains.mean():+.3f} [{gains.mean() - half:+.3f}, {gains.mean() + half:+.3f}]"
+
+
+def half_width(values: np.ndarray) -> float:
+    """Of the 95 % interval of a mean over seeds, by Student's t; 0 for one seed, which has none."""
+    count = len(values)
+    return float(stdtrit(count - 1, 0.975) * values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
 
 
 def _interval(score: dict[str, float | None]) -> str:
