@@ -103,7 +103,7 @@ def _headline(emotion: dict) -> list[str]:
 
 def _less(row: dict, corpus: str, model: str) -> str:
     told = row.get("against", {}).get(corpus)
-    if told is None:
+    if told is None or "difference" not in told[model]:  # a corpus without labels has a verdict alone
         return "-"
     own = told[model]
     return f"{own['difference']:+.3f} [{own['low']:+.3f}, {own['high']:+.3f}] ({told['row']})"

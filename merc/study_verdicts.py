@@ -41,7 +41,7 @@ def _compared(files: list[Path], corpus: str, models: tuple[str, ...], names: tu
         model: comparisons.compare(first, second, (model, model), "emotion", comparisons.ROUNDS, names)
         for model in models
     }
-    return {model: {name: one[name] for name in TOLD} for model, one in told.items()}
+    return {model: {name: one[name] for name in TOLD if name in one} for model, one in told.items()}
 
 
 def _of(found: Predictions, corpus: str) -> Predictions:

@@ -239,6 +239,8 @@ def test_the_table_by_corpus_has_the_differences_and_the_verdicts():
     page = study_tables._by_corpus(rows)
     assert page[2].endswith("| - |") and page[3].endswith("| +0.100 [+0.050, +0.150] (A) |")
     assert page[-2] == "- On a, teacher: both beats A by 0.1."
+    rows[1]["against"]["a"]["teacher"] = {"verdict": "no utterance has a label for emotion"}
+    assert study_tables._by_corpus(rows)[3].endswith("| - |")
 
 
 def test_the_curve_of_label_shares_has_both_lines_and_their_intervals():
