@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from merc.batches import Split
-from merc.engine import SCORE, outputs
+from merc.engine import SCORE, batches
 from merc.params import Strict
 
 SHARPNESS = 10.0  # cosine similarities are multiplied by this: 1 / temperature 0.1, as SimCLR found best
@@ -30,7 +30,7 @@ class SelfSupervised:
 
     def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
         dialogue = batch["place"][:, 0]
-        return self.parts(network, network(batch)["latent"], batch["present"], dialogue[1:] == dialogue[:-1])
+        return self.parts(network, network.latent(batch), batch["present"], dialogue[1:] == dialogue[:-1])
 
     def parts(
         self, network: nn.Module, latent: dict[str, Tensor], present: Tensor, following: Tensor
@@ -61,7 +61,8 @@ class AlignmentScore:
 
 def latents(network: nn.Module, split: Split) -> tuple[dict[str, Tensor], Tensor]:
     """The pooled latent vectors (N, D) of every modality, and which are present (N, M)."""
-    told = [(output["latent"], batch["present"]) for batch, output in outputs(network, split)]
+    network.eval()
+    told = [(network.latent(batch), batch["present"]) for batch in batches(network, split)]
     joined = {m: torch.cat([latent[m] for latent, _ in told]) for m in network.modalities}
     return joined, torch.cat([present for _, present in told])
 

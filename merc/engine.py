@@ -108,8 +108,7 @@ def answers(network: nn.Module, split: Split, shown: Tensor) -> dict[str, np.nda
     parts: dict[str, list[Tensor]] = {
         task: [torch.zeros(len(shown), 0, len(names))] for task, names in network.labels.items()
     }
-    for batch in split.known(network.streams).batches(DIALOGUES):
-        batch = move(batch, device)
+    for batch in batches(network, split):
         tokens = network.tokens(batch)
         views = [network.judge(*tokens, batch, view) for view in shown[:, batch["index"]]]
         for task, logits in parts.items():
@@ -121,10 +120,15 @@ def answers(network: nn.Module, split: Split, shown: Tensor) -> dict[str, np.nda
 def outputs(network: nn.Module, split: Split) -> Iterator[tuple[dict, dict]]:
     """Each batch of the split, in order, with all that the network says of it, in eval mode."""
     network.eval()
+    for batch in batches(network, split):
+        yield batch, network(batch)
+
+
+def batches(network: nn.Module, split: Split) -> Iterator[dict]:
+    """The split in order, as far as the network knows its streams, where the network is."""
     device = next(network.parameters()).device
     for batch in split.known(network.streams).batches(DIALOGUES):
-        batch = move(batch, device)
-        yield batch, network(batch)
+        yield move(batch, device)
 
 
 def standardise(network: nn.Module, train: Split) -> None:

@@ -27,7 +27,7 @@ class Probe:
         with torch.no_grad():
             self.hidden, self.steps, self.odd = network.tokens(batch)
             self.here = batch["present"] & self._heard(self.steps)
-            self.latent, self.lengths_of, _ = network.misls(self.hidden, self.steps, self.here)
+            self.latent, self.lengths_of = network.misls(self.hidden, self.steps, self.here)
         rows = len(batch["present"])
         self.entries = {stream: _inverse(own, rows) for stream, own in batch["rows"].items()}
         self.dialogue = batch["place"][:, 0]
@@ -88,7 +88,7 @@ class Probe:
         columns = enumerate(self.network.modalities)
         odd = torch.stack([heard[m][1] if m in heard else self.odd[rows, column] for column, m in columns], 1)
         here = self.here[rows] if present is None else self.here[rows] & present
-        fresh, lengths, _ = self.network.misls(hidden, steps, here)
+        fresh, lengths = self.network.misls(hidden, steps, here)
         latent = {m: own[index].index_copy(0, target, fresh[m]) for m, own in self.latent.items()}
         counted = {m: own[index].index_copy(0, target, lengths[m]) for m, own in self.lengths_of.items()}
         here, odd = (all_[index].index_copy(0, target, own) for all_, own in ((self.here, here), (self.odd, odd)))

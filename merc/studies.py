@@ -45,6 +45,12 @@ MINILM_ADAPTED = {
     "encode.text.speakers": True,
 }
 
+LABEL_SHARES = tuple(
+    Row(f"{fraction:.0%} of the labels{told}", {"data.label_fraction": fraction} | flags)
+    for fraction in (0.05, 0.1, 0.25, 0.5, 1.0)
+    for told, flags in ((", pretrained", {}), ("", {"pretrain.epochs": 0}))
+)
+
 STUDIES: dict[str, Study] = {
     "corpora": Study(
         title=(
@@ -89,11 +95,7 @@ STUDIES: dict[str, Study] = {
         ),
         preset="sample",
         until="train",
-        rows=tuple(
-            Row(f"{fraction:.0%} of the labels{told}", {"data.label_fraction": fraction} | flags)
-            for fraction in (0.05, 0.1, 0.25, 0.5, 1.0)
-            for told, flags in ((", pretrained", {}), ("", {"pretrain.epochs": 0}))
-        ),
+        rows=LABEL_SHARES,
         models=("teacher",),
     ),
     "subsets": Study(
@@ -121,6 +123,13 @@ STUDIES: dict[str, Study] = {
                 )
             ),
         ),
+    ),
+    "student": Study(
+        title="The sample's student with a part of its modalities: beside `subsets`, networks of that part alone",
+        preset="sample",
+        until="evaluate",
+        flags=SCORES_ALONE,
+        rows=(Row("teacher and student"),),
     ),
     "ravdess": Study(
         title="RAVDESS speech, 8 classes, EmoBox's six speaker-disjoint folds, sound alone, no downloaded weights",
@@ -157,5 +166,22 @@ STUDIES: dict[str, Study] = {
             Row("graph", {"model.fusion": "graph"}),
             Row("multiattn", {"model.fusion": "multiattn"}),
         ),
+    ),
+    "meld-student": Study(
+        title="MELD from its annotations, as in `meld`: a pretrained teacher and its student",
+        preset="meld-features",
+        until="evaluate",
+        flags=SCORES_ALONE,
+        rows=(Row("teacher and student"),),
+    ),
+    "meld-labels": Study(
+        title=(
+            "How many labels does pretraining save on MELD? Its teacher on dev, by the share of the train "
+            "dialogues whose labels it learns from"
+        ),
+        preset="meld-features",
+        until="train",
+        rows=LABEL_SHARES,
+        models=("teacher",),
     ),
 }

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from models.dropout import Dropout
 from models.misls import AttentionPool
 from models.stems import MaskedBatchNorm
 
@@ -18,7 +19,7 @@ class Concat(nn.Module):
         super().__init__()
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
         self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), MaskedBatchNorm(fused)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

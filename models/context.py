@@ -2,7 +2,9 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from models.dropout import Dropout
 from models.stems import within
 
 HEADS = 4
@@ -45,22 +47,29 @@ class GRU(nn.Module):
     def __init__(self, dim: int, dropout: float):
         super().__init__()
         self.ahead, self.back = nn.GRU(dim, dim, batch_first=True), nn.GRU(dim, dim, batch_first=True)
-        self.out, self.dropout = nn.Linear(2 * dim, dim), nn.Dropout(dropout)
+        self.out, self.dropout = nn.Linear(2 * dim, dim), Dropout(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor, causal: bool) -> Tensor:
         forwards = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
         backwards = torch.where(within(lengths, x.shape[1]), lengths.unsqueeze(1) - 1 - forwards, forwards)
-        ahead, back = _read(self.ahead, x, forwards), _read(self.back, x, forwards if causal else backwards)
+        ahead = _read(self.ahead, x, forwards, lengths)
+        back = _read(self.back, x, forwards if causal else backwards, lengths)
         return x + self.dropout(self.out(torch.cat([ahead, back], -1)))
 
 
-def _read(gru: nn.GRU, x: Tensor, order: Tensor) -> Tensor:
+def _read(gru: nn.GRU, x: Tensor, order: Tensor, lengths: Tensor) -> Tensor:
     """The states, each at its own turn, of a GRU that reads the turns in this order (its own inverse).
 
-    Read forwards the gather changes nothing, but without it an export to ONNX fixes the number of turns.
+    Read forwards the gather changes nothing, but without it an export to ONNX fixes the number of turns. Training
+    leaves each dialogue at its end: of a batch padded to its longest, three quarters can be padding.
     """
     index = order.unsqueeze(-1).expand(-1, -1, x.shape[-1])
-    return gru(x.gather(1, index))[0].gather(1, index)
+    turned = x.gather(1, index)
+    if not gru.training:
+        return gru(turned)[0].gather(1, index)
+    packed = pack_padded_sequence(turned, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    states, _ = pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=x.shape[1])
+    return states.gather(1, index)
 
 
 class Layer(nn.TransformerEncoderLayer):

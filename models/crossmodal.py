@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.context import HEADS, sinusoids
+from models.dropout import Dropout
 from models.misls import AttentionPool
 from models.stems import within
 
@@ -33,7 +34,7 @@ class CrossModal(nn.Module):
         self.second_norm = nn.ModuleDict({m: nn.LayerNorm(dim) for m in modalities})
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
         self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), nn.LayerNorm(fused)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
@@ -66,9 +67,7 @@ class CrossModal(nn.Module):
 def feed_forward(dim: int, dropout: float) -> nn.Sequential:
     """FFN(x) = Dropout(W2 Dropout(ReLU(W1 x)))."""
     wide = 2 * dim
-    return nn.Sequential(
-        nn.Linear(dim, wide), nn.ReLU(), nn.Dropout(dropout), nn.Linear(wide, dim), nn.Dropout(dropout)
-    )
+    return nn.Sequential(nn.Linear(dim, wide), nn.ReLU(), Dropout(dropout), nn.Linear(wide, dim), Dropout(dropout))
 
 
 def _placed(z: Tensor) -> Tensor:

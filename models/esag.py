@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.dropout import Dropout
 from models.misls import AttentionPool
 from models.stems import MaskedBatchNorm
 
@@ -77,7 +78,7 @@ class ESAG(nn.Module):
         self.character = nn.Parameter(0.02 * torch.randn(emotions, fused))
         self.nothing = nn.Parameter(0.02 * torch.randn(fused))
         self.itself = nn.ModuleDict({m: nn.Linear(dim, fused, bias=False) for m in modalities})
-        self.norm, self.dropout = MaskedBatchNorm(fused), nn.Dropout(dropout)
+        self.norm, self.dropout = MaskedBatchNorm(fused), Dropout(dropout)
 
     def forward(
         self,
@@ -111,9 +112,9 @@ class ESAG(nn.Module):
         return torch.stack([maps[m](pooled[m]) for m in self.modalities], 1)
 
     def _gate(self, keys: Tensor, prior: Tensor, present: Tensor, odd: Tensor) -> Tensor:
-        query = self.queries + self.hint(prior).unsqueeze(1)  # (N, C, D)
         doubt = functional.softplus(torch.cat([self.doubt[m] for m in self.modalities])) * odd
-        score = query @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5 - doubt.unsqueeze(1)
+        hinted = keys @ self.hint(prior).unsqueeze(-1)  # (N, M, 1), apart: q_c + H prior would be (N, C, D)
+        score = (keys @ self.queries.T + hinted).transpose(1, 2) / keys.shape[-1] ** 0.5 - doubt.unsqueeze(1)
         here = present.unsqueeze(1)
         return score.masked_fill(~here, torch.finfo(score.dtype).min).softmax(-1) * here
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from models.dropout import Dropout
 from models.misls import AttentionPool
 
 WINDOW = 10  # turns that an edge may span, each way, as in DialogueGCN
@@ -48,7 +49,7 @@ class Graph(nn.Module):
     ):
         super().__init__()
         self.nodes = Nodes(modalities, dim, dropout)
-        self.mix, self.dropout = nn.Linear(len(modalities) * dim, fused), nn.Dropout(dropout)
+        self.mix, self.dropout = nn.Linear(len(modalities) * dim, fused), Dropout(dropout)
 
     def forward(
         self,
@@ -75,7 +76,7 @@ class RelationalLayer(nn.Module):
         self.itself = nn.Linear(dim, dim)
         self.along = nn.Linear(RELATIONS * dim, dim, bias=False)  # [W_1 ... W_R]
         self.across = nn.Linear(dim, dim, bias=False) if modalities > 1 else None
-        self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(dropout)
+        self.norm, self.dropout = nn.LayerNorm(dim), Dropout(dropout)
 
     def forward(self, nodes: Tensor, edges: Tensor, present: Tensor) -> Tensor:
         here = present.unsqueeze(-1).to(nodes.dtype)

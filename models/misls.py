@@ -59,19 +59,23 @@ class MISLS(nn.Module):
 
     def forward(
         self, sequences: dict[str, Tensor], steps: dict[str, Tensor], present: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Projected steps {m: (N, S_m, D)} -> latent sequences, their steps, and the pooled latents {m: (N, D)}.
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Projected steps {m: (N, S_m, D)} -> latent sequences and their steps."""
+        here = dict(zip(self.modalities, present.unbind(1), strict=True))
+        z = {m: self._told(sequences[m], self.absent[m], here[m]) for m in self.modalities}
+        return z, {m: torch.where(here[m], steps[m], 1) for m in self.modalities}
 
-        The pooled latents know no absent tokens; where a modality is absent they mean nothing.
-        """
-        z, latent, lengths = {}, {}, {}
-        for column, m in enumerate(self.modalities):
-            here = present[:, column]
-            sequence = sequences[m]
-            latent[m] = self.norm(mean(sequence, steps[m]))
-            z[m] = torch.where(here.view(-1, 1, 1), sequence, self.absent[m].to(sequence.dtype))
-            lengths[m] = torch.where(here, steps[m], 1)
-        return z, lengths, latent
+    def _told(self, sequence: Tensor, absent: Tensor, here: Tensor) -> Tensor:
+        """Whoever is absent is the one step `absent`; what is written behind that step is padding."""
+        token = absent.to(sequence.dtype)
+        if not self.training:  # an export must not branch on values
+            return torch.where(here.view(-1, 1, 1), sequence, token)
+        rows = (~here).nonzero().squeeze(1)
+        return sequence.index_put((rows, torch.zeros_like(rows)), token) if len(rows) else sequence
+
+    def latent(self, sequences: dict[str, Tensor], steps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Projected steps -> {m: (N, D)} pooled; it knows no absent token and means nothing there."""
+        return {m: self.norm(mean(sequences[m], steps[m])) for m in self.modalities}
 
     def reconstruct(self, latent: dict[str, Tensor], present: Tensor) -> dict[str, Tensor]:
         """Each modality's latent as the others that are present tell it: {m: (N, D)}; a lone modality gives {}."""

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from models.context import HEADS, sinusoids
 from models.crossmodal import feed_forward
+from models.dropout import Dropout
 from models.misls import AttentionPool
 
 
@@ -30,7 +31,7 @@ class Between(nn.Module):
         self.feed = nn.ModuleDict({m: feed_forward(dim, dropout) for m in modalities})
         self.feed_norms = nn.ModuleDict({m: nn.LayerNorm(dim) for m in modalities})
         self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), nn.LayerNorm(fused)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, pooled: dict[str, Tensor], present: Tensor, place: Tensor, causal: bool

@@ -128,8 +128,7 @@ class Network(nn.Module):
         """Everything after the latent steps, from what `tokens` returns; the batch's values are not looked at."""
         here = batch["present"] if present is None else batch["present"] & present
         here = here & torch.stack([steps[m] > 0 for m in self.modalities], 1)
-        z, lengths, latent = self.misls(hidden, steps, here)
-        return {**self.unite(z, lengths, here, odd, batch), "latent": latent}
+        return self.unite(*self.misls(hidden, steps, here), here, odd, batch)
 
     def unite(
         self, z: dict[str, Tensor], steps: dict[str, Tensor], here: Tensor, odd: Tensor, batch: dict[str, Any]
@@ -146,6 +145,11 @@ class Network(nn.Module):
         context = self._in_context(utterance, place, speaker, size)
         given = {"emotion": BELIEF_SHARE * weights["belief"]} if "belief" in weights else {}
         return {**self.heads(context, given), "context": context}
+
+    def latent(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """{m: (N, D)} where each modality lies in the shared space; of an absent one it means nothing."""
+        hidden, steps, _ = self.tokens(batch)
+        return self.misls.latent(hidden, steps)
 
     def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         """The stems' answers in the one space {m: (N, S_m, D)} and {m: (N,)} steps; a modality's streams in one.

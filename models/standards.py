@@ -23,10 +23,11 @@ class Standardise(nn.Module):
         self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
     def forward(self, values: Tensor) -> Tensor:
-        centred = values.float() - self.mean
-        if self.training and not values.requires_grad:  # in place: a third of the memory to walk through
-            return centred.div_(self.std).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-        return torch.nan_to_num(centred / self.std, nan=0.0, posinf=0.0, neginf=0.0)
+        scale = 1 / self.std
+        scaled = torch.addcmul(-self.mean * scale, values.float(), scale)  # one walk through the memory
+        if self.training and not values.requires_grad:
+            return scaled.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        return torch.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def oddity(values: Tensor, steps: Tensor) -> Tensor:
@@ -35,6 +36,9 @@ def oddity(values: Tensor, steps: Tensor) -> Tensor:
     About log 2 for what is as in training, where standardised features have a mean square of 1. Noise of s standard
     deviations adds s^2 to it.
     """
-    padded = pad(values.square().mean(1, keepdim=True), steps) if values.dim() == 2 else values.square()
+    if values.dim() == 2:
+        padded = pad(torch.linalg.vector_norm(values, dim=1, keepdim=True).square() / values.shape[1], steps)
+    else:
+        padded = values.square()  # a norm would fix sizes in an export
     real = within(steps, padded.shape[1]).unsqueeze(-1)
     return ((padded * real).mean(2).sum(1) / steps.clamp(min=1)).log1p().clamp(max=ODDEST)

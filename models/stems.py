@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.dropout import Dropout
+from models.packed import Beside, Larger
+
 LONGEST = 8  # steps that a conv1d stem leaves of an utterance (ours)
 
 
@@ -56,7 +59,7 @@ def halve_packed(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
     before = (left.cumsum(0) - left)[number]
     even = (steps.cumsum(0) - steps)[number] + 2 * (torch.arange(len(number), device=steps.device) - before)
     odd = torch.minimum(even + 1, steps.cumsum(0)[number] - 1)  # a last one without a partner is its own
-    return torch.maximum(values.index_select(0, even), values.index_select(0, odd)), left
+    return Larger.apply(values, even, odd), left
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -94,7 +97,7 @@ class Linear(nn.Module):
 
     def __init__(self, dim_in: int, dim: int, dropout: float):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(dim_in, dim), nn.Dropout(dropout))
+        self.layers = nn.Sequential(nn.Linear(dim_in, dim), Dropout(dropout))
 
     def forward(self, values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         return self.layers(values), steps
@@ -105,7 +108,7 @@ class MLP(nn.Module):
 
     def __init__(self, dim_in: int, dim: int, dropout: float):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(dim_in, dim), nn.ReLU(), nn.Dropout(dropout))
+        self.layers = nn.Sequential(nn.Linear(dim_in, dim), nn.ReLU(), Dropout(dropout))
 
     def forward(self, values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         return self.layers(values), steps
@@ -122,7 +125,7 @@ class Conv1d(nn.Module):
         super().__init__()
         self.first, self.second = nn.Conv1d(dim_in, dim, 3, padding=1), nn.Conv1d(dim, dim, 3, padding=1)
         self.first_norm, self.second_norm = MaskedBatchNorm(dim), MaskedBatchNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.out = nn.Linear(dim, dim)
 
     def forward(self, values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,13 +146,11 @@ def _block(convolution: nn.Conv1d, norm: MaskedBatchNorm, values: Tensor, steps:
 
 
 def _packed_block(convolution: nn.Conv1d, norm: MaskedBatchNorm, values: Tensor, steps: Tensor) -> Tensor:
-    """The same of packed steps: what each tells the next, itself and the last, added within an utterance."""
-    taps = convolution.weight.permute(1, 2, 0).flatten(1)  # (D_in, 3 D)
-    to_next, own, to_last = (values @ taps).view(len(values), 3, -1).unbind(1)
+    """The same of packed steps: each stands beside its utterance's one before and one after, in one product."""
+    taps = convolution.weight.permute(2, 1, 0).flatten(0, 1)  # (3 D_in, D)
     end = steps.cumsum(0)
     inner = torch.ones(len(values), 1, device=values.device).index_fill(0, end - 1, 0)[:-1]  # 0: another's follows
-    told = functional.pad(to_next[:-1] * inner, (0, 0, 1, 0)) + functional.pad(to_last[1:] * inner, (0, 0, 0, 1))
-    return torch.relu(norm.whole(own + told + convolution.bias))
+    return torch.relu(norm.whole(torch.addmm(convolution.bias, Beside.apply(values, inner), taps)))
 
 
 STEMS = {"linear": Linear, "mlp": MLP, "conv1d": Conv1d}

@@ -143,7 +143,7 @@ def test_integrated_gradients_of_a_linear_way_are_gradient_times_difference(fold
         return {"emotion": logits, "weights": {}}
 
     network.misls.project = lambda modality, hidden: hidden
-    network.misls.forward, network.unite = lambda hidden, steps, here: (hidden, steps, {}), unite
+    network.misls.forward, network.unite = lambda hidden, steps, here: (hidden, steps), unite
     case = case_of(network, world)
     case.emotion[:] = 0
     found = attribution.integrated_gradients(case)

@@ -118,7 +118,7 @@ def listens_to_vision(network):
         return {"emotion": logits, "weights": {}}
 
     network.misls.project = lambda modality, hidden: hidden
-    network.misls.forward, network.unite = lambda hidden, steps, here: (hidden, steps, {}), unite
+    network.misls.forward, network.unite = lambda hidden, steps, here: (hidden, steps), unite
     return network
 
 

@@ -23,7 +23,7 @@ def test_shapes(fusion, context):
     assert out["emotion"].shape == (8, 7)
     assert out["sentiment"].shape == (8, 3)
     assert out["utterance"].shape == out["context"].shape == (8, 20)  # config's `fused`
-    assert {m: z.shape for m, z in out["latent"].items()} == dict.fromkeys(MODALITIES, (8, 16))
+    assert {m: z.shape for m, z in made.latent(many).items()} == dict.fromkeys(MODALITIES, (8, 16))
     assert all(torch.isfinite(out[task]).all() for task in LABELS)
 
 
@@ -35,7 +35,7 @@ def loss(made: Network, many: dict) -> torch.Tensor:
 @every_combination
 def test_every_parameter_gets_a_gradient(fusion, context):
     made, many = network(fusion=fusion, context=context).train(), batch((5, 1, 4, 6))
-    rebuilt = made.misls.reconstruct(made(many)["latent"], many["present"])
+    rebuilt = made.misls.reconstruct(made.latent(many), many["present"])
     ahead = made.misls.earlier(*torch.randn(2, 3, 16)).sum()
     (loss(made, many) + sum(one.square().sum() for one in rebuilt.values()) + ahead).backward()
     missing = [name for name, one in made.named_parameters() if one.grad is None or not one.grad.any()]
@@ -75,7 +75,7 @@ def test_a_single_modality_is_built_and_trained(fusion, modality):
     assert all(stream.startswith(modality) for stream in made.streams)
     loss(made, many).backward()
     assert made(many)["weights"].get("gate", torch.zeros(8, 7, 1)).shape == (8, 7, 1)
-    assert made.misls.reconstruct(made(many)["latent"], many["present"]) == {}
+    assert made.misls.reconstruct(made.latent(many), many["present"]) == {}
 
 
 @every_combination
@@ -103,13 +103,13 @@ def test_a_missing_condition_equals_missing_features():
 def test_every_stream_has_a_stem_and_a_standardisation_of_its_own():
     made, many = network(), batch()
     assert list(made.streams) == sorted(STREAMS)
-    before = made(many)
+    before, latent = made(many), made.latent(many)["text"]
     made.standardise("text/other", torch.full((5,), 4.0), torch.ones(5))
     moved = (made(many)["utterance"] - before["utterance"]).abs().amax(1) > 1e-6
     other = torch.zeros(8, dtype=torch.bool)
     other[many["rows"]["text/other"]] = True
     assert moved[other].all()
-    assert (made(many)["latent"]["text"] != before["latent"]["text"]).any(1).equal(other)
+    assert (made.latent(many)["text"] != latent).any(1).equal(other)
 
 
 def test_standardisation_is_safe():
@@ -123,7 +123,7 @@ def test_standardisation_is_safe():
 
 def test_latents_share_one_scale_and_are_rebuilt_from_the_others_alone():
     made, many = network(), batch()
-    latent = made(many)["latent"]
+    latent = made.latent(many)
     for column, m in enumerate(MODALITIES):
         norms = latent[m][many["present"][:, column]].norm(dim=1)
         torch.testing.assert_close(norms, torch.full_like(norms, 4.0), atol=1e-3, rtol=0)  # sqrt(D)
