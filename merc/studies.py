@@ -123,6 +123,7 @@ STUDIES: dict[str, Study] = {
                 )
             ),
         ),
+        against={"sample": "text, audio and vision"},
     ),
     "student": Study(
         title="The sample's student with a part of its modalities: beside `subsets`, networks of that part alone",

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit  # scipy.stats would take a second to load
 
+from merc import study_digest
 from merc.results import read_json
 from merc.scores import HEADLINE
+from merc.study_table import interval, number, table
 
 FOLDER, PAGE = Path("docs/results"), Path("docs/results.md")
 LABEL_SHARE = "data.label_fraction"  # a study whose rows all vary it is drawn as a curve
@@ -38,15 +40,16 @@ def write() -> None:
 
 def page(studies: Iterable[dict]) -> str:
     """The page of these studies."""
-    return "\n".join([HEAD, *(_section(study) for study in studies)])
+    studies = list(studies)
+    return "\n".join([HEAD, *study_digest.digest(studies), *(_section(study) for study in studies)])
 
 
 def _section(study: dict) -> str:
     scored = study["until"] == "evaluate"
-    table = _tested(study["rows"]) if scored else _selected(study["rows"], study["until"])
+    shown = _tested(study["rows"]) if scored else _selected(study["rows"], study["until"])
     which = "test split, scored once a row" if scored else "dev split; test was not scored"
     lines = [f"## {study['study']}", "", f"{study['title']}.", ""]
-    lines += [f"Preset `{study['preset']}`, `{study['until']}` last; {which}.", "", *table, ""]
+    lines += [f"Preset `{study['preset']}`, `{study['until']}` last; {which}.", "", *shown, ""]
     lines += _by_corpus(study["rows"]) if scored else []
     lines += [f"![Macro F1 by share of labels](results/{study['study']}.svg)", ""] if _varies_labels(study) else []
     lines += [_about(row) for row in study["rows"]]
@@ -70,22 +73,17 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"{len(seeds)} seed" + ("s" if len(seeds) > 1 else "")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    cells = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(one)} |" for one in cells]
-
-
 def _tested(rows: list[dict]) -> list[str]:
     head = ("row", "model", "dev macro F1", *TEST)
     own = [_scored(row, model) for row in rows for model in _models(row)]
     means = [_mean(name, parts, model) for name, parts in _families(rows) for model in _models(parts[0])]
-    return _table(head, [*own, *means])
+    return table(head, [*own, *means])
 
 
 def _by_corpus(rows: list[dict]) -> list[str]:
-    """What each row reaches on each corpus, and whether that differs from the corpus's reference row."""
+    """What each row reaches on each corpus of several, and whether that differs from the corpus's reference row."""
     if not all("corpora" in row for row in rows):
-        return []
+        return [*_verdicts(rows), ""] if any("against" in row for row in rows) else []
     head = ("row", "model", "tested on", "accuracy", *TEST[1:4], "macro F1 less that of the row in brackets [95 %]")
     cells = [
         [row["name"], model, corpus, *_headline(own[model]["emotion"]), _less(row, corpus, model)]
@@ -93,12 +91,12 @@ def _by_corpus(rows: list[dict]) -> list[str]:
         for corpus, own in row["corpora"].items()
         for model in own
     ]
-    return [*_table(head, cells), "", *_verdicts(rows), ""]
+    return [*table(head, cells), "", *_verdicts(rows), ""]
 
 
 def _headline(emotion: dict) -> list[str]:
-    wide = [_interval(emotion[name]) for name in ("weighted_f1", "macro_f1")]
-    return [_number(emotion["accuracy"]["mean"]), *wide, _number(emotion["uar"]["mean"])]
+    wide = [interval(emotion[name]) for name in ("weighted_f1", "macro_f1")]
+    return [number(emotion["accuracy"]["mean"]), *wide, number(emotion["uar"]["mean"])]
 
 
 def _less(row: dict, corpus: str, model: str) -> str:
@@ -129,10 +127,10 @@ def _models(row: dict) -> list[str]:
 def _scored(row: dict, model: str) -> list[str]:
     dev, test = row["dev"][model]["emotion"], row["test"][model]
     emotion, sentiment = test["emotion"], test["sentiment"]
-    plain = [_number(emotion[name]["mean"]) for name in ("accuracy", "uar")]
-    wide = [_interval(emotion[name]) for name in ("weighted_f1", "macro_f1")]
-    first = [row["name"], model, _number(dev["macro_f1"])]
-    return [*first, plain[0], *wide, plain[1], _interval(sentiment["weighted_f1"])]
+    plain = [number(emotion[name]["mean"]) for name in ("accuracy", "uar")]
+    wide = [interval(emotion[name]) for name in ("weighted_f1", "macro_f1")]
+    first = [row["name"], model, number(dev["macro_f1"])]
+    return [*first, plain[0], *wide, plain[1], interval(sentiment["weighted_f1"])]
 
 
 def _families(rows: list[dict]) -> list[tuple[str, list[dict]]]:
@@ -147,7 +145,7 @@ def _mean(name: str, parts: list[dict], model: str) -> list[str]:
     emotion = {one: [row["test"][model]["emotion"][one]["mean"] for row in parts] for one in HEADLINE}
     sentiment = [row["test"][model]["sentiment"]["weighted_f1"]["mean"] for row in parts]
     found = [dev, *(emotion[one] for one in HEADLINE), sentiment]
-    return [f"{name}: mean of {len(parts)}", model, *(_number(_average(one)) for one in found)]
+    return [f"{name}: mean of {len(parts)}", model, *(number(_average(one)) for one in found)]
 
 
 def _average(values: list[float | None]) -> float | None:
@@ -160,14 +158,14 @@ def _selected(rows: list[dict], until: str) -> list[str]:
     first = rows[0]["dev"][model] if rows else {}
     gains = ("macro F1 less the first row's", "on subsets less the first row's")
     head = ("row", f"{model}: weighted F1", "macro F1", "UAR", "macro F1 on subsets", *gains)
-    return _table(head, [[row["name"], *_on_dev(row["dev"][model], first)] for row in rows])
+    return table(head, [[row["name"], *_on_dev(row["dev"][model], first)] for row in rows])
 
 
 def _on_dev(told: dict, first: dict) -> list[str]:
     emotion, subsets = told["emotion"], told.get("subsets_by_seed", {})
     gains = [_gain(told.get(by, {}), first.get(by, {})) for by in ("by_seed", "subsets_by_seed")]
     shown = [emotion["weighted_f1"], emotion["macro_f1"], emotion["uar"], _average(list(subsets.values()))]
-    return [*map(_number, shown), *gains]
+    return [*map(number, shown), *gains]
 
 
 def _gain(own: dict[str, float], first: dict[str, float]) -> str:
@@ -184,12 +182,3 @@ def half_width(values: np.ndarray) -> float:
     """Of the 95 % interval of a mean over seeds, by Student's t; 0 for one seed, which has none."""
     count = len(values)
     return float(stdtrit(count - 1, 0.975) * values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
-
-
-def _interval(score: dict[str, float | None]) -> str:
-    around = "" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]"
-    return _number(score["mean"]) + around
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

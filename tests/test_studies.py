@@ -12,7 +12,17 @@ import yaml
 from scipy import stats
 from test_params import SECTIONS
 
-from merc import params, plots_studies, presets, studies, study_results, study_runs, study_tables, study_verdicts
+from merc import (
+    params,
+    plots_studies,
+    presets,
+    studies,
+    study_digest,
+    study_results,
+    study_runs,
+    study_tables,
+    study_verdicts,
+)
 from merc.conditions import FULL
 from merc.predictions import Key, Predictions
 from merc.problem import Problem
@@ -270,3 +280,32 @@ def test_the_scores_of_a_row_are_those_of_the_metrics_files():
     assert told["test"]["student"]["emotion"]["uar"]["high"] == scores["student"]["emotion"]["uar_high"]
     assert told["dev"]["student"]["by_seed"] == read_json(ROOT / "metrics/distill.json")["by_seed"]
     assert set(told["dev"]["student"]["subsets_by_seed"]) == {"1", "2", "3", "4", "5"} and told["params"] == {}
+
+
+def test_the_tables_across_studies_take_the_rows_that_they_name():
+    def row(name, accuracy, some=(), parts=None):
+        scores = {one: {"mean": accuracy, "low": None, "high": None} for one in study_tables.HEADLINE}
+        told = {"emotion": scores, "emotion_macro_f1_of": parts or {}}
+        return {"name": name, "flags": {"model.modalities": list(some)}, "test": {"teacher": told, "student": told}}
+
+    subsets = [
+        row("text", 0.25, ["text"]),
+        row("audio and vision", 0.5, ["audio", "vision"]),
+        row("late fusion", 0.75),
+    ]
+    student = [
+        row("teacher and student", 0.9, parts={"only:text": 0.24, "only:audio+vision": 0.53, "only:audio": 1})
+    ]
+    told = study_digest.digest([{"study": "subsets", "rows": subsets}, {"study": "student", "rows": student}])
+    assert "| sample | late fusion | 0.750 | 0.750 | 0.750 |" in told and "MELD" not in "".join(told[4:])
+    assert told[-4:-1] == [
+        "| --- | --- | --- | --- |",
+        "| text | 0.240 | 0.250 | -0.010 |",
+        "| audio and vision | 0.530 | 0.500 | +0.030 |",
+    ]
+    assert study_digest.digest([]) == []
+
+
+def test_the_tables_across_studies_name_rows_that_there_are():
+    for study, lines in study_digest.FOUR_LINES.values():
+        assert set(lines.values()) <= {row.name for row in STUDIES[study].rows}
