@@ -1,5 +1,6 @@
 """Fine-tuning one encoder on single utterances: what it is given, the heads above it, loss and dev scores."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -64,12 +65,12 @@ def read(
 
 
 class Probe(nn.Module):
-    """Linear heads over the mean of an encoder's steps."""
+    """Linear heads over the mean of an encoder's steps; each part of the encoder is judged on its own."""
 
     def __init__(self, encoder: Encoder, classes: dict[str, int]) -> None:
         super().__init__()
         self.encoder = encoder
-        self.norm = nn.LayerNorm(encoder.dim)
+        self.norm = nn.GroupNorm(encoder.parts, encoder.dim)  # of one part: LayerNorm
         self.heads = nn.ModuleDict({task: nn.Linear(encoder.dim, count) for task, count in classes.items()})
 
     def above(self) -> list[nn.Parameter]:
@@ -77,21 +78,38 @@ class Probe(nn.Module):
         return [*self.norm.parameters(), *self.heads.parameters(), *self.encoder.above()]
 
     def forward(self, raw: Sequence) -> dict[str, Tensor]:
-        """Logits (N, classes) of each task."""
+        """Logits (N, classes) of each task: the mean of what the parts say."""
+        return {task: logits.mean(dim=0) for task, logits in self.each(raw).items()}
+
+    def each(self, raw: Sequence) -> dict[str, Tensor]:
+        """Logits (parts, N, classes) of each task."""
         device = self.norm.weight.device
         values, steps = self.encoder(on(device, self.encoder.prepare(raw)))
         steps = steps.to(device)
         real = (torch.arange(values.shape[1], device=device) < steps[:, None]).unsqueeze(2)
-        mean = (values * real).sum(dim=1) / steps[:, None]
-        return {task: head(self.norm(mean)) for task, head in self.heads.items()}
+        mean = self.norm((values * real).sum(dim=1) / steps[:, None])
+        slices = mean.unflatten(1, (self.encoder.parts, -1)).transpose(0, 1)
+        return {task: _by_part(head, slices) for task, head in self.heads.items()}
+
+
+def _by_part(head: nn.Linear, slices: Tensor) -> Tensor:
+    """(parts, N, D) -> (parts, N, classes): to each part the head's weights of its slice."""
+    weights = head.weight.unflatten(1, (len(slices), -1))  # (classes, parts, D)
+    return slices @ weights.permute(1, 2, 0) + head.bias
 
 
 class Epochs:
-    """Batches of training utterances, in random order, as often as their shares say."""
+    """Batches of training utterances, in random order, as often as their shares say.
 
-    def __init__(self, train: Utterances, encoder: Encoder, size: int, seed: int) -> None:
+    `longest` is how much of an utterance is heard at once, in the encoder's unit: what is cut to it needs no
+    sorting, and a batch of equal lengths is one of similar emotions.
+    """
+
+    def __init__(
+        self, train: Utterances, encoder: Encoder, size: int, seed: int, longest: float = math.inf
+    ) -> None:
         self.size, self.random, self.share = size, np.random.default_rng(seed), train.share
-        self.lengths = np.array([encoder.size(one) for one in train.raw])
+        self.lengths = np.array([min(encoder.size(one), longest) for one in train.raw])
 
     def __call__(self) -> list[np.ndarray]:
         """One epoch: the rows of each batch."""
@@ -124,8 +142,9 @@ class Loss:
 
     def __call__(self, rows: np.ndarray) -> Tensor:
         heard = self.change([self.train.raw[row] for row in rows])
-        logits = self.probe(heard.raw)
-        return torch.stack([self._one(task, logits[task], rows, heard) for task in logits]).sum()
+        said = self.probe.each(heard.raw)
+        losses = [torch.stack([self._one(task, part, rows, heard) for part in said[task]]).mean() for task in said]
+        return torch.stack(losses).sum()
 
     def _one(self, task: str, logits: Tensor, rows: np.ndarray, heard: Heard) -> Tensor:
         """The mean over labels, of which what is mixed has two, a share of each."""

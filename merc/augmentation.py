@@ -35,6 +35,11 @@ class Augmenter:
     def __init__(self, config: Augmentation, random: np.random.Generator) -> None:
         self.config, self.random = config, random
 
+    @property
+    def longest(self) -> float:
+        """Samples that are heard at once."""
+        return self.config.seconds * Sound.rate or math.inf
+
     def __call__(self, raw: Sequence[Sound]) -> Heard:
         """A batch, each sound changed on its own and then mixed with another of them."""
         changed = [self._one(sound.samples) for sound in raw]
@@ -110,13 +115,17 @@ def noisy(samples: np.ndarray, decibels: float, random: np.random.Generator) -> 
 
 
 def mixed(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
-    """Both, from the same moment on, with levels as if they had been equally loud before."""
-    louder = math.sqrt((_power(one) + SILENT) / (_power(other) + SILENT))
-    weight = 1 / (1 + louder * (1 - share) / share)
+    """Both, from the same moment on, as if they had been equally loud; the sum is as loud as lies between them.
+
+    Loudness tells much of an emotion: a sum without this would be as loud as the quieter of both.
+    """
+    levels = math.sqrt(_power(one) + SILENT), math.sqrt(_power(other) + SILENT)
+    between = levels[0] ** share * levels[1] ** (1 - share)
+    weights = np.array([share, 1 - share]) * between / math.hypot(share, 1 - share) / levels
     sum_of_both = np.zeros(max(len(one), len(other)), np.float32)
-    sum_of_both[: len(one)] += weight * one
-    sum_of_both[: len(other)] += (1 - weight) * other
-    return sum_of_both / math.hypot(weight, 1 - weight)
+    for sound, weight in zip((one, other), weights, strict=True):
+        sum_of_both[: len(sound)] += np.float32(weight) * sound
+    return sum_of_both
 
 
 def _power(samples: np.ndarray) -> float:

@@ -74,11 +74,13 @@ def fit(modality: str, config: AdaptConfig, users: dict[str, float], folder: Pat
     plan = tuning.Plan(
         config.epochs, config.freeze_epochs, above, parts, config.accumulate, config.average, encoder.untaught
     )
-    epochs, judge = adapting.Epochs(train, encoder, config.batch, config.seed), adapting.Judge(probe, dev)
     random = np.random.default_rng(config.seed)
-    change = augmentation.plain
+    change, longest = augmentation.plain, np.inf
     if isinstance(config, AudioAdaptConfig):
         change = augmentation.Augmenter(config.augment, random)
+        longest = change.longest
+    epochs = adapting.Epochs(train, encoder, config.batch, config.seed, longest)
+    judge = adapting.Judge(probe, dev)
     loss = adapting.Loss(probe, train, config.label_smoothing, change)
     saved = resuming.Saved(folder, {"order": epochs.random, "change": random})
     best = tuning.fit(probe, plan, epochs, loss, judge, saved)

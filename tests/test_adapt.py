@@ -220,6 +220,21 @@ def test_low_rank_updates_need_linear_maps():
         tuning.top(nn.ModuleList([nn.Conv1d(2, 2, 1)]), 1, how(lora=2))
 
 
+def test_only_what_is_heard_of_an_utterance_sorts_it():
+    set_up("adapt.text", epochs=0)
+    lengths = np.tile(np.arange(1, 9), 4)
+    lines = [Line("a" * 4 * length, "Ann") for length in lengths]
+    train = adapting.Utterances(lines, {"emotion": np.zeros(32, np.int64)}, np.ones(32))
+
+    def spread(**cut) -> float:
+        """Of the lengths in a batch, on average over five epochs."""
+        epochs = adapting.Epochs(train, original(), 4, seed=1, **cut)
+        return float(np.mean([np.ptp(lengths[batch]) for _ in range(5) for batch in epochs()]))
+
+    assert spread() == 0
+    assert spread(longest=1) > 3
+
+
 def test_shares_say_how_often_an_utterance_is_seen():
     set_up("adapt.text", epochs=0)
     lines = [Line("a" * (1 + number % 5), "Ann") for number in range(40)]

@@ -102,8 +102,8 @@ def test_the_loss_of_a_mixture_is_the_cross_entropy_of_soft_labels():
     class Fixed(nn.Module):
         norm, heads = nn.LayerNorm(3), {"emotion": nn.Linear(1, 3)}
 
-        def forward(self, raw):
-            return {"emotion": logits}
+        def each(self, raw):
+            return {"emotion": logits[None]}
 
     train = adapting.Utterances([0, 1, 2, 3], {"emotion": targets}, np.ones(4))
     loss = adapting.Loss(Fixed(), train, 0.1, lambda raw: Heard(raw, other, share))
@@ -141,3 +141,26 @@ def test_averaged_weights_stand_in_and_give_the_networks_own_back():
         assert torch.allclose(network[0].weight, own["0.weight"] - 0.5)
         assert network[1].running_mean.tolist() == [2.0, 2.0] and network[1].num_batches_tracked == 3
     assert all(torch.equal(tensor, own[name]) for name, tensor in network.state_dict().items())
+
+
+def test_each_network_judges_on_its_own_and_learns_from_its_own_mistakes():
+    set_up("adapt.audio", encoder="mel-network")
+    probe = adapting.Probe(network(), {"emotion": 8, "sentiment": 3}).eval()
+    assert probe.encoder.parts == len(probe.encoder.towers) > 1
+    sounds = [
+        Sound(np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)) for length in (5000, 9000)
+    ]
+    each, together = probe.each(sounds), probe(sounds)
+    steps = [torch.from_numpy(one).mean(dim=0) for one in features(probe.encoder, sounds)]
+    for task, head in probe.heads.items():
+        assert torch.allclose(each[task].mean(dim=0), together[task])
+        for part, weight in enumerate(head.weight.chunk(probe.encoder.parts, dim=1)):
+            own = torch.stack([step.chunk(probe.encoder.parts)[part] for step in steps])
+            expected = functional.layer_norm(own, own.shape[1:]) @ weight.T + head.bias
+            assert torch.allclose(each[task][part], expected, atol=1e-4)
+    each["emotion"][0].logsumexp(dim=1).sum().backward()
+    moved = [
+        sum(float(weight.grad.abs().sum()) for weight in tower.parameters() if weight.grad is not None)
+        for tower in probe.encoder.towers
+    ]
+    assert moved[0] > 0 and not any(moved[1:])

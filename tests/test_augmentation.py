@@ -110,6 +110,22 @@ def test_two_at_once_are_heard_as_their_labels_count_however_loud_they_were(loud
     assert level(both, 300) / level(both, 1000) == pytest.approx(share / (1 - share), rel=1e-3)
 
 
+@pytest.mark.parametrize("louder", [0.05, 1.0, 20.0])
+@pytest.mark.parametrize("share", [0.5, 0.7, 1.0])
+def test_two_at_once_are_as_loud_as_lies_between_them(louder, share):
+    one, other = tone(300), tone(1000, level=0.1 * louder)
+    decibels = [20 * np.log10(np.sqrt(np.square(sound).mean())) for sound in (one, other)]
+    found = 20 * np.log10(np.sqrt(np.square(augmentation.mixed(one, other, share)).mean()))
+    assert found == pytest.approx(share * decibels[0] + (1 - share) * decibels[1], abs=0.05)
+
+
+def test_silence_mixes_with_anything():
+    for one, other in ((tone(300), np.zeros(9, np.float32)), (np.zeros(9, np.float32), tone(300))):
+        both = augmentation.mixed(one, other, 0.6)
+        assert both.dtype == np.float32 and len(both) == RATE and np.isfinite(both).all()
+        assert np.abs(both).max() < 0.1
+
+
 def test_labels_name_who_is_heard():
     tones = [300.0 * (1 + number) for number in range(6)]
     heard = augmenter(4, mixup=1.0)([Sound(tone(hertz)) for hertz in tones])

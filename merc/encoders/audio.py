@@ -81,7 +81,7 @@ ENCODERS: dict[str, Card] = {
         make=_mel_network,
         source="merc/encoders/melnet.py, taught by adapt.audio",
         licence="MIT",
-        width=256,
+        width=32,
         about="a small residual network over log-mel, nothing pretrained: needs adapt.audio.epochs above 0",
     ),
     "egemaps": Card(

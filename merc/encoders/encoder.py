@@ -29,6 +29,7 @@ class Encoder(nn.Module):
     untaught: bool = (
         False  # nothing pretrained in it: it learns in train mode, and says nothing before it has learnt
     )
+    parts: int = 1  # equal slices of a step: networks side by side, each of which learns to judge on its own
     silence: Any  # the raw input that says nothing: an empty text, silence, a black picture
 
     def prepare(self, raw: Sequence[Any]) -> dict[str, Tensor]:

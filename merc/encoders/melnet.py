@@ -1,4 +1,4 @@
-"""A small residual network over the log-mel spectrogram, without pretrained weights: adapt teaches it."""
+"""Small residual networks over the log-mel spectrogram, without pretrained weights: adapt teaches them."""
 
 from itertools import pairwise
 
@@ -14,17 +14,20 @@ BANDS = 64
 WINDOW = 512  # samples: 32 ms
 SHRINKS = 8  # frames that become a step
 CHANNELS = (32, 48, 96, 128)  # of the stem and of three residual blocks, each of which halves the bands
+PARTS = 2  # networks side by side
+WIDTH = 16  # of what each says of a step
 SEED = 1  # of the weights before anything is learnt
 
 
 class MelNetwork(Hearing):
-    """Squeeze-and-excitation residual blocks (Hu et al. 2018), then attentive statistics (Okabe et al. 2018).
+    """Several networks side by side, from different random weights: what they say together carries further.
 
-    A step is what is heard around it, followed by what the attention finds in the whole utterance. What lies behind
-    the end of a sound is kept at zero all through, so that its neighbours in a batch change nothing.
+    A step is a few directions of each: a network above it that learns from the same utterances has no more to learn
+    by heart.
     """
 
-    dim = 2 * CHANNELS[-1]
+    parts = PARTS
+    dim = PARTS * WIDTH
     halves = True
     untaught = True
 
@@ -34,37 +37,16 @@ class MelNetwork(Hearing):
         self.register_buffer("bands", mel_bands(BANDS, WINDOW), persistent=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
-            self._build()
+            self.towers = nn.ModuleList(Tower() for _ in range(PARTS))
 
     def above(self) -> list[nn.Parameter]:
         """All of it: nothing is pretrained."""
         return list(self.parameters())
 
-    def _build(self) -> None:
-        first, *_, last = CHANNELS
-        self.stem = nn.Sequential(nn.Conv2d(2, first, 3, 2, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU())
-        self.blocks = nn.ModuleList(
-            Block(before, after, halve_time=number < 2) for number, (before, after) in enumerate(pairwise(CHANNELS))
-        )
-        self.gather = nn.Sequential(
-            nn.Conv1d(last * BANDS // 16, last, 1, bias=False), nn.BatchNorm1d(last), nn.ReLU()
-        )
-        self.attention = nn.Sequential(nn.Conv1d(last, 32, 1), nn.Tanh(), nn.Conv1d(32, last, 1))
-        self.whole = nn.Sequential(nn.Linear(2 * last, last), nn.BatchNorm1d(last))
-
     def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         lengths = tensors["lengths"]
-        frames = self.frames(lengths)
-        values = self.stem(self.spectrogram(tensors["samples"], lengths))
-        left = _halved(frames)
-        values = values * _inside(left, values.shape[-1])
-        for block in self.blocks:
-            values, left = block(values, left)
-        inside = _inside(left, values.shape[-1])[:, 0]
-        heard = self.gather(values.flatten(1, 2)) * inside
-        whole = self.whole(self._statistics(heard, inside))
-        every = whole[:, None].expand(-1, heard.shape[2], -1)
-        return torch.cat([heard.transpose(1, 2), every], dim=2), left
+        spectrogram, frames = self.spectrogram(tensors["samples"], lengths), self.frames(lengths)
+        return torch.cat([tower(spectrogram, frames) for tower in self.towers], dim=2), self.steps(lengths)
 
     def spectrogram(self, samples: Tensor, lengths: Tensor) -> Tensor:
         """(N, 2, bands, T): as loud as it is, and with each band's own mean over the utterance taken out."""
@@ -76,6 +58,40 @@ class MelNetwork(Hearing):
         mean = values.sum(dim=1, keepdim=True) / heard.sum(dim=1, keepdim=True)
         both = torch.stack([values, (values - mean) * heard], dim=1).transpose(2, 3)
         return both.contiguous(memory_format=torch.channels_last)  # a quarter faster on a CPU
+
+
+class Tower(nn.Module):
+    """Squeeze-and-excitation residual blocks (Hu et al. 2018), then attentive statistics (Okabe et al. 2018).
+
+    What is heard around a step is joined by what the attention finds in the whole utterance. What lies behind the
+    end of a sound is kept at zero all through, so that its neighbours in a batch change nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        first, *_, last = CHANNELS
+        self.stem = nn.Sequential(nn.Conv2d(2, first, 3, 2, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU())
+        self.blocks = nn.ModuleList(
+            Block(before, after, halve_time=number < 2) for number, (before, after) in enumerate(pairwise(CHANNELS))
+        )
+        self.gather = nn.Sequential(
+            nn.Conv1d(last * BANDS // 16, last, 1, bias=False), nn.BatchNorm1d(last), nn.ReLU()
+        )
+        self.attention = nn.Sequential(nn.Conv1d(last, 32, 1), nn.Tanh(), nn.Conv1d(32, last, 1))
+        self.whole = nn.Sequential(nn.Linear(2 * last, last), nn.BatchNorm1d(last))
+        self.narrow = nn.Linear(2 * last, WIDTH)
+
+    def forward(self, spectrogram: Tensor, frames: Tensor) -> Tensor:
+        """(N, 2, bands, T), of which so many frames count -> (N, S, WIDTH)."""
+        values, left = self.stem(spectrogram), _halved(frames)
+        values = values * _inside(left, values.shape[-1])
+        for block in self.blocks:
+            values, left = block(values, left)
+        inside = _inside(left, values.shape[-1])[:, 0]
+        heard = self.gather(values.flatten(1, 2)) * inside
+        whole = self.whole(self._statistics(heard, inside))
+        every = whole[:, None].expand(-1, heard.shape[2], -1)
+        return self.narrow(torch.cat([heard.transpose(1, 2), every], dim=2))
 
     def _statistics(self, heard: Tensor, inside: Tensor) -> Tensor:
         """(N, 2 D) mean and spread over time, every channel weighted by an attention of its own."""
