@@ -173,7 +173,11 @@ STUDIES: dict[str, Study] = {
         preset="meld-features",
         until="evaluate",
         flags=SCORES_ALONE,
-        rows=(Row("teacher and student"),),
+        rows=(
+            Row("teacher and student"),
+            Row("adapted MiniLM alone", MINILM_ADAPTED | {"model.modalities": ["text"]}, ADAPTED),
+            Row("adapted MiniLM + prosody", MINILM_ADAPTED, ADAPTED),
+        ),
     ),
     "meld-labels": Study(
         title=(
