@@ -1,8 +1,11 @@
-"""Contexts: what an utterance means among the other utterances of its dialogue."""
+"""Contexts: what an utterance means among the other utterances of its dialogue.
+
+They take utterances (N, D), the place (N, 2) of each, dialogue and turn, and the size (dialogues, most turns).
+"""
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from models.dropout import Dropout
 from models.stems import within
@@ -34,7 +37,7 @@ class Alone(nn.Module):
     def __init__(self, dim: int, dropout: float):
         super().__init__()
 
-    def forward(self, x: Tensor, lengths: Tensor, causal: bool) -> Tensor:
+    def forward(self, x: Tensor, place: Tensor, size: tuple[int, int], causal: bool) -> Tensor:
         return x
 
 
@@ -49,27 +52,37 @@ class GRU(nn.Module):
         self.ahead, self.back = nn.GRU(dim, dim, batch_first=True), nn.GRU(dim, dim, batch_first=True)
         self.out, self.dropout = nn.Linear(2 * dim, dim), Dropout(dropout)
 
-    def forward(self, x: Tensor, lengths: Tensor, causal: bool) -> Tensor:
-        forwards = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
-        backwards = torch.where(within(lengths, x.shape[1]), lengths.unsqueeze(1) - 1 - forwards, forwards)
-        ahead = _read(self.ahead, x, forwards, lengths)
-        back = _read(self.back, x, forwards if causal else backwards, lengths)
-        return x + self.dropout(self.out(torch.cat([ahead, back], -1)))
+    def forward(self, x: Tensor, place: Tensor, size: tuple[int, int], causal: bool) -> Tensor:
+        states = (self._packed if self.training else self._padded)(x, place, size, causal)
+        return x + self.dropout(self.out(torch.cat(states, -1)))
+
+    def _padded(self, x: Tensor, place: Tensor, size: tuple[int, int], causal: bool) -> list[Tensor]:
+        """Read forwards the gather changes nothing, but without it an export to ONNX fixes the number of turns."""
+        grid, lengths = to_dialogues(x, place, size)
+        forwards = torch.arange(size[1], device=x.device).expand(size)
+        backwards = torch.where(within(lengths, size[1]), lengths.unsqueeze(1) - 1 - forwards, forwards)
+        orders = ((self.ahead, forwards), (self.back, forwards if causal else backwards))
+        return [_read(gru, grid, order)[place[:, 0], place[:, 1]] for gru, order in orders]
+
+    def _packed(self, x: Tensor, place: Tensor, size: tuple[int, int], causal: bool) -> list[Tensor]:
+        """The same, without padding: of a batch padded to its longest dialogue, three quarters can be padding."""
+        (dialogue, turn), lengths = place.unbind(1), torch.bincount(place[:, 0], minlength=size[0])
+        shorter = lengths.argsort(descending=True, stable=True).argsort()[dialogue]  # 0: in the longest dialogue
+        left, alive = lengths[dialogue] - 1 - turn, torch.bincount(turn).cpu()
+        orders = ((self.ahead, turn), (self.back, turn if causal else left))
+        return [_walk(gru, x, (at * size[0] + shorter).argsort(), alive) for gru, at in orders]
 
 
-def _read(gru: nn.GRU, x: Tensor, order: Tensor, lengths: Tensor) -> Tensor:
-    """The states, each at its own turn, of a GRU that reads the turns in this order (its own inverse).
-
-    Read forwards the gather changes nothing, but without it an export to ONNX fixes the number of turns. Training
-    leaves each dialogue at its end: of a batch padded to its longest, three quarters can be padding.
-    """
+def _read(gru: nn.GRU, x: Tensor, order: Tensor) -> Tensor:
+    """The states (B, T, D), each at its own turn, of a GRU that reads in this order, which is its own inverse."""
     index = order.unsqueeze(-1).expand(-1, -1, x.shape[-1])
-    turned = x.gather(1, index)
-    if not gru.training:
-        return gru(turned)[0].gather(1, index)
-    packed = pack_padded_sequence(turned, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    states, _ = pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=x.shape[1])
-    return states.gather(1, index)
+    return gru(x.gather(1, index))[0].gather(1, index)
+
+
+def _walk(gru: nn.GRU, x: Tensor, order: Tensor, alive: Tensor) -> Tensor:
+    """The states (N, D) of a GRU that reads x (N, D) in this order, one turn of `alive` (T,) dialogues a step."""
+    states = gru(PackedSequence(x.index_select(0, order), alive))[0].data
+    return states.index_select(0, order.argsort())
 
 
 class Layer(nn.TransformerEncoderLayer):
@@ -91,13 +104,14 @@ class Transformer(nn.Module):
         self.encoder = nn.TransformerEncoder(layer, LAYERS, norm=nn.LayerNorm(dim), enable_nested_tensor=False)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, lengths: Tensor, causal: bool) -> Tensor:
-        turn = torch.arange(x.shape[1], device=x.device)
+    def forward(self, x: Tensor, place: Tensor, size: tuple[int, int], causal: bool) -> Tensor:
+        grid, lengths = to_dialogues(x, place, size)
+        turn = torch.arange(size[1], device=x.device)
         hidden = turn > turn.unsqueeze(1) if causal else None  # (T, T): what a turn must not see
         encoded = self.encoder(
-            x + sinusoids(turn, x.shape[-1]), hidden, src_key_padding_mask=~within(lengths, x.shape[1])
+            grid + sinusoids(turn, x.shape[-1]), hidden, src_key_padding_mask=~within(lengths, size[1])
         )
-        return x + self.out(encoded)
+        return x + self.out(encoded)[place[:, 0], place[:, 1]]
 
 
 CONTEXTS = {"none": Alone, "gru": GRU, "transformer": Transformer}

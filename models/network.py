@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.concat import Concat
-from models.context import CONTEXTS, to_dialogues
+from models.context import CONTEXTS
 from models.context import HEADS as ATTENTION_HEADS
 from models.crossmodal import CrossModal
 from models.esag import ESAG
@@ -18,6 +18,7 @@ from models.graph_multiattn import GraphMultiAttn
 from models.heads import HEADS
 from models.misls import MISLS
 from models.multiattn import MultiAttn
+from models.packed import Laid
 from models.standards import Standardise, oddity
 from models.stems import STEMS, positions
 
@@ -172,8 +173,7 @@ class Network(nn.Module):
     def _in_context(self, utterance: Tensor, place: Tensor, speaker: Tensor, size: tuple[int, int]) -> Tensor:
         if self.role is not None:
             utterance = utterance + self.role(speaker.clamp(max=self.config.roles - 1))
-        dialogues, lengths = to_dialogues(utterance, place, size)
-        return self.context(dialogues, lengths, self.config.causal)[place[:, 0], place[:, 1]]
+        return self.context(utterance, place, size, self.config.causal)
 
 
 def _key(stream: str) -> str:
@@ -184,16 +184,17 @@ def _key(stream: str) -> str:
 def _scatter(parts: list[tuple[Tensor, Tensor, Tensor]], like: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Several (values (n, S, D) or packed, steps (n,), rows (n,)) -> (N, S, D) and (N,) steps, 0 where none."""
     size = max([_longest(values, steps) for values, steps, _ in parts], default=1)
-    joined = torch.zeros(like.shape[0], size, dim, device=like.device)
     lengths = torch.zeros(like.shape[0], dtype=torch.long, device=like.device)
-    for values, steps, rows in parts:
-        if values.dim() == 2:
-            flat = joined.flatten(0, 1).index_copy(0, positions(steps, size, rows), values.float())
-            joined = flat.view(joined.shape)
-        else:
-            padded = functional.pad(values.float(), (0, 0, 0, size - values.shape[1]))
-            joined = joined.index_copy(0, rows, padded)
+    for _, steps, rows in parts:
         lengths = lengths.index_copy(0, rows, steps)
+    if parts and parts[0][0].dim() == 2:
+        values = torch.cat([values.float() for values, _, _ in parts])
+        where = torch.cat([positions(steps, size, rows) for _, steps, rows in parts])
+        return Laid.apply(values, where, like.shape[0] * size).view(like.shape[0], size, dim), lengths
+    joined = torch.zeros(like.shape[0], size, dim, device=like.device)
+    for values, _, rows in parts:
+        padded = functional.pad(values.float(), (0, 0, 0, size - values.shape[1]))
+        joined = joined.index_copy(0, rows, padded)
     return joined, lengths
 
 

@@ -1,4 +1,4 @@
-"""Steps of utterances packed one after another, in training: what torch has is slow on the way back."""
+"""Steps of utterances in training: what torch has for them is slow on the way back."""
 
 import torch
 from torch import Tensor
@@ -47,3 +47,37 @@ class Beside(torch.autograd.Function):
         below[:-1].addcmul_(before[1:], inner)
         below[1:].addcmul_(after[:-1], inner)
         return below, None
+
+
+class Laid(torch.autograd.Function):
+    """(`size`, D): rows `values` at `where`, 0 elsewhere; torch would fill the zeros, copy them, and then lay."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, where: Tensor, size: int) -> Tensor:
+        ctx.save_for_backward(where)
+        return values.new_zeros(size, values.shape[1]).index_copy_(0, where, values)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class Attended(torch.autograd.Function):
+    """(N, D) sum_s softmax_s(q . x_s) x_s of values (N, S, D) over steps that are `real` (N, S).
+
+    The way back through both uses of x at once, w_s g + (dL/dscore_s) q, in two walks through the memory.
+    """
+
+    @staticmethod
+    def forward(ctx, values: Tensor, query: Tensor, real: Tensor) -> Tensor:
+        weight = (values @ query).masked_fill_(~real, torch.finfo(values.dtype).min).softmax(1)
+        ctx.save_for_backward(values, query, weight)
+        return (weight.unsqueeze(1) @ values).squeeze(1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        values, query, weight = ctx.saved_tensors
+        score = weight * (values @ gradient.unsqueeze(2)).squeeze(2)
+        score -= weight * score.sum(1, keepdim=True)
+        below = (weight.unsqueeze(2) * gradient.unsqueeze(1)).addcmul_(score.unsqueeze(2), query)
+        return below, values.flatten(0, 1).T @ score.flatten(), None

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.dropout import Dropout
-from models.packed import Beside, Larger
+from models.packed import Beside, Laid, Larger
 
 LONGEST = 8  # steps that a conv1d stem leaves of an utterance (ours)
 
@@ -21,8 +21,8 @@ def within(steps: Tensor, size: int) -> Tensor:
 def pad(values: Tensor, steps: Tensor) -> Tensor:
     """Packed steps (sum of steps, D), one utterance after another -> (n, S, D), 0 beyond the last step."""
     size, rows = int(steps.max()) if len(steps) else 0, torch.arange(len(steps), device=steps.device)
-    padded = values.new_zeros(len(steps) * size, values.shape[1])
-    return padded.index_copy(0, positions(steps, size, rows), values).view(len(steps), size, values.shape[1])
+    padded = Laid.apply(values, positions(steps, size, rows), len(steps) * size)
+    return padded.view(len(steps), size, values.shape[1])
 
 
 def positions(steps: Tensor, size: int, rows: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from models.dropout import Dropout
-from models.misls import MISLS
-from models.packed import Beside, Larger
+from models.esag import EarlierBelief
+from models.misls import MISLS, AttentionPool
+from models.packed import Attended, Beside, Laid, Larger
 from models.stems import within
 
 VALUES = torch.ones(400, 250)
@@ -55,6 +56,40 @@ def test_the_ways_back_through_pairs_and_neighbours_are_right(steps):
     assert torch.autograd.gradcheck(lambda x: Larger.apply(x, even, odd), values)
     inner = torch.ones(size, 1, dtype=torch.float64).index_fill(0, steps.cumsum(0) - 1, 0)[:-1]
     assert torch.autograd.gradcheck(lambda x: Beside.apply(x, inner), values)
+
+
+def test_the_ways_back_through_what_is_laid_out_and_attended_to_are_right():
+    torch.manual_seed(6)
+    values = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
+    query = torch.randn(2, dtype=torch.float64, requires_grad=True)
+    real = within(torch.tensor([4, 1, 2]), 4)
+    assert torch.autograd.gradcheck(lambda x, q: Attended.apply(x, q, real), (values, query))
+    where = torch.tensor([5, 0, 3])
+    assert torch.autograd.gradcheck(lambda x: Laid.apply(x, where, 7), values[:, 0])
+    assert Laid.apply(values[:, 0], where, 7)[[1, 2, 4, 6]].eq(0).all()
+
+
+def test_an_utterance_is_pooled_in_training_as_in_an_answer():
+    torch.manual_seed(7)
+    pool, steps = AttentionPool(4), torch.tensor([3, 1, 2])
+    torch.nn.init.normal_(pool.query)
+    values = torch.randn(3, 3, 4)
+    torch.testing.assert_close(pool.train()(values, steps), pool.eval()(values, steps))
+
+
+def test_earlier_turns_are_believed_in_training_as_in_an_answer():
+    torch.manual_seed(8)
+    earlier, speaker = EarlierBelief(3), torch.tensor([0, 1, 0, 2, 0, 0, 0, 1])
+    place = torch.tensor([[0, 0], [0, 1], [0, 2], [0, 3], [1, 0], [2, 0], [2, 1], [2, 2]])
+    for parameter in earlier.parameters():
+        torch.nn.init.normal_(parameter)
+    ways = []
+    for training in (True, False):
+        belief = torch.randn(8, 3, generator=torch.Generator().manual_seed(9)).softmax(1).requires_grad_()
+        prior = earlier.train(training)(belief, place, speaker)
+        ways.append((prior, *torch.autograd.grad(prior.square().sum(), [belief, *earlier.parameters()])))
+    for trained, answered in zip(*ways, strict=True):
+        torch.testing.assert_close(trained, answered)
 
 
 def test_training_tells_of_the_absent_what_an_answer_tells():

@@ -14,6 +14,8 @@ from models.misls import AttentionPool, mean
 from models.stems import LONGEST, STEMS, MaskedBatchNorm, adaptive_average, halve, pad, within
 
 LENGTHS = torch.tensor([4, 1, 7])
+REAL = within(LENGTHS, 7)
+PLACE, SIZE = REAL.nonzero(), (3, 7)
 
 
 def ragged(dim: int = 8, seed: int = 0) -> torch.Tensor:
@@ -90,33 +92,46 @@ def test_the_pool_starts_as_the_mean_and_reads_real_steps_alone():
     assert not mean(values, torch.zeros(3, dtype=torch.long)).any()
 
 
-def test_the_gru_is_torchs_bidirectional_gru_on_packed_sequences():
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_gru_is_torchs_on_packed_sequences_and_goes_back_as_it_does(training, causal):
     torch.manual_seed(0)
-    ours, torchs = GRU(8, 0.0), nn.GRU(8, 8, batch_first=True, bidirectional=True)
+    ours, torchs = GRU(8, 0.0).train(training), nn.GRU(8, 8, batch_first=True, bidirectional=True)
     weights = ours.ahead.state_dict() | {f"{n}_reverse": w for n, w in ours.back.state_dict().items()}
     torchs.load_state_dict(weights)
-    packed = nn.utils.rnn.pack_padded_sequence(ragged(), LENGTHS, batch_first=True, enforce_sorted=False)
+    own, other = (ragged().requires_grad_() for _ in range(2))
+    packed = nn.utils.rnn.pack_padded_sequence(other, LENGTHS, batch_first=True, enforce_sorted=False)
     states = nn.utils.rnn.pad_packed_sequence(torchs(packed)[0], batch_first=True)[0]
-    real = within(LENGTHS, 7)
-    torch.testing.assert_close(ours(ragged(), LENGTHS, False)[real], (ragged() + ours.out(states))[real])
+    if causal:
+        again = nn.GRU(8, 8, batch_first=True)
+        again.load_state_dict(ours.back.state_dict())
+        states = torch.cat([states[..., :8], again(other)[0]], -1)
+    told, expected = ours(own[REAL], PLACE, SIZE, causal), (other + ours.out(states))[REAL]
+    torch.testing.assert_close(told, expected)
+    told.square().sum().backward(), expected.square().sum().backward()
+    torch.testing.assert_close(own.grad, other.grad)
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_transformer_answers_the_same_for_a_dialogue_alone(causal):
+@pytest.mark.parametrize("context", [GRU, Transformer])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_context_answers_the_same_for_a_dialogue_alone(context, causal, training):
     torch.manual_seed(0)
-    context, x = Transformer(8, 0.0).eval(), ragged()
-    many = context(x, LENGTHS, causal)
-    for row, length in enumerate(LENGTHS):
-        alone = context(x[row : row + 1, :length], LENGTHS[row : row + 1], causal)
-        torch.testing.assert_close(many[row, :length], alone[0])
+    context, x = context(8, 0.0).train(training), ragged()
+    many = context(x[REAL], PLACE, SIZE, causal)
+    for row, length in enumerate(LENGTHS.tolist()):
+        place = torch.stack([torch.zeros(length, dtype=torch.long), torch.arange(length)], 1)
+        alone = context(x[row, :length], place, (1, length), causal)
+        torch.testing.assert_close(many[PLACE[:, 0] == row], alone)
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_a_context_is_added_to_what_it_is_given(name):
-    context, x = CONTEXTS[name](8, 0.0).eval(), ragged()
+def test_a_context_is_added_to_what_it_is_given(name, training):
+    context, x = CONTEXTS[name](8, 0.0).train(training), ragged()[REAL]
     if name != "none":
         nn.init.zeros_(context.out.weight), nn.init.zeros_(context.out.bias)
-    assert torch.equal(context(x, LENGTHS, False), x)
+    assert torch.equal(context(x, PLACE, SIZE, False), x)
 
 
 def test_dialogues_are_placed_by_turn():
