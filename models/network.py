@@ -188,8 +188,10 @@ def _scatter(parts: list[tuple[Tensor, Tensor, Tensor]], like: Tensor, dim: int)
     for _, steps, rows in parts:
         lengths = lengths.index_copy(0, rows, steps)
     if parts and parts[0][0].dim() == 2:
-        values = torch.cat([values.float() for values, _, _ in parts])
-        where = torch.cat([positions(steps, size, rows) for _, steps, rows in parts])
+        values, where = parts[0][0].float(), positions(parts[0][1], size, parts[0][2])
+        for more, steps, rows in parts[1:]:
+            values = torch.cat([values, more.float()])
+            where = torch.cat([where, positions(steps, size, rows)])
         return Laid.apply(values, where, like.shape[0] * size).view(like.shape[0], size, dim), lengths
     joined = torch.zeros(like.shape[0], size, dim, device=like.device)
     for values, _, rows in parts:

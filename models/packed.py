@@ -62,6 +62,21 @@ class Laid(torch.autograd.Function):
         return gradient.index_select(0, ctx.saved_tensors[0]), None, None
 
 
+class Taken(torch.autograd.Function):
+    """The rows `where` of values (N, D), each row once at most: the way back need not add up."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, where: Tensor) -> Tensor:
+        ctx.save_for_backward(where)
+        ctx.size = len(values)
+        return values.index_select(0, where)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        below = gradient.new_zeros(ctx.size, gradient.shape[1])
+        return below.index_copy_(0, ctx.saved_tensors[0], gradient), None
+
+
 class Attended(torch.autograd.Function):
     """(N, D) sum_s softmax_s(q . x_s) x_s of values (N, S, D) over steps that are `real` (N, S).
 

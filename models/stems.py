@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.dropout import Dropout
-from models.packed import Beside, Laid, Larger
+from models.packed import Beside, Laid, Larger, Taken
 
 LONGEST = 8  # steps that a conv1d stem leaves of an utterance (ours)
 
@@ -23,6 +23,12 @@ def pad(values: Tensor, steps: Tensor) -> Tensor:
     size, rows = int(steps.max()) if len(steps) else 0, torch.arange(len(steps), device=steps.device)
     padded = Laid.apply(values, positions(steps, size, rows), len(steps) * size)
     return padded.view(len(steps), size, values.shape[1])
+
+
+def pack(values: Tensor, steps: Tensor) -> Tensor:
+    """The way back: (n, S, D) -> (sum of steps, D)."""
+    rows = torch.arange(len(steps), device=steps.device)
+    return Taken.apply(values.flatten(0, 1), positions(steps, values.shape[1], rows))
 
 
 def positions(steps: Tensor, size: int, rows: Tensor) -> Tensor:
@@ -133,9 +139,10 @@ class Conv1d(nn.Module):
         values = block(self.first, self.first_norm, values, steps)
         values, steps = half(values, steps)
         values = block(self.second, self.second_norm, self.dropout(values), steps)
-        values = pad(values, steps) if values.dim() == 2 else values
-        values, steps = adaptive_average(values, steps, LONGEST)
-        return self.out(self.dropout(values)), steps
+        padded = pad(values, steps) if values.dim() == 2 else values
+        padded, left = adaptive_average(padded, steps, LONGEST)
+        values = pack(padded, left) if values.dim() == 2 else padded
+        return self.out(self.dropout(values)), left
 
 
 def _block(convolution: nn.Conv1d, norm: MaskedBatchNorm, values: Tensor, steps: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from models.dropout import Dropout
 from models.esag import EarlierBelief
 from models.misls import MISLS, AttentionPool
-from models.packed import Attended, Beside, Laid, Larger
+from models.packed import Attended, Beside, Laid, Larger, Taken
 from models.stems import within
 
 VALUES = torch.ones(400, 250)
@@ -66,6 +66,7 @@ def test_the_ways_back_through_what_is_laid_out_and_attended_to_are_right():
     assert torch.autograd.gradcheck(lambda x, q: Attended.apply(x, q, real), (values, query))
     where = torch.tensor([5, 0, 3])
     assert torch.autograd.gradcheck(lambda x: Laid.apply(x, where, 7), values[:, 0])
+    assert torch.autograd.gradcheck(lambda x: Taken.apply(x, torch.tensor([2, 0])), values[:, 0])
     assert Laid.apply(values[:, 0], where, 7)[[1, 2, 4, 6]].eq(0).all()
 
 
