@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from merc.batches import Split
 from merc.engine import outputs
+from merc.learning import subset_views
 from merc.objectives import Hide, Labels, Noise
 from merc.params import Strict
 
@@ -32,18 +33,30 @@ class Distillation:
     noise: Noise  # likewise
     temperature: float
     weights: DistillWeights
+    subsets: bool  # the second phase: besides, every utterance is answered from each part of the modalities
 
     def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
-        told = {name: answer[batch["index"]] for name, answer in self.told.items()}
-        seen = self.hide(batch)
+        seen = self._views(batch)
+        views = len(seen) // len(batch["present"])
         heard, clear = self.noise(network, batch)
-        output = network(heard, seen)
+        output, many = through(network, heard, views, seen)
+        told = {name: answer[many["index"]] for name, answer in self.told.items()}
         return {
-            "label": self.weights.label * sum(self.labels(output, batch).values()),
+            "label": self.weights.label * sum(self.labels(output, many).values()),
             "soft": self.weights.soft * self._soft(output, told),
             "feature": self.weights.feature * sum(_apart(output[at], told[at]) for at in ("utterance", "context")),
-            "relation": self.weights.relation * relation(output, told, seen * clear),
+            "relation": self.weights.relation * relation(output, told, seen * repeated(clear, views)),
         }
+
+    def _views(self, batch: dict) -> Tensor:
+        """(views N, M): what is seen of the batch in each of its views, one view after another.
+
+        A lone modality is asked twice, where most is to be gained (docs/log.md).
+        """
+        present = batch["present"]
+        parts = subset_views(present.shape[1]) if self.subsets else []
+        parts += [part for part in parts if part.sum() == 1]
+        return torch.cat([self.hide(batch), *(present & part.to(present.device) for part in parts)])
 
     def _soft(self, output: dict, told: dict) -> Tensor:
         """KL divergence of the softened answers, times T^2 to keep its gradient's size (Hinton et al. 2015)."""
@@ -65,6 +78,26 @@ def listen(teacher: nn.Module, train: Split) -> dict[str, Tensor]:
         gate = {"gate": output["weights"]["gate"]} if "gate" in output["weights"] else {}
         parts.append({name: answer.clone() for name, answer in (spoken | gate).items()})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def through(network: nn.Module, batch: dict, views: int, seen: Tensor) -> tuple[dict, dict]:
+    """What the network says under each view of the batch, `seen` (views N, M), and the batch so often.
+
+    The stems answer once. All views are one batch, so that a norm over it measures what it will meet: statistics of
+    each view alone fit none of them later.
+    """
+    many = {name: repeated(one, views) for name, one in batch.items() if isinstance(one, Tensor)}
+    place = batch["place"]
+    first = torch.arange(views, device=place.device).repeat_interleave(len(place)) * (place[:, 0].max() + 1)
+    many["place"] = many["place"] + torch.stack([first, torch.zeros_like(first)], 1)
+    hidden, steps, odd = network.tokens(batch)
+    tokens = ({m: repeated(one, views) for m, one in part.items()} for part in (hidden, steps))
+    return network.judge(*tokens, repeated(odd, views), many, seen), many
+
+
+def repeated(rows: Tensor, times: int) -> Tensor:
+    """All rows (N, ...), then all again: (times N, ...)."""
+    return rows.repeat(times, *[1] * (rows.dim() - 1))
 
 
 def softened(logits: Tensor, told: Tensor, temperature: float) -> Tensor:

@@ -26,11 +26,20 @@ class DistillConfig(learning.Supervision):
     temperature: float = Field(gt=0)
     weights: DistillWeights
 
-    def phases(self) -> list[tuple[int, float, float]]:
-        """Epochs, modality dropout and noise of each phase that has an epoch."""
+    def phases(self) -> list["Phase"]:
+        """Each phase that has an epoch."""
         first = min(self.phase_epochs, self.epochs)
-        both = [(first, 0.0, 0.0), (self.epochs - first, self.modality_dropout, self.noise)]
-        return [phase for phase in both if phase[0]]
+        both = [Phase(1, first, 0.0, 0.0), Phase(2, self.epochs - first, self.modality_dropout, self.noise)]
+        return [phase for phase in both if phase.epochs]
+
+
+class Phase(NamedTuple):
+    """1: everything is seen. 2: a part, at random, and every part in turn."""
+
+    number: int
+    epochs: int
+    hidden: float  # chance
+    noise: float  # chance
 
 
 class Job(NamedTuple):
@@ -64,22 +73,23 @@ def distil(job: Job, folder: Path, watch: engine.Watch) -> learning.Outcome:
     told = listen(teacher, train)
     draws = seed.draws(train, job.data.share, config.sampling, config.batch)
     history: engine.History = []
-    for number, (epochs, chance, noise) in enumerate(config.phases(), start=1):
-        labels, before = config.label_loss(train), len(history)
+    for phase in config.phases():
+        before, parts = len(history), phase.number == 2
         objective = Distillation(
             told,
-            labels,
-            seed.hide(chance, config.modality_dropout_warmup),
-            seed.noise(noise),
+            config.label_loss(train),
+            seed.hide(phase.hidden, config.modality_dropout_warmup),
+            seed.noise(phase.noise),
             config.temperature,
             config.weights,
+            subsets=parts,
         )
-        score = learning.EmotionScore(dev, subsets=chance > 0)
-        section, later = config.model_copy(update={"epochs": epochs}), partial(_later, before, watch)
+        score = learning.EmotionScore(dev, subsets=parts)
+        section, later = config.model_copy(update={"epochs": phase.epochs}), partial(_later, before, watch)
         drawn = partial(drawn_shares, train)
-        phase = engine.fit(student, objective, train, draws, score, section, [later], drawn)
-        best = before + engine.best_epoch(phase)
-        history += [{"phase": number, **row, "epoch": before + row["epoch"]} for row in phase]
+        rows = engine.fit(student, objective, train, draws, score, section, [later], drawn)
+        best = before + engine.best_epoch(rows)
+        history += [{"phase": phase.number, **row, "epoch": before + row["epoch"]} for row in rows]
     checkpoint.save(folder, student)
     return learning.Outcome(best, history, learning.finish(student, dev, folder))
 

@@ -1,6 +1,7 @@
 """The training loop, its objectives and the three stages that use it, on a small synthetic split."""
 
 import copy
+import itertools
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from merc import alignment, batches, distillation, engine, learning, objectives, optimiser, results
-from merc.distillation import Distillation, DistillWeights, listen
+from merc.distillation import Distillation, DistillWeights, listen, through
 from merc.labels import space
 from merc.sampling import SAMPLINGS
 from models import checkpoint
@@ -138,7 +139,9 @@ def test_distilling_from_oneself_leaves_the_label_loss(folder, fusion):
     train = read("train")
     built = network(train, fusion=fusion).eval()
     weights = DistillWeights(label=1.0, soft=1.0, feature=1.0, relation=1.0)
-    objective = Distillation(listen(built, train), labels(train), hide(0.0), noise(0.0), 2.0, weights)
+    objective = Distillation(
+        listen(built, train), labels(train), hide(0.0), noise(0.0), 2.0, weights, subsets=False
+    )
     batch = train.batch(range(6), packed=True)
     parts = objective(built, batch)
     assert parts["label"].item() == pytest.approx(sum(labels(train)(built(batch), batch).values()).item())
@@ -147,6 +150,31 @@ def test_distilling_from_oneself_leaves_the_label_loss(folder, fusion):
     nn.init.normal_(other.context.out.weight)
     apart = Distillation(listen(other, train), *list(vars(objective).values())[1:])
     assert all(apart(built, batch)[name].item() > 1e-3 for name in ("soft", "feature", "relation"))
+
+
+def test_views_in_one_batch_are_the_answers_to_each(folder):
+    train = read("train")
+    built, batch = network(train).eval(), train.batch([2, 0, 3])
+    views = [torch.tensor(seen) for seen in ((True, True, True), (False, True, False), (True, False, True))]
+    seen = torch.cat([batch["present"] & one for one in views])
+    output, many = through(built, batch, len(views), seen)
+    assert many["index"].tolist() == 3 * batch["index"].tolist()
+    for number, one in enumerate(views):
+        rows, alone = slice(number * len(batch["index"]), (number + 1) * len(batch["index"])), built(batch, one)
+        for name in ("emotion", "sentiment", "context"):
+            torch.testing.assert_close(output[name][rows], alone[name], atol=1e-5, rtol=1e-4)
+
+
+def test_the_second_phase_asks_by_chance_and_from_every_part(folder):
+    train = read("train")
+    weights = DistillWeights(label=1.0, soft=1.0, feature=1.0, relation=1.0)
+    batch = train.batch(range(6), packed=True)
+    settings = listen(network(train), train), labels(train), hide(0.3), noise(0.3), 2.0, weights
+    seen = Distillation(*settings, subsets=True)._views(batch).view(10, -1, 3)
+    for part in itertools.product((False, True), repeat=3):
+        wanted = batch["present"] & torch.tensor(part)
+        assert (0 < sum(part) < 3) == any(view.equal(wanted) for view in seen[1:])
+    assert not seen[0].equal(batch["present"])
 
 
 def test_the_teacher_is_heard_once_with_everything_and_stays_as_it_is(folder):
@@ -166,7 +194,9 @@ def test_the_student_learns_with_modalities_hidden_and_noisy(folder):
     train, dev = read("train"), read("dev")
     teacher, student = network(train).eval(), network(train, dropout=0.3)
     weights = DistillWeights(label=1.0, soft=1.0, feature=0.5, relation=0.1)
-    objective = Distillation(listen(teacher, train), labels(train), hide(0.5), noise(0.5), 2.0, weights)
+    objective = Distillation(
+        listen(teacher, train), labels(train), hide(0.5), noise(0.5), 2.0, weights, subsets=True
+    )
     config = OPTIMISATION.model_copy(update={"epochs": 2})
     history = engine.fit(student, objective, train, draws(train), learning.EmotionScore(dev, subsets=True), config)
     assert history[1]["train_loss"] < history[0]["train_loss"]
