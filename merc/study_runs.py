@@ -116,16 +116,15 @@ def _clone(name: str) -> Path:
     if not clone.is_dir():
         clone.parent.mkdir(parents=True, exist_ok=True)
         _git(project, "clone", "--quiet", "--no-tags", str(project), str(clone))
-        (clone / "dvc.lock").unlink(missing_ok=True)  # so that no row's lock tells of what it did not run
     head = _git(project, "rev-parse", "HEAD").strip()
     if head != _git(clone, "rev-parse", "HEAD").strip():
         _git(clone, "fetch", "--quiet", "origin", head)
         _git(clone, "reset", "--quiet", "--hard", "FETCH_HEAD")
-        (clone / "dvc.lock").unlink(missing_ok=True)
     _share_cache(project, clone)
     _link_raw(project / "data/raw", clone / "data/raw")
     for folder in BROUGHT:
         _link(project / folder, clone / folder)
+    _dvc(clone, "checkout", "--quiet", "--allow-missing")  # what the project has made already is not made again
     return clone
 
 
