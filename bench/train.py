@@ -6,6 +6,7 @@ Processor seconds of one thread: those of the clock where nobody else is at work
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,8 @@ UTTERANCES, DIALOGUES = 9989, 1038  # MELD's training split
 STEPS = {"text": 12, "audio": 20, "vision": 8}
 WIDTHS = {"text": 384, "audio": 88, "vision": 512}
 BATCH = 64  # dialogues
-SHARE = 0.1  # of an epoch that is timed at batch size 1
-ROUNDS = 3  # of which the fastest counts, on either side: other work only ever adds
+SHARE = 0.2  # of an epoch that is timed at batch size 1: about as long as a whole one in batches
+ROUNDS = 5  # both sides by turns, so that a machine that is slower for a while is so for both
 
 
 def main(*words: str) -> None:
@@ -38,8 +39,9 @@ def _compare(fusion: str) -> dict[str, float]:
     rounds = [
         (_seconds(fusion, split, BATCH, 1.0), _seconds(fusion, split, 1, SHARE) / SHARE) for _ in range(ROUNDS)
     ]
-    together, alone = map(min, zip(*rounds, strict=True))
-    measured = {"epoch_seconds": together, "epoch_seconds_batch1": alone, "vs_batch1": alone / together}
+    together, alone = (median(side) for side in zip(*rounds, strict=True))
+    ratio = median(one / many for many, one in rounds)
+    measured = {"epoch_seconds": together, "epoch_seconds_batch1": alone, "vs_batch1": ratio}
     print(fusion, {name: round(value, 2) for name, value in measured.items()})
     return measured
 
