@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from merc import plots
-from merc.study_tables import LABEL_SHARE, half_width
+from merc.study_labels import LABEL_SHARE, pretrained
+from merc.study_table import half_width
 
 WORDS = {"x": "share of the train dialogues with labels", "y": "macro F1 on dev, 95 % over seeds"}
 
@@ -15,7 +16,7 @@ def label_shares(study: dict) -> pd.DataFrame:
     """A row a share of labels: macro F1 with and without pretraining, and the intervals over seeds."""
     rows: dict[float, dict[str, float]] = {}
     for row in study["rows"]:
-        name = "without" if row["flags"].get("pretrain.epochs") == 0 else "pretrained"
+        name = "pretrained" if pretrained(row) else "without"
         found = np.array(list(row["dev"]["teacher"]["by_seed"].values()))
         half, share = half_width(found), row["flags"][LABEL_SHARE]
         told = {name: found.mean(), f"{name}_low": found.mean() - half, f"{name}_high": found.mean() + half}

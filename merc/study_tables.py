@@ -1,21 +1,17 @@
 """docs/results.md: every study in docs/results as a table."""
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.special import stdtrit  # scipy.stats would take a second to load
-
 from merc import study_digest
 from merc.results import read_json
 from merc.scores import HEADLINE
-from merc.study_table import interval, number, table
+from merc.study_labels import saved, varies_labels
+from merc.study_table import gain, interval, number, table
 
 FOLDER, PAGE = Path("docs/results"), Path("docs/results.md")
-LABEL_SHARE = "data.label_fraction"  # a study whose rows all vary it is drawn as a curve
 HEAD = """\
 # Results of studies
 
@@ -23,7 +19,8 @@ HEAD = """\
 leaves branch and files as they are, and writes `docs/results/NAME.json`: flags, seeds, scores, the parameters that
 differ from the sample's, the hash of the row's `dvc.lock`. Rows that are done with the present code are not run
 again; words after NAME choose rows. This page is generated from those files. Selection sees dev alone; a row says
-whether its test split was scored, which happens once. Real data must lie where `docs/data.md` says.
+whether its test split was scored: once, by the code that it was run with; `docs/log.md` tells which rows an earlier
+code had scored. Real data must lie where `docs/data.md` says.
 """
 TEST = ("accuracy", "weighted F1 [95 %]", "macro F1 [95 %]", "UAR", "sentiment weighted F1 [95 %]")
 
@@ -32,7 +29,7 @@ def write() -> None:
     """Write the page from the files as they are."""
     studies = [read_json(file) for file in sorted(FOLDER.glob("*.json"))]
     PAGE.write_text(page(studies), encoding="utf-8")
-    for study in filter(_varies_labels, studies):
+    for study in filter(varies_labels, studies):
         from merc import plots_studies  # matplotlib takes a second to load
 
         plots_studies.draw(study, FOLDER / f"{study['study']}.svg")
@@ -51,13 +48,10 @@ def _section(study: dict) -> str:
     lines = [f"## {study['study']}", "", f"{study['title']}.", ""]
     lines += [f"Preset `{study['preset']}`, `{study['until']}` last; {which}.", "", *shown, ""]
     lines += _by_corpus(study["rows"]) if scored else []
-    lines += [f"![Macro F1 by share of labels](results/{study['study']}.svg)", ""] if _varies_labels(study) else []
+    if varies_labels(study):
+        lines += [*saved(study["rows"]), "", f"![Macro F1 by share of labels](results/{study['study']}.svg)", ""]
     lines += [_about(row) for row in study["rows"]]
     return "\n".join([*lines, *(f"- Published: {one}." for one in study.get("published", ())), ""])
-
-
-def _varies_labels(study: dict) -> bool:
-    return bool(study["rows"]) and all(LABEL_SHARE in row["flags"] for row in study["rows"])
 
 
 def _about(row: dict) -> str:
@@ -163,22 +157,6 @@ def _selected(rows: list[dict], until: str) -> list[str]:
 
 def _on_dev(told: dict, first: dict) -> list[str]:
     emotion, subsets = told["emotion"], told.get("subsets_by_seed", {})
-    gains = [_gain(told.get(by, {}), first.get(by, {})) for by in ("by_seed", "subsets_by_seed")]
+    gains = [gain(told.get(by, {}), first.get(by, {})) for by in ("by_seed", "subsets_by_seed")]
     shown = [emotion["weighted_f1"], emotion["macro_f1"], emotion["uar"], _average(list(subsets.values()))]
     return [*map(number, shown), *gains]
-
-
-def _gain(own: dict[str, float], first: dict[str, float]) -> str:
-    """Mean difference over the seeds that both have, and its 95 % interval by Student's t."""
-    both = [seed for seed in own if seed in first]
-    gains = np.array([own[seed] - first[seed] for seed in both])
-    if own == first or len(gains) < 2:
-        return "-"
-    half = half_width(gains)
-    return f"{gains.mean():+.3f} [{gains.mean() - half:+.3f}, {gains.mean() + half:+.3f}]"
-
-
-def half_width(values: np.ndarray) -> float:
-    """Of the 95 % interval of a mean over seeds, by Student's t; 0 for one seed, which has none."""
-    count = len(values)
-    return float(stdtrit(count - 1, 0.975) * values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0

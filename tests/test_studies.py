@@ -18,6 +18,7 @@ from merc import (
     presets,
     studies,
     study_digest,
+    study_labels,
     study_results,
     study_runs,
     study_tables,
@@ -304,6 +305,19 @@ def test_the_tables_across_studies_take_the_rows_that_they_name():
         "| audio and vision | 0.530 | 0.500 | +0.030 |",
     ]
     assert study_digest.digest([]) == []
+
+
+def test_what_pretraining_saves_is_told_by_share_of_labels():
+    def row(share, flags, *scores):
+        by_seed = {str(seed): score for seed, score in enumerate(scores)}
+        dev = {"teacher": {"emotion": {"macro_f1": np.mean(scores)}, "by_seed": by_seed}}
+        return {"flags": {"data.label_fraction": share} | flags, "dev": dev}
+
+    without = {"pretrain.epochs": 0}
+    rows = [row(0.05, {}, 0.2, 0.4), row(0.05, without, 0.1, 0.2), row(1.0, {}, 0.5, 0.5)]
+    told = study_labels.saved(rows)
+    wide = 12.706 * 0.05  # Student's t of one degree of freedom times the standard error
+    assert told[2:] == [f"| 5% | 0.300 | 0.150 | +0.150 [{0.15 - wide:+.3f}, {0.15 + wide:+.3f}] |"]
 
 
 def test_the_tables_across_studies_name_rows_that_there_are():
