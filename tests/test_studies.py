@@ -21,6 +21,7 @@ from merc import (
     study_labels,
     study_results,
     study_runs,
+    study_table,
     study_tables,
     study_verdicts,
 )
@@ -86,7 +87,7 @@ def test_a_wrong_name_is_refused_with_those_there_are(words, told):
 def test_a_paired_gain_has_the_interval_of_scipy():
     own, first = ({str(seed): value for seed, value in enumerate(values)} for values in VALUES)
     low, high = stats.ttest_rel(list(own.values()), list(first.values())).confidence_interval()
-    assert study_tables._gain(own, first) == f"{np.mean([0.1, 0.0, 0.3]):+.3f} [{low:+.3f}, {high:+.3f}]"
+    assert study_table.gain(own, first) == f"{np.mean([0.1, 0.0, 0.3]):+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 PROJECT = {  # stages that copy a parameter into metrics: what a study needs of the pipeline, in a second
