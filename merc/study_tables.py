@@ -44,7 +44,7 @@ def page(studies: Iterable[dict]) -> str:
 def _section(study: dict) -> str:
     scored = study["until"] == "evaluate"
     shown = _tested(study["rows"]) if scored else _selected(study["rows"], study["until"])
-    which = "test split, scored once a row" if scored else "dev split; test was not scored"
+    which = "test split, scored once by the code of each row" if scored else "dev split; test was not scored"
     lines = [f"## {study['study']}", "", f"{study['title']}.", ""]
     lines += [f"Preset `{study['preset']}`, `{study['until']}` last; {which}.", "", *shown, ""]
     lines += _by_corpus(study["rows"]) if scored else []
