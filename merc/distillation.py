@@ -37,15 +37,15 @@ class Distillation:
 
     def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
         seen = self._views(batch)
-        views = len(seen) // len(batch["present"])
         heard, clear = self.noise(network, batch)
-        output, many = through(network, heard, views, seen)
+        output, many = through(network, heard, seen)
+        weighed = seen * repeated(clear, len(seen) // len(clear))
         told = {name: answer[many["index"]] for name, answer in self.told.items()}
         return {
             "label": self.weights.label * sum(self.labels(output, many).values()),
             "soft": self.weights.soft * self._soft(output, told),
             "feature": self.weights.feature * sum(_apart(output[at], told[at]) for at in ("utterance", "context")),
-            "relation": self.weights.relation * relation(output, told, seen * repeated(clear, views)),
+            "relation": self.weights.relation * relation(output, told, weighed),
         }
 
     def _views(self, batch: dict) -> Tensor:
@@ -80,14 +80,14 @@ def listen(teacher: nn.Module, train: Split) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def through(network: nn.Module, batch: dict, views: int, seen: Tensor) -> tuple[dict, dict]:
+def through(network: nn.Module, batch: dict, seen: Tensor) -> tuple[dict, dict]:
     """What the network says under each view of the batch, `seen` (views N, M), and the batch so often.
 
     The stems answer once. All views are one batch, so that a norm over it measures what it will meet: statistics of
     each view alone fit none of them later.
     """
+    place, views = batch["place"], len(seen) // len(batch["present"])
     many = {name: repeated(one, views) for name, one in batch.items() if isinstance(one, Tensor)}
-    place = batch["place"]
     first = torch.arange(views, device=place.device).repeat_interleave(len(place)) * (place[:, 0].max() + 1)
     many["place"] = many["place"] + torch.stack([first, torch.zeros_like(first)], 1)
     hidden, steps, odd = network.tokens(batch)

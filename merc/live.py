@@ -1,4 +1,4 @@
-"""Sound and pictures as they come: from a file, a pipe, a device; on the clock of media.py."""
+"""Sound and pictures as they come: from a file, a pipe, a device; on the clock of decoding.py."""
 
 import math
 import sys
@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from merc import media
-from merc.media import BROKEN, Clock, Limits, Stream, in_words
+from merc.decoding import BROKEN, Clock, Limits, Stream, in_words
 from merc.problem import Problem
 from merc.shots import Shot
 from merc.sound import SAMPLE_RATE

@@ -14,7 +14,7 @@ from merc.sound import DAMAGED, TRUNCATED, note
 from merc.tracks import RATE
 
 if TYPE_CHECKING:
-    from merc.media import Stream
+    from merc.decoding import Stream
 
 KEPT_TICKS = 12  # between full-size pictures that are kept: choice enough, and little memory
 TICK_SIDE = 640  # pixels; pictures for face tracking are no larger, so that a long clip fits in memory

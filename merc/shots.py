@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from merc.media import Limits
+from merc.decoding import Limits
 from merc.pictures import Pictures, TickPictures
 from merc.problem import Problem
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from merc.media import Stream
+    from merc.decoding import Stream
 
 SAMPLE_RATE = 16000
 DAMAGED = "damaged"

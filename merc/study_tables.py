@@ -43,7 +43,7 @@ def page(studies: Iterable[dict]) -> str:
 
 def _section(study: dict) -> str:
     scored = study["until"] == "evaluate"
-    shown = _tested(study["rows"]) if scored else _selected(study["rows"], study["until"])
+    shown = _tested(study["rows"]) if scored else _selected(study)
     which = "test split, scored once by the code of each row" if scored else "dev split; test was not scored"
     lines = [f"## {study['study']}", "", f"{study['title']}.", ""]
     lines += [f"Preset `{study['preset']}`, `{study['until']}` last; {which}.", "", *shown, ""]
@@ -147,16 +147,24 @@ def _average(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _selected(rows: list[dict], until: str) -> list[str]:
-    model = "student" if until == "distill" else "teacher"
-    first = rows[0]["dev"][model] if rows else {}
-    gains = ("macro F1 less the first row's", "on subsets less the first row's")
-    head = ("row", f"{model}: weighted F1", "macro F1", "UAR", "macro F1 on subsets", *gains)
-    return table(head, [[row["name"], *_on_dev(row["dev"][model], first)] for row in rows])
+def _selected(study: dict) -> list[str]:
+    model = "student" if study["until"] == "distill" else "teacher"
+    told = [row["dev"][model] for row in study["rows"]]
+    columns = [("row", [row["name"] for row in study["rows"]]), *_on_dev(model, told)]
+    columns += [] if varies_labels(study) else _gains(told)
+    return table([head for head, _ in columns], zip(*(cells for _, cells in columns), strict=True))
 
 
-def _on_dev(told: dict, first: dict) -> list[str]:
-    emotion, subsets = told["emotion"], told.get("subsets_by_seed", {})
-    gains = [gain(told.get(by, {}), first.get(by, {})) for by in ("by_seed", "subsets_by_seed")]
-    shown = [emotion["weighted_f1"], emotion["macro_f1"], emotion["uar"], _average(list(subsets.values()))]
-    return [*map(number, shown), *gains]
+def _on_dev(model: str, told: list[dict]) -> list[tuple[str, list[str]]]:
+    scores = {f"{model}: weighted F1": "weighted_f1", "macro F1": "macro_f1", "UAR": "uar"}
+    return [(head, [number(one["emotion"][name]) for one in told]) for head, name in scores.items()]
+
+
+def _gains(told: list[dict]) -> list[tuple[str, list[str]]]:
+    """What a row has over the first, with everything there and on subsets."""
+    subsets = [one.get("subsets_by_seed", {}) for one in told]
+    return [
+        ("macro F1 on subsets", [number(_average(list(one.values()))) for one in subsets]),
+        ("macro F1 less the first row's", [gain(one["by_seed"], told[0]["by_seed"]) for one in told]),
+        ("on subsets less the first row's", [gain(one, subsets[0]) for one in subsets]),
+    ]

@@ -165,7 +165,10 @@ def test_models_import_torch_pydantic_and_safetensors_alone():
 @pytest.mark.parametrize(
     ("libraries", "places"),
     [
-        ({"av", "moviepy", "imageio"}, ("media.py", "live.py", "shots.py", "synthesis/", "serve/annotate.py")),
+        (
+            {"av", "moviepy", "imageio"},
+            ("media.py", "decoding.py", "live.py", "shots.py", "synthesis/", "serve/annotate.py"),
+        ),
         ({"transformers"}, ("encoders/",)),
         ({"matplotlib"}, ("plots", "report.py")),
     ],

@@ -157,7 +157,7 @@ def test_views_in_one_batch_are_the_answers_to_each(folder):
     built, batch = network(train).eval(), train.batch([2, 0, 3])
     views = [torch.tensor(seen) for seen in ((True, True, True), (False, True, False), (True, False, True))]
     seen = torch.cat([batch["present"] & one for one in views])
-    output, many = through(built, batch, len(views), seen)
+    output, many = through(built, batch, seen)
     assert many["index"].tolist() == 3 * batch["index"].tolist()
     for number, one in enumerate(views):
         rows, alone = slice(number * len(batch["index"]), (number + 1) * len(batch["index"])), built(batch, one)

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from merc import params
-from merc.media import Window
+from merc.decoding import Window
 from merc.problem import Problem
 
 # folder under data/raw -> module with `Options` (its section data.<corpus> of params.yaml) and

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from merc import text
 from merc.corpora import Listing, Utterance
+from merc.decoding import Window
 from merc.labels import FOLDER_EMOTIONS, MELD_SENTIMENTS
 from merc.manifest import SPLITS
-from merc.media import Window
 from merc.params import Strict
 from merc.problem import Problem
 

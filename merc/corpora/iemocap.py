@@ -11,7 +11,7 @@ from pydantic import Field
 
 from merc import text
 from merc.corpora import Listing, Utterance, note
-from merc.media import Window
+from merc.decoding import Window
 from merc.params import Strict
 from merc.problem import Problem
 
