@@ -1,5 +1,6 @@
 """python -m merc <command>: what a user asks for outside the pipeline."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -35,12 +36,16 @@ def main(words: list[str]) -> int:
     module, function, _ = COMMANDS[words[0]]
     try:
         getattr(import_module(module), function)(*words[1:])
+        sys.stdout.flush()
     except Problem as problem:
         print(f"merc: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("merc: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read our output (`| head`) has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return 141  # as of a program that SIGPIPE ends
     return 0
 
 

@@ -1,5 +1,10 @@
 """python -m merc: one screen of results, comparisons of runs, mistakes in one line."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from test_evaluate import SPACE, answers, manifest
 
@@ -28,6 +33,16 @@ def test_results_fit_one_screen(run, capsys):
     assert max(map(len, lines)) <= 80
     student = results.read_json(run / "metrics/evaluate.json")["student"]["emotion"]
     assert f"{student['macro_f1']:.3f}" in "".join(lines)
+
+
+def test_a_reader_who_has_enough_ends_it_in_silence(run):
+    reading, writing = os.pipe()
+    os.close(reading)
+    root = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    command = [sys.executable, "-m", "merc", "results"]
+    ended = subprocess.run(command, cwd=run, env=root, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_mistakes_on_the_command_line_are_one_line(tmp_path, monkeypatch, capsys):
