@@ -1,0 +1,213 @@
+"""merc.encoders.imported.read: what must be refused, in one line that names the file, and nothing runs."""
+
+import io
+import os
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from feature_writers import WRITERS, to_hdf5, zip_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from merc.encoders import imported
+from merc.problem import Problem
+
+
+class Calls:
+    """What a malicious pickle does when the plain unpickler reads it."""
+
+    def __init__(self, function, *words) -> None:
+        self.function, self.words = function, words
+
+    def __reduce__(self):
+        return self.function, self.words
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(os.system, "posix.system"), (eval, "builtins.eval"), (np.load, "numpy.load"), (io.FileIO, "_io.FileIO"),
+     (getattr, "builtins.getattr"), (np.save, "numpy.save"), (exec, "builtins.exec")],
+)  # fmt: skip
+def test_whatever_else_a_pickle_asks_for_is_refused_by_name_and_nothing_runs(tmp_path, protocol, function, name):
+    trace = tmp_path / "trace"
+    words = {"system": (f"touch {trace}",), "eval": (f"open({str(trace)!r}, 'w')",)}
+    evil = pickle.dumps({"dia0_utt0": [Calls(function, *words.get(function.__name__, (str(trace),)))]}, protocol)
+    for file, content in {
+        "evil.pkl": evil,
+        "evil.npy": _npy_of(evil),
+        "evil.zip": zip_of({"deep/evil.pkl": evil}),
+        "deeper.zip": zip_of({"a.zip": zip_of({"evil.p": evil})}),
+        "evil.npz": zip_of({"a.npy": _npy_of(evil)}),
+    }.items():
+        (tmp_path / file).write_bytes(content)
+        with pytest.raises(Problem, match=rf"{file}.*asks for (\S*\.)?{name.split('.')[1]}") as refused:
+            imported.read(tmp_path / file)
+        assert "\n" not in str(refused.value)
+        assert not trace.exists()
+
+
+def _npy_of(content: bytes) -> bytes:
+    written = io.BytesIO()
+    np.save(written, np.array({}, dtype=object), allow_pickle=True)
+    written.seek(0)
+    np.lib.format.read_magic(written)
+    np.lib.format.read_array_header_1_0(written)
+    return written.getvalue()[: written.tell()] + content
+
+
+def test_torch_files_that_need_the_full_unpickler_are_refused_by_name(tmp_path):
+    torch.save({"dia0_utt0": Calls(os.system, f"touch {tmp_path / 'trace'}")}, tmp_path / "evil.pt")
+    with pytest.raises(Problem, match=r"evil\.pt: asks for posix\.system"):
+        imported.read(tmp_path / "evil.pt")
+    torch.save({"dia0_utt0": np.ones(2), "dia0_utt1": Calls(os.system, "true")}, tmp_path / "evil.pt")
+    with pytest.raises(Problem, match=r"evil\.pt: asks for posix\.system"):
+        imported.read(tmp_path / "evil.pt")
+    assert not (tmp_path / "trace").exists()
+
+
+# An array or a type that lies about itself: numpy's own would read memory that is not its own.
+BYTES = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I2\nt"
+SMUGGLERS = {
+    "objects from raw bytes": BYTES + b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntRI00\nS'aaaaaaaabbbbbbbb'\ntb.",
+    "flags that deny objects": BYTES
+    + b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\nS'aaaaaaaabbbbbbbb'\ntb.",
+    "a structure": BYTES
+    + b"cnumpy\ndtype\n(S'V16'\nI0\nI1\ntR(I3\nS'|'\nN(S'a'\nt(dNI16\nI1\nI0\ntbI00\nS'aa'\ntb.",
+    "a type by a word": BYTES + b"cnumpy\ndtype\n(S'f8,O'\nI0\nI1\ntRI00\nS'aaaaaaaabbbbbbbb'\ntb.",
+    "too few bytes": BYTES + b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntRI00\nS'aaaa'\ntb.",
+    "a huge shape": BYTES.replace(b"I2", b"I99999999999999")
+    + b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntRI00\nS'aaaaaaaabbbbbbbb'\ntb.",
+    "a negative shape": BYTES.replace(b"I2", b"I-2") + b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntRI00\nS''\ntb.",
+    "another class": BYTES.replace(b"cnumpy\nndarray", b"cnumpy\nmatrix") + b"N.",
+    "a codec": b"c_codecs\nencode\n(Vabc\nVrot13\ntR.",
+    "a state for a function": b"cnumpy\ndtype\n(dS'x'\nI1\nsb.",
+    "a state for a type": b"ccollections\nOrderedDict\n(N(dS'__setitem__'\ncnumpy\ndtype\nstb.",
+    "an extension": b"\x80\x02\x82\x01.",
+    "a persistent object": b"Pfile\n.",
+    "a dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0bndarray.dot\x93.",
+}
+
+
+@pytest.mark.parametrize("case", SMUGGLERS)
+def test_no_array_type_or_opcode_smuggles_anything(tmp_path, case):
+    (tmp_path / "a.pkl").write_bytes(SMUGGLERS[case])
+    with pytest.raises(Problem, match=r"a\.pkl: ") as refused:
+        imported.read(tmp_path / "a.pkl")
+    assert "\n" not in str(refused.value)
+
+
+def _same_again(depth: int):
+    node = [1.0]
+    for _ in range(depth):
+        node = [node, node, {"x": node}]
+    return {"dia0_utt0": node}
+
+
+def _in_itself():
+    node: list = [1.0]
+    node.append(node)
+    return {"dia0_utt0": node}
+
+
+HOSTILE = {
+    "empty.json": (b"", "is empty"),
+    "truncated.json": (b'{"dia0_utt0": [1, 2', "cannot be read as .json"),
+    "words.json": (b'{"dia0_utt0": ["a", "b"]}', "'a' is no number"),
+    "one_word.json": (b'{"dia0_utt0": [1], "dia0_utt1": "b"}', "dia0_utt1: 'b' is no number"),
+    "ragged.json": (b'{"dia0_utt0": [[1, 2], [3]]}', "ragged: 2 numbers, then 1"),
+    "twice.json": (b'{"dia0_utt0": [1], "dia0_utt0": [2]}', "'dia0_utt0' twice"),
+    "alike.json": (b'{"dia0_utt0": [1], "0_0": [2]}', "dia0_utt0: stands twice"),
+    "deep.json": (b'{"a":' * 20_000 + b"1" + b"}" * 20_000, "nests too deep"),
+    "deepish.json": (b"[" * 500 + b"]" * 500, "nests more than"),
+    "nothing.json": (b"{}", "holds no features"),
+    "no_names.json": (b"[[1, 2], [3, 4]]", "no name of an utterance"),
+    "digits.json": (b'{"dia0_utt0": [' + b"9" * 5000 + b"]}", "cannot be read as .json"),
+    "binary.json": (b"\xff\xfe\x00\x01", "cannot be read as .json"),
+    "cells.csv": (b"name,a,b\ndia0_utt0,1,2\ndia0_utt1,1\n", "row 3 has 2 cells, the header 3"),
+    "word.csv": (b"name,a,b\ndia0_utt0,1,2\ndia0_utt1,1,loud\n", "row 3: b = 'loud' is no number"),
+    "twice.csv": (b"name,a\ndia0_utt0,1\ndia0_utt0,2\n", "row 3: a second row of 'dia0_utt0'"),
+    "split.csv": (b"split,name,a\ntrain,dia0_utt0,1\nother,dia0_utt1,2\n", "row 3: split = 'other'"),
+    "names.csv": (b"name\ndia0_utt0\n", "a column of names and columns of numbers"),
+    "words.csv": (b"name,a\ndia0_utt0,x\ndia0_utt1,y\n", "no column of numbers"),
+    "binary.csv": (b"\x00\x01\x02", "is no text"),
+    "a.npz": (b"PK\x03\x04 no archive", "cannot be read as .npz"),
+    "dia0_utt0.npy": (b"\x93NUMPY\x01\x00", "cannot be read as .npy"),
+    "a.pt": (b"no archive", "cannot be read as .pt|no file of torch.save"),
+    "a.h5": (b"\x89HDF\r\n\x1a\n", "cannot be read as .h5"),
+    "a.safetensors": (b"\xff" * 16, "cannot be read as .safetensors"),
+    "a.parquet": (b"PAR1PAR1", "cannot be read as .parquet"),
+    "a.pkl": (pickle.dumps({"dia0_utt0": np.ones(100)})[:-20], "cannot be read as .pkl"),
+    "text.pkl": (b"some text", "cannot be read as .pkl"),
+    "again.pkl": (pickle.dumps(_same_again(40)), "over and over|more than"),
+    "itself.pkl": (pickle.dumps(_in_itself()), "nests more than"),
+    "set.pkl": (pickle.dumps({"dia0_utt0": {1, 2}}), "a set is no number"),
+    "complex.pkl": (pickle.dumps({"dia0_utt0": np.ones(2, complex)}), "type 'c16'"),
+    "a.txt": (b"1 2 3", "of no known format"),
+    "a.zip": (b"PK no archive", "cannot be read: BadZipFile"),
+    "out.zip": (zip_of({"../a.json": b"{}"}), "leads out of it"),
+    "root.zip": (zip_of({"/etc/a.json": b"{}"}), "leads out of it"),
+    "drive.zip": (zip_of({"C:\\a.json": b"{}"}), "leads out of it"),
+    "readme.zip": (zip_of({"README.txt": b"words"}), "holds no file of a known format"),
+    "deep.zip": (
+        zip_of({"a.zip": zip_of({"b.zip": zip_of({"c.zip": zip_of({"d.json": b"{}"})})})}),
+        "in an archive",
+    ),
+    "inside.zip": (zip_of({"x/a.json": b'{"dia0_utt0": ['}), r"x/a\.json: cannot be read as \.json"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_that_cannot_be_used_is_one_line_that_names_it(tmp_path, name):
+    content, words = HOSTILE[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Problem, match=words) as refused:
+        imported.read(tmp_path / name)
+    assert str(refused.value).startswith(str(tmp_path / name))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "folder"])
+@given(cut=st.floats(0, 0.99), flip=st.integers(0, 255))
+def test_a_cut_or_changed_file_is_a_problem_or_features_and_nothing_else(tmp_path_factory, name, cut, flip):
+    path = tmp_path_factory.mktemp("broken") / name
+    WRITERS[name](path, {"dia0_utt0": np.ones((1, 3), np.float32), "dia0_utt1": np.zeros((1, 3), np.float32)})
+    content = bytearray(path.read_bytes())
+    for broken in (content[: int(len(content) * cut)], _changed(content, cut, flip)):
+        path.write_bytes(broken)
+        try:
+            assert len(imported.read(path)) >= 1
+        except Problem as problem:
+            assert "\n" not in str(problem)
+
+
+def _changed(content: bytearray, where: float, flip: int) -> bytearray:
+    changed = bytearray(content)
+    changed[int(len(content) * where)] ^= flip
+    return changed
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("merc.encoders.formats.archives.LARGEST", 1000)
+    for name, content in {
+        "a.zip": zip_of({"a.json": b" " * 1_000_000}),
+        "a.npz": zip_of({"a.npy": bytes(10**6)}),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(Problem, match="unpacks to 1,000,000 bytes, more than"):
+            imported.read(tmp_path / name)
+    with h5py.File(tmp_path / "a.h5", "w") as opened:
+        opened.create_dataset("dia0_utt0", (10**9, 10**3), "f4", chunks=True)
+    with pytest.raises(Problem, match="taken for a trap"):
+        imported.read(tmp_path / "a.h5")
+
+
+def test_links_out_of_an_hdf5_file_are_refused(tmp_path):
+    to_hdf5(tmp_path / "other.h5", {"dia0_utt0": np.ones((1, 2))})
+    with h5py.File(tmp_path / "a.h5", "w") as opened:
+        opened["dia0_utt0"] = h5py.ExternalLink("other.h5", "dia0_utt0")
+    with pytest.raises(Problem, match="is a link"):
+        imported.read(tmp_path / "a.h5")
