@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dropout import Dropout
+from models.latents import Latents
 from models.misls import AttentionPool
 from models.stems import MaskedBatchNorm
 
@@ -21,16 +22,7 @@ class Concat(nn.Module):
         self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), MaskedBatchNorm(fused)
         self.dropout = Dropout(dropout)
 
-    def forward(
-        self,
-        z: dict[str, Tensor],
-        steps: dict[str, Tensor],
-        present: Tensor,
-        odd: Tensor,
-        place: Tensor,
-        speaker: Tensor,
-        causal: bool,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        joined = torch.cat([pool(z[m], steps[m]) for m, pool in self.pools.items()], -1)
-        every = torch.ones_like(present[:, 0])
+    def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        joined = torch.cat([*latents.pooled(self.pools).values()], -1)
+        every = torch.ones_like(latents.present[:, 0])
         return self.dropout(torch.relu(self.norm(self.mix(joined), every))), {}

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from models.context import HEADS, sinusoids
 from models.dropout import Dropout
+from models.latents import Latents
 from models.misls import AttentionPool
 from models.stems import within
 
@@ -36,18 +37,9 @@ class CrossModal(nn.Module):
         self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), nn.LayerNorm(fused)
         self.dropout = Dropout(dropout)
 
-    def forward(
-        self,
-        z: dict[str, Tensor],
-        steps: dict[str, Tensor],
-        present: Tensor,
-        odd: Tensor,
-        place: Tensor,
-        speaker: Tensor,
-        causal: bool,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """The weights "a>b" (N, S_a, S_b) say how much each step of a looks at each step of b."""
-        told, weights = dict(z), {}
+        z, steps, told, weights = latents.z, latents.steps, dict(latents.z), {}
         for a, b in self.pairs:
             answer, weights[f"{a}>{b}"] = self._attend(a, b, z, steps)
             told[a] = told[a] + self.dropout(answer)

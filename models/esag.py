@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.dropout import Dropout
+from models.latents import Latents
 from models.misls import AttentionPool
 from models.stems import MaskedBatchNorm
 
@@ -96,21 +97,12 @@ class ESAG(nn.Module):
         self.itself = nn.ModuleDict({m: nn.Linear(dim, fused, bias=False) for m in modalities})
         self.norm, self.dropout = MaskedBatchNorm(fused), Dropout(dropout)
 
-    def forward(
-        self,
-        z: dict[str, Tensor],
-        steps: dict[str, Tensor],
-        present: Tensor,
-        odd: Tensor,
-        place: Tensor,
-        speaker: Tensor,
-        causal: bool,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        pooled = {m: self.pools[m](z[m], steps[m]) for m in self.modalities}
+    def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        pooled, present = latents.pooled(self.pools), latents.present
         first = self._first(pooled, present)
-        prior = self.earlier(first.softmax(-1), place, speaker)
+        prior = self.earlier(first.softmax(-1), latents.place, latents.speaker)
         belief = (first + self.transition(prior)).log_softmax(-1)
-        gate = self._gate(self._each(self.keys, pooled), prior, present, odd)
+        gate = self._gate(self._each(self.keys, pooled), prior, present, latents.odd)
         mixture = self._mix(gate, belief.exp(), self._each(self.values, pooled))
         v = mixture + self._each(self.itself, pooled).sum(1)
         every = torch.ones_like(present[:, 0])

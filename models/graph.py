@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dropout import Dropout
+from models.latents import Latents
 from models.misls import AttentionPool
 
 WINDOW = 10  # turns that an edge may span, each way, as in DialogueGCN
@@ -25,19 +26,11 @@ class Nodes(nn.Module):
         self.kind = nn.ParameterDict({m: nn.Parameter(0.02 * torch.randn(dim)) for m in modalities})
         self.layers = nn.ModuleList(RelationalLayer(dim, len(modalities), dropout) for _ in range(LAYERS))
 
-    def forward(
-        self,
-        z: dict[str, Tensor],
-        steps: dict[str, Tensor],
-        present: Tensor,
-        place: Tensor,
-        speaker: Tensor,
-        causal: bool,
-    ) -> Tensor:
-        edges = relations(place, speaker, causal)
-        nodes = torch.stack([pool(z[m], steps[m]) + self.kind[m] for m, pool in self.pools.items()], 1)
+    def forward(self, latents: Latents, causal: bool) -> Tensor:
+        edges = relations(latents.place, latents.speaker, causal)
+        nodes = torch.stack([pooled + self.kind[m] for m, pooled in latents.pooled(self.pools).items()], 1)
         for layer in self.layers:
-            nodes = layer(nodes, edges, present)
+            nodes = layer(nodes, edges, latents.present)
         return nodes
 
 
@@ -51,17 +44,8 @@ class Graph(nn.Module):
         self.nodes = Nodes(modalities, dim, dropout)
         self.mix, self.dropout = nn.Linear(len(modalities) * dim, fused), Dropout(dropout)
 
-    def forward(
-        self,
-        z: dict[str, Tensor],
-        steps: dict[str, Tensor],
-        present: Tensor,
-        odd: Tensor,
-        place: Tensor,
-        speaker: Tensor,
-        causal: bool,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        nodes = self.nodes(z, steps, present, place, speaker, causal)
+    def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        nodes = self.nodes(latents, causal)
         return self.dropout(torch.relu(self.mix(nodes.flatten(1)))), {}
 
 

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from models.graph import Nodes
+from models.latents import Latents
 from models.multiattn import Between
 
 
@@ -21,16 +22,7 @@ class GraphMultiAttn(nn.Module):
         self.nodes = Nodes(modalities, dim, dropout)
         self.between = Between(modalities, dim, dropout, fused)
 
-    def forward(
-        self,
-        z: dict[str, Tensor],
-        steps: dict[str, Tensor],
-        present: Tensor,
-        odd: Tensor,
-        place: Tensor,
-        speaker: Tensor,
-        causal: bool,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        nodes = self.nodes(z, steps, present, place, speaker, causal)
+    def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        nodes = self.nodes(latents, causal)
         told = dict(zip(self.between.modalities, nodes.unbind(1), strict=True))
-        return self.between(told, present, place, causal)
+        return self.between(told, latents.present, latents.place, causal)

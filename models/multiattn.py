@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from models.context import HEADS, sinusoids
 from models.crossmodal import feed_forward
 from models.dropout import Dropout
+from models.latents import Latents
 from models.misls import AttentionPool
 
 
@@ -58,17 +59,8 @@ class MultiAttn(nn.Module):
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
         self.between = Between(modalities, dim, dropout, fused)
 
-    def forward(
-        self,
-        z: dict[str, Tensor],
-        steps: dict[str, Tensor],
-        present: Tensor,
-        odd: Tensor,
-        place: Tensor,
-        speaker: Tensor,
-        causal: bool,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.between({m: pool(z[m], steps[m]) for m, pool in self.pools.items()}, present, place, causal)
+    def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.between(latents.pooled(self.pools), latents.present, latents.place, causal)
 
 
 def audible(present: Tensor, place: Tensor, causal: bool) -> Tensor:

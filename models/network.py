@@ -16,6 +16,7 @@ from models.esag import ESAG
 from models.graph import Graph
 from models.graph_multiattn import GraphMultiAttn
 from models.heads import HEADS
+from models.latents import Latents
 from models.misls import MISLS
 from models.multiattn import MultiAttn
 from models.packed import Laid
@@ -135,8 +136,8 @@ class Network(nn.Module):
         self, z: dict[str, Tensor], steps: dict[str, Tensor], here: Tensor, odd: Tensor, batch: dict[str, Any]
     ) -> dict[str, Any]:
         """Everything after MISLS, from its latent sequences, their steps, who is present (N, M) and how oddly."""
-        told = z, steps, here, odd, batch["place"], batch["speaker"]
-        utterance, weights = self.fusion(*told, self.config.causal)
+        latents = Latents(z, steps, here, odd, batch["place"], batch["speaker"])
+        utterance, weights = self.fusion(latents, self.config.causal)
         return {**self.conclude(utterance, weights, batch), "utterance": utterance, "weights": weights}
 
     def conclude(self, utterance: Tensor, weights: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
