@@ -37,8 +37,7 @@ class Source:
     def __init__(self, container: av.container.InputContainer, name: str) -> None:
         self.container, self.name = container, name
         self.clock = Clock(container, Limits(0.0, math.inf), None)
-        self.audio = next(iter(container.streams.audio), None)
-        self.video = media.film(container)
+        self.audio, self.video = media.voice(container), media.film(container)
         self.spacing = 1 / float((self.video and self.video.average_rate) or 1 / SPACING)
 
     def flow(self) -> Iterator[Heard | Shot]:

@@ -39,9 +39,9 @@ def listen(path: Path, limits: Limits) -> Sound:
     """The sound of a recording alone, which may be hours long."""
     try:
         with av.open(str(path), metadata_errors="replace") as container:
-            audio = next(iter(container.streams.audio), None)
+            audio = voice(container)
             if audio is None:
-                return Sound(reason="no audio stream")
+                return Sound(reason=_none_of(container.streams.audio, "audio"))
             reader = SoundReader(Stream(audio, Clock(container, limits, None)))
             return reader.finish(_demux(container, [reader]))
     except BROKEN as error:
@@ -63,7 +63,7 @@ def watch(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[Pictures
 def _watch_open(container: av.container.InputContainer, spans: Sequence[tuple[float, float]]) -> Iterator[Pictures]:
     video = film(container)
     if video is None:
-        yield from (Pictures(reason="no video stream") for _ in spans)
+        yield from (Pictures(reason=_none_of(container.streams.video, "video")) for _ in spans)
         return
     whole = Stream(video, Clock(container, Limits(0.0, math.inf), None))
     packets = (packet for packet in container.demux(video) if packet.stream_index == video.index)
@@ -101,14 +101,13 @@ def wav(samples: np.ndarray) -> bytes:
 
 
 def _read_open(container: av.container.InputContainer, clock: Clock, ticks: bool) -> tuple[Sound, Pictures]:
-    audio = next(iter(container.streams.audio), None)
-    video = film(container)
+    audio, video = voice(container), film(container)
     sound = SoundReader(Stream(audio, clock)) if audio else None
     pictures = (TickPictures if ticks else MiddlePicture)(Stream(video, clock)) if video else None
     broken = _demux(container, [reader for reader in (sound, pictures) if reader is not None])
     return (
-        sound.finish(broken) if sound else Sound(reason="no audio stream"),
-        pictures.finish(broken) if pictures else Pictures(reason="no video stream"),
+        sound.finish(broken) if sound else Sound(reason=_none_of(container.streams.audio, "audio")),
+        pictures.finish(broken) if pictures else Pictures(reason=_none_of(container.streams.video, "video")),
     )
 
 
@@ -128,7 +127,19 @@ def _demux(
     return ""
 
 
+def voice(container: av.container.InputContainer) -> av.AudioStream | None:
+    """The first audio stream of a known codec."""
+    return next((stream for stream in container.streams.audio if stream.codec_context), None)
+
+
 def film(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video stream that is not the picture of an album."""
+    """The first video stream of a known codec that is not the picture of an album."""
     cover = av.stream.Disposition.attached_pic
-    return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
+    shown = (stream for stream in container.streams.video if not stream.disposition & cover)
+    return next((stream for stream in shown if stream.codec_context), None)
+
+
+def _none_of(streams: Sequence[av.AudioStream] | Sequence[av.VideoStream], kind: str) -> str:
+    """Why a container has nothing of a kind."""
+    unknown = any(stream.codec_context is None for stream in streams)
+    return f"no {kind} stream of a known codec" if unknown else f"no {kind} stream"

@@ -112,6 +112,20 @@ def test_no_sound_no_content_no_file_header(tmp_path):
     assert sound.samples is None and pictures.middle is None and sound.reason and pictures.reason
 
 
+def test_an_unknown_codec_is_a_reason_and_the_other_stream_is_read(tmp_path):
+    path = drawn.write(tmp_path / "a.mp4", pictures=drawn.flashes(_even(1.0), 0.5), sound=drawn.tone(1.0, 22050))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
+    sound, pictures = media.read(path, LIMITS, ticks=True)
+    assert sound.reason == media.listen(path, LIMITS).reason == "no audio stream of a known codec"
+    assert pictures.middle is not None
+    path.write_bytes(content.replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzz"))
+    sound, pictures = media.read(path, LIMITS, ticks=True)
+    (shown,) = media.watch(path, [(0.0, 0.5)])
+    assert pictures.reason == shown.reason == "no video stream of a known codec"
+    assert sound.samples is not None
+
+
 @given(cut=st.floats(0, 1), ticks=st.booleans())
 def test_a_file_cut_anywhere_gives_media_or_a_reason(tmp_path_factory, cut, ticks):
     path = tmp_path_factory.getbasetemp() / "whole.mp4"
