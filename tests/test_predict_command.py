@@ -85,6 +85,16 @@ def test_the_film_is_as_long_as_the_clips_and_frames_the_face(model, clips, tmp_
     assert list(tmp_path.iterdir()) == [film]
 
 
+def test_the_film_of_sound_alone_is_dark_and_as_long(model, tmp_path):
+    sound, film = drawn.write(tmp_path / "a.m4a", sound=drawn.tone(1.5, 22050)), tmp_path / "film.mp4"
+    assert predict(model, sound, "--annotate", film) == 0
+    with av.open(str(film)) as opened:
+        assert len(opened.streams.audio) == 1
+        picture = next(opened.decode(video=0)).to_ndarray(format="rgb24")
+    assert picture[:300, :500].max() < 40  # beside it the bars, below it the words
+    assert _seconds(film) == pytest.approx(1.5, abs=0.2)
+
+
 def _seconds(path: Path) -> float:
     with av.open(str(path)) as opened:
         return opened.duration / av.time_base

@@ -97,7 +97,7 @@ def _size(scenes: Sequence[Scene]) -> tuple[int, int]:
 
 def _drawn(scene: Scene, size: tuple[int, int], strip: np.ndarray, length: float) -> VideoClip:
     seen = any("vision" not in one.missing for one in scene.utterances)
-    source = VideoFileClip(str(scene.path), audio=False) if seen else ColorClip(size, DARK, duration=scene.seconds)
+    source = VideoFileClip(str(scene.path), audio=False) if seen else _dark(size, scene.seconds)
     tracks = {index: one.face for index, one in enumerate(scene.utterances)}
     beside = {index: _bars(row, size[1]) for index, row in enumerate([*scene.rows, None])}
     below = {index: _said(row, strip.shape[1]) for index, row in enumerate([*scene.rows, None])}
@@ -111,11 +111,15 @@ def _drawn(scene: Scene, size: tuple[int, int], strip: np.ndarray, length: float
         now = _now(strip, (scene.begin + time) / length)
         return np.vstack([np.hstack([picture, beside[told]]), below[told], now])
 
-    clip = source.transform(frame).with_fps(min(source.fps or RATE_OF_STILLS, 30))
+    clip = source.transform(frame).with_fps(min(source.fps, 30))
     if any(one.samples is not None for one in scene.utterances):
         sound = AudioFileClip(str(scene.path))
         clip = clip.with_audio(sound.subclipped(0, min(sound.duration, clip.duration)))
     return clip
+
+
+def _dark(size: tuple[int, int], seconds: float) -> VideoClip:
+    return ColorClip(size, DARK, duration=seconds).with_fps(RATE_OF_STILLS)
 
 
 def _fitted(picture: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[float, int, int]]:
