@@ -1,6 +1,7 @@
 """A film of the answers: the recordings with the speaker's face framed, emotion bars, and a timeline below."""
 
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -62,7 +63,8 @@ def write(path: Path, rows: Sequence[dict[str, Any]], dialogue: Dialogue) -> Non
         for scene in scenes:
             clips.append(_drawn(scene, size, strip, scenes[-1].begin + scenes[-1].seconds))
         film = concatenate_videoclips(clips) if len(clips) > 1 else clips[0]
-        with tempfile.TemporaryDirectory(prefix="merc-annotate-") as aside:
+        with tempfile.TemporaryDirectory(prefix="merc-annotate-") as aside, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "In file .* bytes wanted")  # pictures end first: the last one stays
             film.write_videofile(
                 str(path), codec="libx264", audio_codec="aac", preset="veryfast", logger=None, threads=1,
                 fps=min(max(clip.fps or RATE for clip in clips), 30), temp_audiofile_path=aside,
