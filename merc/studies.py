@@ -175,6 +175,7 @@ STUDIES: dict[str, Study] = {
         flags=SCORES_ALONE,
         rows=(
             Row("teacher and student"),
+            Row("class-balanced", {"train.class_weight_power": 0.75, "distill.class_weight_power": 0.75}),
             Row("adapted MiniLM alone", MINILM_ADAPTED | {"model.modalities": ["text"]}, ADAPTED),
             Row("adapted MiniLM + prosody", MINILM_ADAPTED, ADAPTED),
         ),
