@@ -42,7 +42,7 @@ def write(
         if video is not None:
             _write_pictures(container, video, pictures, times)
         if audio is not None:
-            _write_sound(container, audio, sound, rate, layout, sound_begins)
+            write_sound(container, audio, sound, rate, layout, sound_begins)
     return path
 
 
@@ -64,7 +64,7 @@ def _write_pictures(container, stream, pictures, times) -> None:
     container.mux(stream.encode(None))
 
 
-def _write_sound(container, stream, sound, rate, layout, begins) -> None:
+def write_sound(container, stream, sound, rate, layout, begins) -> None:
     channels = av.AudioLayout(layout).nb_channels
     for first in range(0, len(sound), 1024):
         part = np.repeat(sound[None, first : first + 1024], channels, axis=0)

@@ -3,9 +3,9 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from closure import ROOT
 from test_evaluate import SPACE, answers, manifest
 
 from merc import conditions, intervals, predictions, results, robustness, scoreboard
@@ -38,9 +38,9 @@ def test_results_fit_one_screen(run, capsys):
 def test_a_reader_who_has_enough_ends_it_in_silence(run):
     reading, writing = os.pipe()
     os.close(reading)
-    root = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "merc", "results"]
-    ended = subprocess.run(command, cwd=run, env=root, stdout=writing, stderr=subprocess.PIPE, text=True)
+    ended = subprocess.run(command, cwd=run, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, "")
 

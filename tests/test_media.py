@@ -4,6 +4,7 @@ import wave
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import drawn
 import numpy as np
 import pytest
@@ -124,6 +125,17 @@ def test_an_unknown_codec_is_a_reason_and_the_other_stream_is_read(tmp_path):
     (shown,) = media.watch(path, [(0.0, 0.5)])
     assert pictures.reason == shown.reason == "no video stream of a known codec"
     assert sound.samples is not None
+
+
+def test_of_two_streams_the_one_of_a_known_codec_is_read(tmp_path):
+    path, sound = tmp_path / "a.mp4", drawn.tone(1.0, 22050)
+    with av.open(str(path), "w", format="mp4") as container:
+        for stream in [container.add_stream("aac", rate=22050, layout="mono") for _ in range(2)]:
+            drawn.write_sound(container, stream, sound, 22050, "mono", 0.0)
+    path.write_bytes(path.read_bytes().replace(b"mp4a", b"zzzz", 1).replace(b"esds", b"zzzz", 1))
+    with av.open(str(path)) as container:
+        assert [stream.codec_context is None for stream in container.streams.audio] == [True, False]
+    assert len(media.listen(path, LIMITS).samples) == pytest.approx(media.SAMPLE_RATE, abs=300)
 
 
 @given(cut=st.floats(0, 1), ticks=st.booleans())

@@ -67,7 +67,7 @@ def write(path: Path, rows: Sequence[dict[str, Any]], dialogue: Dialogue) -> Non
             warnings.filterwarnings("ignore", "In file .* bytes wanted")  # pictures end first: the last one stays
             film.write_videofile(
                 str(path), codec="libx264", audio_codec="aac", preset="veryfast", logger=None, threads=1,
-                fps=min(max(clip.fps or RATE for clip in clips), 30), temp_audiofile_path=aside,
+                fps=max(clip.fps for clip in clips), temp_audiofile_path=aside,
             )  # fmt: skip
     finally:
         for clip in clips:
