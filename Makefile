@@ -6,7 +6,7 @@ export OMP_NUM_THREADS := 1
 # some containers set it, and then every process compiles its imports anew (shap: 9 seconds instead of 4)
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro test test-all deps readme pins
+.PHONY: repro test test-all test-processors deps readme pins
 
 repro:
 	@.ci/setup $(PYTHON) requirements.txt
@@ -22,6 +22,11 @@ test-all:
 	@.ci/setup $(PYTHON) requirements-dev.txt
 	@ruff check . && ruff format --check .
 	@HYPOTHESIS_PROFILE=many pytest -n 2 --timeout 1800
+
+# Every stage on emulated processors: the same bytes as here? Up to an hour each, two at once on two cores.
+test-processors:
+	@.ci/setup $(PYTHON) requirements-dev.txt
+	@python tests/processors.py
 
 # After an edit of an import: the code deps of every stage in dvc.yaml.
 deps:

@@ -1,10 +1,13 @@
 """Where tensors live: compute.device, which can change speed but is no part of any result."""
 
+import multiprocessing
+import sys
+from functools import cache
 from typing import Literal
 
 import torch
 
-from merc import params
+from merc import numerics, params
 from merc.problem import Problem
 
 
@@ -13,7 +16,15 @@ def device() -> torch.device:
     asked = params.read("compute.device", Literal["auto", "cpu", "cuda", "mps"])
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if asked == "auto":
-        return torch.device(next(name for name, available in there.items() if available))
+        asked = next(name for name, available in there.items() if available)
     if not there[asked]:
         raise Problem(f"{params.FILE}: compute.device = {asked!r}: not available on this machine; use auto or cpu")
+    if asked != "cpu" and multiprocessing.parent_process() is None:
+        _warn_once(asked)
     return torch.device(asked)
+
+
+@cache
+def _warn_once(name: str) -> None:
+    if line := numerics.warning(name):
+        print(line, file=sys.stderr)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from merc import numerics, params
 from merc.problem import Problem
 
 POLL_SECONDS = 2.0
@@ -15,6 +16,9 @@ def run(main: Callable[..., None]) -> None:
     """Call a stage's `main` with the command line's words; a Problem ends the process with exit code 2."""
     threading.Thread(target=_stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
     try:
+        params.read("numerics", numerics.Numerics)
+        if line := numerics.warning():
+            print(line, file=sys.stderr)
         main(*sys.argv[1:])
     except Problem as problem:
         sys.exit(_complain(problem))

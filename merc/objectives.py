@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from merc.batches import Split
+from merc.numerics import square_root
 from merc.params import Strict
 
 LOUDEST = 2.0  # noise, in standard deviations of the training split's features
@@ -184,7 +185,7 @@ class Noise:
         lasting = torch.rand(len(rows), 1, generator=self.generator).to(values.device)[owner]
         whole = torch.randn(len(rows), values.shape[1], generator=self.generator).to(values.device)[owner]
         each = torch.randn(len(touched), values.shape[1], generator=self.generator).to(values.device)
-        noise = (lasting.sqrt() * whole + (1 - lasting).sqrt() * each) * spread * loud[owner].unsqueeze(1)
+        noise = (square_root(lasting) * whole + square_root(1 - lasting) * each) * spread * loud[owner].unsqueeze(1)
         return values.index_add(0, touched, noise)
 
 

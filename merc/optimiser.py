@@ -1,6 +1,7 @@
 """AdamW and Adam, learning rate schedules, and the moving average of weights, on parameters as they come.
 
-Our own AdamW because `torch.optim` imports torch's compiler, which takes 3.5 s a process and is never used here.
+The step itself is PyTorch's fused kernel, whose square root is the same on every processor (merc/numerics.py).
+torch.optim calls that kernel too, but imports torch's compiler, which takes 3.5 s a process and is never used here.
 """
 
 import math
@@ -38,6 +39,8 @@ class AdamW:
     has gradient 0 (torch leaves it alone): it decays, and its moments fade.
     """
 
+    kernel = staticmethod(torch._fused_adamw_)
+
     def __init__(self, groups: list[Group], weight_decay: float) -> None:
         self.groups, self.weight_decay, self.steps = groups, weight_decay, 0
 
@@ -54,25 +57,28 @@ class AdamW:
 
     def _move(self, group: Group, rate: float) -> None:
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in group.parameters]
-        self._decay(group, gradients, rate)
-        torch._foreach_lerp_(group.means, gradients, 1 - MEAN_DECAY)
-        torch._foreach_mul_(group.squares, SQUARE_DECAY)
-        torch._foreach_addcmul_(group.squares, gradients, gradients, 1 - SQUARE_DECAY)
-        spread = torch._foreach_sqrt(group.squares)
-        torch._foreach_div_(spread, math.sqrt(1 - SQUARE_DECAY**self.steps))
-        torch._foreach_add_(spread, SMALLEST)
-        torch._foreach_addcdiv_(group.parameters, group.means, spread, -rate / (1 - MEAN_DECAY**self.steps))
-
-    def _decay(self, group: Group, gradients: list[Tensor], rate: float) -> None:
-        torch._foreach_mul_(group.parameters, 1 - rate * self.weight_decay)
+        steps = torch.tensor(float(self.steps), device=group.parameters[0].device)
+        self.kernel(
+            group.parameters,
+            gradients,
+            group.means,
+            group.squares,
+            [],
+            [steps] * len(gradients),
+            lr=rate,
+            beta1=MEAN_DECAY,
+            beta2=SQUARE_DECAY,
+            weight_decay=self.weight_decay,
+            eps=SMALLEST,
+            amsgrad=False,
+            maximize=False,
+        )
 
 
 class Adam(AdamW):
     """Weight decay as part of the gradient, g <- g + w p, and so of its moments (Kingma and Ba 2015)."""
 
-    def _decay(self, group: Group, gradients: list[Tensor], rate: float) -> None:
-        if self.weight_decay:
-            torch._foreach_add_(gradients, group.parameters, alpha=self.weight_decay)
+    kernel = staticmethod(torch._fused_adam_)
 
 
 OPTIMISERS: dict[str, type[AdamW]] = {"adamw": AdamW, "adam": Adam}

@@ -53,7 +53,7 @@ def test_nothing_undeclared_is_written(finished):
         path for top in ("out", "metrics", "plots") for path in (finished / top).rglob("*") if path.is_file()
     ]
     relative = [path.relative_to(finished).as_posix() for path in written]
-    outside = [path for path in relative if not path.startswith(("out/runs/", "out/.partial/"))]
+    outside = [path for path in relative if not path.startswith(("out/runs/", "out/.partial/", "metrics/bench/"))]
     assert not [path for path in outside if not any(path == k or path.startswith(k + "/") for k in known)]
 
 
@@ -93,7 +93,7 @@ def test_no_output_names_this_machine(finished):
 def contents(folder: Path) -> dict[str, bytes]:
     tops = [folder / top for top in ("out", "metrics", "plots", "data/raw")]
     paths = [path for top in tops for path in sorted(top.rglob("*")) if path.is_file()]
-    kept = [path for path in paths if "runs" not in path.parts and ".partial" not in path.parts]
+    kept = [path for path in paths if not {"runs", ".partial", "bench"} & set(path.parts)]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
 
 

@@ -103,7 +103,7 @@ def test_every_section_loads_and_a_misspelt_key_is_named(tmp_path, key):
 
 def test_every_section_stands_in_the_table():
     document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    assert {key.split(".")[0] for key in SECTIONS} | {"compute"} == set(document)
+    assert {key.split(".")[0] for key in SECTIONS} | {"compute", "numerics"} == set(document)
 
 
 @pytest.mark.parametrize("corpus", CORPORA)

@@ -129,4 +129,4 @@ def test_the_exported_model_says_that_the_sound_is_imported(finished):
     assert encoders["audio"]["encoder"] == "imported/prosody"
     assert encoders["audio"]["sha256"] is None and "others computed" in encoders["audio"]["source"]
     assert "imported/prosody" in (finished / "out/export/card.md").read_text(encoding="utf-8")
-    assert read(finished / "metrics/export.json")["onnx"]["emotion"] == 1.0
+    assert read(finished / "metrics/bench/export.json")["onnx"]["emotion"] == 1.0

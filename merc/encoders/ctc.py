@@ -44,7 +44,7 @@ class Ctc:
         if self.model._get_feat_extract_output_lengths(torch.tensor(sound.shape[1])) < 1:
             return np.zeros((0, self.model.config.vocab_size), np.float32)
         if self.normalise:  # as Wav2Vec2FeatureExtractor does it
-            sound = (sound - sound.mean()) / (sound.var(correction=0) + 1e-7).sqrt()
+            sound = (sound - sound.mean()) * (sound.var(correction=0) + 1e-7).rsqrt()
         return self.model(sound).logits[0].float().log_softmax(dim=-1).numpy()
 
 

@@ -63,7 +63,7 @@ class Hog(Encoder):
     def _describe(self, crops: Tensor) -> Tensor:
         grey = torch.einsum("kchw,c->khw", crops, self.luma)[:, None]
         centred = grey - grey.mean(dim=(2, 3), keepdim=True)
-        grey = centred / (centred.square().mean(dim=(2, 3), keepdim=True) + 1e-3).sqrt()  # contrast taken out
+        grey = centred * (centred.square().mean(dim=(2, 3), keepdim=True) + 1e-3).rsqrt()  # contrast taken out
         histograms = self._histograms(grey)
         bright = functional.adaptive_avg_pool2d(grey, BRIGHT)
         return torch.cat([histograms.flatten(1), bright.flatten(1)], dim=1)
@@ -80,7 +80,7 @@ class Hog(Encoder):
         alike = torch.cat([doubled, -doubled], dim=1).relu().square()  # times m^4
         cells = functional.avg_pool2d(alike * (square.rsqrt() / square), SIDE // CELLS)
         around = functional.avg_pool2d(cells.square().sum(dim=1, keepdim=True), 3, 1, 1, count_include_pad=False)
-        return cells / (around + 1e-3).sqrt()
+        return cells * (around + 1e-3).rsqrt()
 
     def _looks(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the frames that are looked at, and the step that each belongs to."""

@@ -9,6 +9,7 @@ from torch.nn import functional
 from merc.encoders.hearing import Hearing
 from merc.encoders.raw import RATE
 from merc.encoders.spectrum import FLOOR, frame, mel_bands
+from merc.numerics import square_root
 
 BANDS = 64
 WINDOW = 512  # samples: 32 ms
@@ -98,7 +99,7 @@ class Tower(nn.Module):
         share = self.attention(heard).masked_fill(inside == 0, -1e4).softmax(dim=2)
         mean = (share * heard).sum(dim=2)
         variance = (share * (heard - mean[:, :, None]).square()).sum(dim=2)
-        return torch.cat([mean, (variance + 1e-4).sqrt()], dim=1)
+        return torch.cat([mean, square_root(variance + 1e-4)], dim=1)
 
 
 class Block(nn.Module):

@@ -9,6 +9,7 @@ from torch.nn import functional
 from merc.encoders.hearing import Hearing, pooling
 from merc.encoders.raw import RATE
 from merc.encoders.spectrum import FLOOR, frame, mel_bands
+from merc.numerics import square_root
 
 FRAMES_PER_SECOND = 100  # about; before pooling
 BANDS = 24
@@ -127,7 +128,7 @@ def _moments(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     total = weight.sum(dim=1)
     mean = (values * weight).sum(dim=1) / total
     variance = ((values - mean[:, None]).square() * weight).sum(dim=1) / total
-    return mean, (variance + 1e-4).sqrt()
+    return mean, square_root(variance + 1e-4)
 
 
 def _trend(values: Tensor, weight: Tensor) -> Tensor:

@@ -87,4 +87,4 @@ def _normalised(samples: Tensor, heard: Tensor) -> Tensor:
     count = heard.sum(dim=1, keepdim=True)
     mean = (samples * heard).sum(dim=1, keepdim=True) / count
     variance = ((samples - mean).square() * heard).sum(dim=1, keepdim=True) / count
-    return (samples - mean) / (variance + 1e-7).sqrt() * heard
+    return (samples - mean) * (variance + 1e-7).rsqrt() * heard
