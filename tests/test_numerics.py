@@ -1,0 +1,176 @@
+"""Portable numerics: pinned before any library is loaded; the same digits on every processor."""
+
+import ast
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import networks
+import pytest
+import torch
+from closure import ROOT, pipeline
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from merc import numerics, optimiser
+from merc.numerics import square_root
+
+COMMITTED = ROOT / "tests/operations.json"
+AVX2 = "avx2" in numerics.instructions()
+
+
+@pytest.mark.skipif(not AVX2, reason="not Linux on an x86-64 processor with AVX2: other digits are expected")
+def test_this_processor_gives_the_committed_digits():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "tests/operations.py"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    committed, here = json.loads(COMMITTED.read_text(encoding="utf-8")), json.loads(done.stdout)
+    assert [name for name in committed if here.get(name) != committed[name]] == []
+    assert here == committed
+
+
+@pytest.mark.parametrize(
+    ("asked", "flags", "pinned"),
+    [
+        ("portable", {"avx2"}, numerics.PORTABLE),
+        ("portable", {"avx2", "avx512f"}, numerics.PORTABLE | numerics.WITHOUT_AVX512),
+        ("portable", set(), {}),
+        ("fast", {"avx2", "avx512f"}, {}),
+    ],
+)
+def test_what_is_pinned(tmp_path, monkeypatch, asked, flags, pinned):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(numerics, "instructions", lambda: frozenset(flags))
+    monkeypatch.setattr(os, "environ", {})
+    Path("params.yaml").write_text(f"numerics: {asked}\n", encoding="utf-8")
+    numerics.pin()
+    assert os.environ == numerics.ONE_THREAD | pinned
+
+
+@pytest.mark.parametrize("text", [None, "", "numerics: [", "numerics: 3", "- numerics", "train: {}"])
+def test_portable_where_nothing_else_can_be_read(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("params.yaml").write_text(text, encoding="utf-8")
+    assert numerics.chosen() == "portable"
+
+
+def test_who_cannot_have_portable_numbers_is_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(numerics, "instructions", lambda: frozenset())
+    assert "third digit" in numerics.warning() and "\n" not in numerics.warning()
+    monkeypatch.setattr(numerics, "instructions", lambda: frozenset({"avx2"}))
+    assert numerics.warning() is None and "cuda gives other numbers" in numerics.warning("cuda")
+    Path("params.yaml").write_text("numerics: fast\n", encoding="utf-8")
+    monkeypatch.setattr(numerics, "instructions", lambda: frozenset())
+    assert numerics.warning() is None and numerics.warning("cuda") is None
+
+
+def test_a_value_that_is_neither_ends_a_stage_in_one_line(tmp_path):
+    (tmp_path / "params.yaml").write_text("numerics: quick\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.sample"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "numerics = 'quick': Input should be 'portable' or 'fast'" in done.stderr
+
+
+@pytest.mark.skipif(not AVX2, reason="nothing is pinned here")
+def test_the_pins_reach_the_libraries_also_in_a_spawned_worker():
+    assert torch.backends.cpu.get_cpu_capability() == "AVX2"  # the tests run as the stages do
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(torch.backends.cpu.get_cpu_capability) == "AVX2"
+
+
+def test_numerics_loads_none_of_what_it_pins():
+    program = (
+        "import sys, stages; print([one for one in ('torch', 'numpy', 'cv2', 'scipy', 'av') if one in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("stage", pipeline())
+def test_every_stage_tracks_the_parameter(stage):
+    assert "numerics" in pipeline()[stage]["params"]
+
+
+def test_square_root_is_the_square_root():
+    values = torch.cat([torch.zeros(1), torch.rand(9999) * 10 ** torch.randint(-9, 9, (9999,))])
+    assert torch.allclose(square_root(values), values.double().sqrt().float(), rtol=3e-7, atol=0)
+    assert square_root(values)[0] == 0
+
+
+# What goes through MKL's vector library, whose digits depend on the processor even in its COMPATIBLE branch.
+UNPORTABLE = {"sqrt", "sqrt_", "atan", "arctan", "acos", "arccos", "asin", "arcsin", "cdist", "_foreach_sqrt"}
+INSIDE = UNPORTABLE | {"_cdist_forward", "_euclidean_dist"}  # as PyTorch calls them below its functions
+
+
+@pytest.mark.parametrize("package", ["merc", "models", "stages"])
+def test_no_tensor_is_given_to_an_operation_that_depends_on_the_processor(package):
+    found = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if unportable(node):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert found == [], "square_root of merc/numerics.py is portable"
+
+
+def unportable(node: ast.AST) -> bool:
+    """A call that numpy and math do not answer, or a power of one half of what is no length or width."""
+    if isinstance(node, ast.Attribute) and node.attr in UNPORTABLE:
+        return ast.unparse(node.value) not in ("np", "math", "numpy")
+    half = (
+        isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and ast.unparse(node.right) in ("0.5", "1 / 2")
+    )
+    return half and ".shape[" not in ast.unparse(node.left)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x.sqrt()", True), ("torch.sqrt(x)", True), ("x ** 0.5", True), ("torch.atan(x)", True),
+        ("x.sqrt_()", True), ("np.sqrt(x)", False), ("math.sqrt(2)", False), ("x.rsqrt()", False),
+        ("x / q.shape[-1] ** 0.5", False),
+    ],
+)  # fmt: skip
+def test_what_counts_as_one(text, expected):
+    assert any(unportable(node) for node in ast.walk(ast.parse(text))) is expected
+
+
+class Refuse(TorchDispatchMode):
+    """Runs below autograd and other libraries, so that the backward pass and what libraries do is seen too."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function._schema.name.removeprefix("aten::")
+        tensors = [one for one in tree_leaves(args) if isinstance(one, torch.Tensor) and one.is_floating_point()]
+        wide = any(one.dtype == torch.float64 and one.numel() > 1 for one in tensors)
+        half = name.startswith("pow") and isinstance(args[1], float) and args[1] == 0.5
+        if name in INSIDE or half or (wide and name in ("log", "tan")):
+            raise AssertionError(f"{name} of {[tuple(one.shape) for one in tensors]} depends on the processor")
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("call", [torch.sqrt, lambda one: one**0.5, lambda one: torch.cdist(one, one), torch.atan])
+def test_refuse_refuses(call):
+    with Refuse(), pytest.raises(AssertionError, match="depends on the processor"):
+        call(torch.rand(30, 4))
+
+
+@networks.every_combination
+def test_a_training_step_of_every_network(fusion, context):
+    network, batch = networks.network(fusion=fusion, context=context).train(), networks.batch()
+    adam = optimiser.AdamW([optimiser.Group.of(network.parameters(), 0.01)], 0.01)
+    with Refuse():
+        logits = network(batch)
+        loss = sum(functional.cross_entropy(logits[task], batch[task]) for task in ("emotion", "sentiment"))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        adam.step()
