@@ -148,6 +148,11 @@ def test_what_counts_as_one(text, expected):
 class Refuse(TorchDispatchMode):
     """Runs below autograd and other libraries, so that the backward pass and what libraries do is seen too."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Else torch imports its compiler, which takes 6 s, to keep it away from here."""
+        return False
+
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function._schema.name.removeprefix("aten::")
         tensors = [one for one in tree_leaves(args) if isinstance(one, torch.Tensor) and one.is_floating_point()]
