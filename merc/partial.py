@@ -75,4 +75,6 @@ def _code(name: str) -> list[str]:
     """Digests of all code that dvc.yaml declares for the stage: what is imported later in the run counts too."""
     stage, *item = name.split("-")
     own = declared.stages(REPOSITORY)[stage]
-    return declared.digests(REPOSITORY, declared.code(REPOSITORY, own, dict(zip(own.get("matrix", {}), item, strict=True))))
+    return declared.digests(
+        REPOSITORY, declared.code(REPOSITORY, own, dict(zip(own.get("matrix", {}), item, strict=True)))
+    )

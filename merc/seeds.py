@@ -11,6 +11,7 @@ from merc import partial, work
 from merc.board import RUNS, Board
 from merc.device import device
 from merc.engine import Watch
+from merc.problem import during
 from merc.work import Failed
 
 TOLD = "told.json"  # in a finished seed's folder, until every seed is finished
@@ -73,7 +74,8 @@ def _learn(item: Item) -> None:
     begun = item.folder.with_suffix(".begun")
     shutil.rmtree(begun, ignore_errors=True)
     begun.mkdir()
-    with Board(item.runs / item.folder.name) as board:
+    stage, seed = item.runs.parent.name, item.job.seed
+    with Board(item.runs / item.folder.name) as board, during(f"{stage}: seed {seed}"):
         told = item.learn(item.job, begun, board)
     (begun / TOLD).write_text(json.dumps(told), encoding="utf-8")
     begun.rename(item.folder)
