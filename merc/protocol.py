@@ -19,8 +19,8 @@ ENOUGH = 100  # labelled utterances from which on a dimension cannot sort them a
 def separate(splits: Mapping[str, pd.DataFrame]) -> None:
     """No group, no dialogue, no stretch of a clip and no recording (same text, same wav) in two splits.
 
-    A group whose name holds its split (sample, MELD, folder: <corpus>/<split>/<dialogue>) is never in two, nor does a
-    dialogue's number tell anything, for MELD counts anew in each split: such dialogues are compared by what is said.
+    A group whose name holds its split (sample, MELD, folder: <corpus>/<split>/<dialogue>) is never in two, and the
+    dialogue's number tells nothing, for MELD counts anew in each split: so dialogues are compared by what is said.
     """
     for one, other in combinations(splits, 2):
         here, there = splits[one], splits[other]
