@@ -5,7 +5,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
+
+from pydantic import AfterValidator, Field
 
 from merc import partial, work
 from merc.board import RUNS, Board
@@ -15,6 +17,15 @@ from merc.problem import during
 from merc.work import Failed
 
 TOLD = "told.json"  # in a finished seed's folder, until every seed is finished
+
+
+def _distinct(numbers: list[int]) -> list[int]:
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("each seed once")
+    return numbers
+
+
+Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_distinct)]  # train.seeds
 
 
 class Job(Protocol):

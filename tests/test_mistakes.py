@@ -75,6 +75,14 @@ def test_no_corpus_at_all_is_refused(folder):
         learning.data(["text"])
 
 
+@pytest.mark.parametrize("stage", [pretrain_stage, train_stage])
+@pytest.mark.parametrize(("numbers", "said"), [([], "at least 1 item"), ([1, 1], "each seed once")])
+def test_no_seed_and_one_seed_twice_are_refused(folder, stage, numbers, said):
+    parameters(folder, train__seeds=numbers)
+    with pytest.raises(Problem, match=rf"train\.seeds = .*{said}"):
+        stage.main()
+
+
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_a_teacher_whose_loss_is_no_number_is_refused(folder, epochs):
     results.write_json(Path("out/pretrain/off.json"), {"off": "not tried here"})
