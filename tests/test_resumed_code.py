@@ -58,7 +58,7 @@ def run(stage: str, item: list[str], until: Callable[[], object]) -> tuple[list[
     with Path("imports").open("w") as imports, Path("printed").open("w") as printed:
         command = [sys.executable, "-u", "-X", "importtime", "-m", f"stages.{stage}", *item]
         process = subprocess.Popen(command, stdout=printed, stderr=imports)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while process.poll() is None and not until() and time.monotonic() < deadline:
             time.sleep(0.005)
         process.kill()
