@@ -12,7 +12,7 @@ COMMANDS = {  # name -> module and function that get the words after it, what it
     "results": (
         "merc.summary",
         "results",
-        "the committed scores, on one screen; NAME: run a study",
+        "the scores that lie here, on one screen, and against the last commit; NAME: run a study",
     ),
     "preset": ("merc.presets", "write", "NAME: params.yaml as in presets/; --flags: for `dvc exp run`"),
     "features": ("merc.feature_files", "command", "--to json|npz|parquet: the packs as files that others read"),

@@ -114,6 +114,8 @@ class Epochs:
     def __call__(self) -> list[np.ndarray]:
         """One epoch: the rows of each batch."""
         times = np.floor(self.share + self.random.random(len(self.share))).astype(int)
+        if not times.any():  # an epoch of nothing would teach nothing
+            times[self.random.choice(len(times), p=self.share / self.share.sum())] = 1
         order = self.random.permutation(np.repeat(np.arange(len(times)), times))
         pools = np.split(order, range(POOL * self.size, len(order), POOL * self.size))
         cut = [batch for pool in pools for batch in self._batches(pool)]

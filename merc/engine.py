@@ -1,6 +1,5 @@
 """One training loop for pretraining, teacher and student, which differ in objective and dev score only."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -10,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from merc.batches import Split, move
+from merc.divergence import check_losses, check_weights
 from merc.objectives import Objective
 from merc.optimiser import OPTIMISERS, Group, MovingAverage, rate_share
 from merc.params import Strict
@@ -76,7 +76,9 @@ def fit(
             losses += _gradients(network, objective, [_drawn(train, draw, done) for draw in group], config)
             optimiser.step(rate_share(config.schedule, config.warmup, done, [row[SCORE] for row in history]))
             average.update()
-        history.append({"epoch": epoch + 1, **_mean(losses), **about(drawn), **score(average.network)})
+        learnt = _mean(losses)
+        check_losses(learnt, epoch + 1)
+        history.append({"epoch": epoch + 1, **learnt, **about(drawn), **score(average.network)})
         for watch in watches:
             watch(history[-1], average.network)
         if epoch == 0 or history[-1][SCORE] > history[best][SCORE]:
@@ -84,6 +86,7 @@ def fit(
         if epoch - best >= config.patience:
             break
     network.load_state_dict(weights)
+    check_weights(network)
     network.eval()
     return history
 
@@ -177,9 +180,7 @@ def _gradients(
 def _mean(losses: list[dict[str, Tensor]]) -> dict[str, float]:
     """The mean loss over an epoch's steps, whole and by part."""
     parts = {f"train_{name}": torch.stack([one[name] for one in losses]).mean().item() for name in losses[0]}
-    if not math.isfinite(total := sum(parts.values())):
-        raise FloatingPointError(f"the training loss is {total}: {parts}")
-    return {"train_loss": total, **parts}
+    return {"train_loss": sum(parts.values()), **parts}
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:

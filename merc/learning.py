@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from merc.sampling import SAMPLINGS, shares
 from merc.scores import HEADLINE, scores
 
 PRETRAINED = Path("out/pretrain")
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of a corpus's dialogues that an epoch sees, on average
 
 
 class Data(NamedTuple):
@@ -52,7 +53,7 @@ class Data(NamedTuple):
 def data(modalities: list[str]) -> Data:
     """Read `data.corpora`, `data.labels` and `data.share`."""
     corpora = manifest.only(params.read("data.corpora", list[str]))
-    share = params.read("data.share", dict[str, float])
+    share = params.read("data.share", dict[str, Share])
     if missing := [corpus for corpus in corpora if corpus not in share]:
         raise Problem(f"{params.FILE}: data.share.{missing[0]} is missing; 1.0 trains on it, 0 only evaluates")
     if not any(share[corpus] > 0 for corpus in corpora):

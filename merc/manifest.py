@@ -73,7 +73,9 @@ def _read_one(path: Path) -> pd.DataFrame:
 
 
 def only(corpora: list[str]) -> list[str]:
-    """The same corpora; refuses what extract and encode left of others, which DVC leaves behind and would hash."""
+    """The same corpora; refuses none at all, and what extract and encode left of others, which DVC would hash."""
+    if not corpora:
+        raise Problem("params.yaml: data.corpora = []: name at least one corpus (docs/data.md)")
     for parent in (Path("out") / stage / split for stage in ("extract", "encode") for split in SPLITS):
         left = (
             [path for path in parent.iterdir() if path.name.split(".")[0] not in corpora] if parent.is_dir() else []

@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 class Strict(BaseModel):
-    """A section of params.yaml: a value for every key, no unknown key, no silent conversion."""
+    """A section of params.yaml: a value for every key, no unknown key, no silent conversion, no infinity or NaN."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def read(key: str, kind: type[T], path: Path = FILE) -> T:
@@ -31,20 +31,26 @@ def read(key: str, kind: type[T], path: Path = FILE) -> T:
 def _lookup(key: str, path: Path) -> Any:
     node = _document(path)
     for depth, name in enumerate(parts := key.split(".")):
-        if not isinstance(node, dict) or name not in node:
-            place = ".".join(parts[: depth + 1])
-            raise Problem(f"{path}: {place} is missing{_guess(name, list(node or []))}; add it back (see presets/)")
+        place = ".".join(parts[:depth])
+        if not isinstance(node, dict):
+            raise Problem(f"{path}: {place} = {node!r}: is no section, and {name} belongs in it (see presets/)")
+        if name not in node:
+            place = f"{place}.{name}".lstrip(".")
+            raise Problem(f"{path}: {place} is missing{_guess(name, list(node))}; add it back (see presets/)")
         node = node[name]
     return node
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _document(path: Path) -> dict[Any, Any]:
     if not path.is_file():
         raise Problem(f"{path}: not found in {Path.cwd().name}/; run from the top of the repository")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Problem(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise Problem(f"{path}: holds no sections; take one of presets/, or git's: git checkout {path}")
+    return document
 
 
 def _explain(key: str, kind: Any, error: Any, path: Path) -> str:
@@ -66,6 +72,6 @@ def _keys(kind: Any, location: tuple[Any, ...]) -> list[str]:
     return list(getattr(kind, "model_fields", {}))
 
 
-def _guess(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+def _guess(name: str, known: list[Any]) -> str:
+    close = difflib.get_close_matches(name, [str(one) for one in known], n=1)
     return f"; did you mean {close[0]}?" if close else ""

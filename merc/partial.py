@@ -1,13 +1,13 @@
 """Work in progress that survives a kill: out/.partial/<name>/<digest>/, locked, moved to the output at the end.
 
-The digest names everything that the result depends on, so that work begun with other parameters is never continued.
+The digest names everything that the result depends on, so that work begun with other parameters or other code is
+never continued.
 """
 
 import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import filelock
 
+from merc import declared
 from merc.problem import Problem
 
 ROOT = Path("out/.partial")
@@ -24,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @contextmanager
 def locked(name: str) -> Iterator[Path]:
-    """out/.partial/<name>/, for this process alone."""
+    """out/.partial/<name>/, for this process alone; the name is <stage>, or <stage>-<item> of a matrix stage."""
     home = ROOT / name
     home.mkdir(parents=True, exist_ok=True)
     holder = ROOT / f"{name}.holder"
@@ -41,7 +42,7 @@ def locked(name: str) -> Iterator[Path]:
 
 def folder(home: Path, inputs: Any) -> Path:
     """The folder for these inputs (whatever JSON can write) and the code as it is; what is in it is finished."""
-    place = home / hashlib.sha256(json.dumps([inputs, _code()], sort_keys=True).encode()).hexdigest()[:16]
+    place = home / hashlib.sha256(json.dumps([inputs, _code(home.name)], sort_keys=True).encode()).hexdigest()[:16]
     place.mkdir(exist_ok=True)
     return place
 
@@ -70,12 +71,10 @@ def clear(home: Path) -> None:
     shutil.rmtree(home)
 
 
-def _code() -> list[str]:
-    """Digests of this repository's modules that are loaded."""
-    named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    ours = sorted({Path(file).resolve() for file in named if file and _is_ours(Path(file).resolve())})
-    return [f"{file.relative_to(REPOSITORY)} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in ours]
-
-
-def _is_ours(file: Path) -> bool:
-    return any(file.is_relative_to(REPOSITORY / part) for part in ("merc", "models", "stages"))
+def _code(name: str) -> list[str]:
+    """Digests of all code that dvc.yaml declares for the stage: what is imported later in the run counts too."""
+    stage, *item = name.split("-")
+    own = declared.stages(REPOSITORY)[stage]
+    return declared.digests(
+        REPOSITORY, declared.code(REPOSITORY, own, dict(zip(own.get("matrix", {}), item, strict=True)))
+    )

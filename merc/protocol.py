@@ -12,16 +12,55 @@ from merc import manifest as manifests
 from merc.batches import Split
 from merc.problem import Problem
 
+SAID = ["corpus", "speaker", "text", "source", "start", "end"]  # what makes an utterance of a dialogue that one
 ENOUGH = 100  # labelled utterances from which on a dimension cannot sort them all by chance
 
 
 def separate(splits: Mapping[str, pd.DataFrame]) -> None:
-    """No group in two splits, and no recording (same text, same wav) in two splits."""
+    """No group, no dialogue, no stretch of a clip and no recording (same text, same wav) in two splits.
+
+    A group whose name holds its split (sample, MELD, folder: <corpus>/<split>/<dialogue>) is never in two, and the
+    dialogue's number tells nothing, for MELD counts anew in each split: so dialogues are compared by what is said.
+    """
     for one, other in combinations(splits, 2):
-        both = sorted(set(splits[one]["group"]) & set(splits[other]["group"]))
+        here, there = splits[one], splits[other]
+        both = sorted(set(here["group"]) & set(there["group"]))
         if both:
             raise Problem(f"group {both[0]!r} is in both {one} and {other} ({len(both)} in all); split by group")
-        _no_twin(one, splits[one], other, splits[other])
+        _no_dialogue_twice(one, here, other, there)
+        _no_clip_twice(one, here, other, there)
+        _no_twin(one, here, other, there)
+
+
+def _no_dialogue_twice(one: str, here: pd.DataFrame, other: str, there: pd.DataFrame) -> None:
+    """No dialogue all of whose utterances stand in one dialogue of the other split: speakers, words and times.
+
+    Single utterances may: MELD's annotators cut some scenes twice, and merc/overlap.py reports those.
+    """
+    ours, theirs = _timed(here), _timed(there)
+    shared = ours.merge(theirs, on=SAID, suffixes=("", "_there"))
+    counts = shared.groupby(["group", "group_there"], sort=False).size()
+    for (group, group_there), count in counts.items():
+        if count == min((ours["group"] == group).sum(), (theirs["group"] == group_there).sum()):
+            raise Problem(
+                f"dialogue {group!r} of {one} and {group_there!r} of {other} are one: the same speakers, words and "
+                "times; remove one from data/raw"
+            )
+
+
+def _timed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Group and identity of the utterances whose times are known, each once; of a group with others nothing."""
+    untimed = rows.loc[rows["start"].isna() | rows["end"].isna(), "group"]
+    return rows.loc[~rows["group"].isin(untimed), ["group", *SAID]].drop_duplicates()
+
+
+def _no_clip_twice(one: str, here: pd.DataFrame, other: str, there: pd.DataFrame) -> None:
+    """No clip, or stretch of a clip, in two splits."""
+    stretch = ["corpus", "clip", "start", "end"]
+    both = here.loc[here["clip"].notna(), stretch].merge(there.loc[there["clip"].notna(), stretch])
+    if len(both):
+        corpus, clip = both.loc[0, ["corpus", "clip"]]
+        raise Problem(f"{corpus}: {clip} is in both {one} and {other} ({len(both)} in all); keep it in one split")
 
 
 def _no_twin(one: str, rows: pd.DataFrame, other: str, rows_there: pd.DataFrame) -> None:

@@ -1,12 +1,13 @@
 """Which dialogues make up the batches of an epoch, and which of their utterances count in the loss."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from merc.batches import Split
+from merc.problem import Problem
 
 
 class Draw(NamedTuple):
@@ -47,6 +48,8 @@ def stratified(split: Split, share: Tensor, size: int, generator: torch.Generato
 def _in_random_order(share: Tensor, generator: torch.Generator) -> Tensor:
     extra = torch.rand(len(share), generator=generator) < share % 1
     chosen = torch.repeat_interleave(torch.arange(len(share)), share.long() + extra)
+    if not len(chosen):  # an epoch of nothing would teach nothing
+        chosen = torch.multinomial(share, 1, generator=generator)
     return chosen[torch.randperm(len(chosen), generator=generator)]
 
 
@@ -60,7 +63,7 @@ def weighted(split: Split, share: Tensor, size: int, generator: torch.Generator)
     starts = split.starts.cpu()
     within = torch.zeros(split.dialogues).index_add(0, _owner(split), weights)
     each = max(1, round(len(split) / split.dialogues))
-    batches = -(-int(share.sum()) // size)
+    batches = -(-max(1, int(share.sum())) // size)
     for dialogues in torch.multinomial(within, batches * size, True, generator=generator).split(size):
         count = torch.zeros(len(split))
         for dialogue in dialogues.tolist():
@@ -110,12 +113,21 @@ def utterance_weights(split: Split) -> Tensor:
 def shares(split: Split, share: dict[str, float], *, unlabelled: bool) -> Tensor:
     """(dialogues,) how often each dialogue is seen in an epoch, on average: its corpus's share.
 
-    Without a label it is seen only if the unlabelled are.
+    Without a label it is seen only if the unlabelled are. Refused if an epoch would see none, on average.
     """
     corpora = split.manifest["corpus"].to_numpy()[split.starts[:-1].cpu().numpy()]
     labels = sum((target >= 0).cpu().float() for target in split.targets.values())
     told = torch.zeros(split.dialogues).index_add(0, _owner(split), labels) > 0
-    return torch.tensor([share[corpus] for corpus in corpora]) * (told | unlabelled)
+    seen = torch.tensor([share[corpus] for corpus in corpora]) * (told | unlabelled)
+    enough(seen.sum().item(), share, "dialogues")
+    return seen
+
+
+def enough(seen: float, share: Mapping[str, float], what: str) -> None:
+    """Refuse shares of which an epoch sees less than one of what is learnt from, on average."""
+    if seen < 1 - 1e-4:  # what a sum of rounded shares may be off by
+        given = ", ".join(f"{corpus} {one:g}" for corpus, one in share.items())
+        raise Problem(f"params.yaml: data.share: {given}: {seen:.2g} {what} an epoch; raise it to at least one")
 
 
 def _owner(split: Split) -> Tensor:

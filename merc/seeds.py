@@ -5,15 +5,27 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
+
+from pydantic import AfterValidator, Field
 
 from merc import partial, work
 from merc.board import RUNS, Board
 from merc.device import device
 from merc.engine import Watch
+from merc.problem import during
 from merc.work import Failed
 
 TOLD = "told.json"  # in a finished seed's folder, until every seed is finished
+
+
+def _distinct(numbers: list[int]) -> list[int]:
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("each seed once")
+    return numbers
+
+
+Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_distinct)]  # train.seeds
 
 
 class Job(Protocol):
@@ -73,7 +85,8 @@ def _learn(item: Item) -> None:
     begun = item.folder.with_suffix(".begun")
     shutil.rmtree(begun, ignore_errors=True)
     begun.mkdir()
-    with Board(item.runs / item.folder.name) as board:
+    stage, seed = item.runs.parent.name, item.job.seed
+    with Board(item.runs / item.folder.name) as board, during(f"{stage}: seed {seed}"):
         told = item.learn(item.job, begun, board)
     (begun / TOLD).write_text(json.dumps(told), encoding="utf-8")
     begun.rename(item.folder)

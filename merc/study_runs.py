@@ -11,12 +11,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from merc import params, presets, study_results, study_tables, study_verdicts
+from merc import declared, params, presets, study_results, study_tables, study_verdicts
 from merc.overlay import merged, overlaid
 from merc.problem import Problem
 from merc.results import read_json, write_json
@@ -87,19 +88,18 @@ def _key(study: Study, text: str) -> str:
 
 def _code(until: str, corpora: list[str]) -> list[str]:
     """Digests of the files of code that the stages up to this one depend on; dvc.yaml names them in order."""
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = declared.stages(Path())
     names = list(stages)[: list(stages).index(until) + 1]
-    files = sorted({file for name in names for file in _files(stages[name], corpora)})
-    return [f"{file} {hashlib.sha256(Path(file).read_bytes()).hexdigest()}" for file in files]
+    files = {file for name in names for file in _files(stages[name], corpora)}
+    return declared.digests(Path(), files)
 
 
-def _files(stage: dict[str, Any], corpora: list[str]) -> set[str]:
+def _files(stage: dict[str, Any], corpora: list[str]) -> set[Path]:
     """The files of code among a stage's deps, those of every item of its matrix."""
-    files = {dep for dep in stage.get("deps", []) if dep.endswith(".py")}
-    for key, items in stage.get("matrix", {}).items():
-        own = items if isinstance(items, list) else corpora  # ${data.corpora} is the only other
-        files = {file.replace(f"${{item.{key}}}", item) for file in files for item in own}
-    return files
+    matrix = stage.get("matrix", {})
+    values = [items if isinstance(items, list) else corpora for items in matrix.values()]  # else ${data.corpora}
+    items = [dict(zip(matrix, one, strict=True)) for one in product(*values)]
+    return set().union(*(declared.code(Path(), stage, item) for item in items))
 
 
 def _refuse_uncommitted() -> None:

@@ -1,8 +1,9 @@
-"""`python -m merc results`: the committed scores on one 80x24 screen; NAME: a study (merc/studies.py) is run."""
+"""`python -m merc results`: the scores that lie here, on one 80x24 screen; NAME: runs a study (merc/studies.py)."""
 
 from pathlib import Path
 from typing import Any
 
+from merc import committed
 from merc.problem import Problem
 from merc.results import read_json
 
@@ -28,7 +29,8 @@ def results(*words: str) -> None:
         from merc import study_runs
 
         return study_runs.run(*words)
-    return print(table(_read("evaluate"), _read("robustness")))
+    print(table(_read("evaluate"), _read("robustness")))
+    return print(f"Commit   {committed.comparison()}")
 
 
 def _read(name: str) -> Any:

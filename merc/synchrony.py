@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from merc.divergence import check_losses, check_weights
 from merc.lipsync import TOLERANCE, LipSync
 from merc.mouths import FRAMES_PER_PICTURE, Clip
 from merc.optimiser import AdamW, Group, rate_share
@@ -25,12 +26,14 @@ def fit(network: nn.Module, train: list[Clip], dev: list[Clip], config: LipSync)
     """
     training = Training(network, [clip for clip in train if len(clip) >= SEGMENT] or train, config)
     history, best = [], {}
-    for _ in range(config.epochs):
+    for epoch in range(config.epochs):
         learnt = training.epoch()
         history.append(mean_loss(network, dev) if dev else learnt)
+        check_losses({"training": learnt, "dev" if dev else "training": history[-1]}, epoch + 1)
         if history[-1] == min(history):
             best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     network.load_state_dict(best)
+    check_weights(network)
     network.eval()
     return history
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from merc import markers, results
+from merc.divergence import check_losses, check_weights
 from merc.encoders import lowrank
 from merc.encoders.encoder import Encoder
 from merc.optimiser import AdamW, Group, MovingAverage, rate_share
@@ -101,6 +102,7 @@ def fit(
         if saved is not None and epoch + 1 < plan.epochs:
             saved.write(network, course.optimiser, course.kept(), course.facts())
     network.load_state_dict(course.weights)
+    check_weights(network)
     return course.best
 
 
@@ -122,15 +124,19 @@ def _begun(network: nn.Module, plan: Plan, saved: Saved | None) -> _Course:
 def _learn(network: nn.Module, plan: Plan, epoch: int, batches: Sequence, step: Step, course: _Course) -> None:
     """One epoch."""
     network.train(plan.train_mode)
+    losses = []
     groups = [batches[first : first + plan.accumulate] for first in range(0, len(batches), plan.accumulate)]
     for number, group in enumerate(groups):
         for batch in group:
-            (_at_half_precision(network, partial(step, batch)) / len(group)).backward()
+            loss = _at_half_precision(network, partial(step, batch))
+            (loss / len(group)).backward()
+            losses.append(loss.detach())
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
         course.optimiser.step(rate_share("cosine", WARMUP, (epoch + number / len(groups)) / plan.epochs))
         if course.average is not None:
             course.average.update()
     network.eval()
+    check_losses({"training": torch.stack(losses).float().mean().item()}, epoch + 1)
 
 
 def _at_half_precision(network: nn.Module, loss: Callable[[], Tensor]) -> Tensor:

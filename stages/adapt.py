@@ -7,6 +7,7 @@ from pydantic import Field
 from merc import entry, markers, params, results
 from merc.augmentation_settings import Augmentation
 from merc.labels import TASKS
+from merc.problem import during
 from merc.scores import HEADLINE
 from merc.unfreezing import Unfreezing
 
@@ -57,7 +58,7 @@ def fit(modality: str, config: AdaptConfig, users: dict[str, float], folder: Pat
     """As `learn`, on the corpora in `users`; `folder` holds the state of a training that was killed."""
     import numpy as np
 
-    from merc import adapting, augmentation, encoders, label_fraction, labels, learning, resuming, tuning
+    from merc import adapting, augmentation, encoders, label_fraction, labels, learning, resuming, sampling, tuning
     from merc.device import device
 
     section, space = encoders.section(modality), labels.space(params.read("data.labels", str))
@@ -70,6 +71,7 @@ def fit(modality: str, config: AdaptConfig, users: dict[str, float], folder: Pat
     dev = adapting.read("dev", users, reader, space)
     parts = [] if encoder.untaught else tuning.top(encoder, config.unfreeze_layers, config)
     probe = adapting.Probe(encoder, train.classes(space)).to(device())
+    sampling.enough(float(train.share.sum()), users, "utterances")
     above = [tuning.Part(probe.above(), config.head_lr)]
     plan = tuning.Plan(
         config.epochs, config.freeze_epochs, above, parts, config.accumulate, config.average, encoder.untaught
@@ -83,7 +85,8 @@ def fit(modality: str, config: AdaptConfig, users: dict[str, float], folder: Pat
     judge = adapting.Judge(probe, dev)
     loss = adapting.Loss(probe, train, config.label_smoothing, change)
     saved = resuming.Saved(folder, {"order": epochs.random, "change": random})
-    best = tuning.fit(probe, plan, epochs, loss, judge, saved)
+    with during(f"adapt: {modality}"):
+        best = tuning.fit(probe, plan, epochs, loss, judge, saved)
     tuning.save(Path("out/adapt") / modality, encoder)
     return {**judge.scores(), "best_epoch": best}
 

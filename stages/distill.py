@@ -54,7 +54,7 @@ class Job(NamedTuple):
 def main() -> None:
     """Distil every seed."""
     config, model = params.read("distill", DistillConfig), params.read("model", NetworkConfig)
-    numbers, data = params.read("train.seeds", list[int]), learning.data(model.modalities)
+    numbers, data = params.read("train.seeds", seeds.Seeds), learning.data(model.modalities)
     fraction = label_fraction.read()
     jobs = [Job(seed, config, data, fraction) for seed in numbers]
     sources = [*data.files(), *learning.weights(learning.PRETRAINED, TEACHER)]

@@ -9,6 +9,7 @@ from pydantic import Field
 from merc import entry, markers, params, results
 from merc.labels import TASKS
 from merc.manifest import MODALITIES
+from merc.problem import during
 from merc.scores import HEADLINE
 from merc.unfreezing import Unfreezing
 
@@ -73,7 +74,8 @@ def fit(config: FinetuneConfig, model, data, folder: Path) -> dict:
     draws = seed.draws(train.split, data.share, "shuffled", config.batch, unlabelled=False)
     judge = finetuning.Judge(whole, dev)
     saved = resuming.Saved(folder, {"order": seed.generator})
-    best = tuning.fit(whole, plan, lambda: list(draws()), whole.step, judge, saved)
+    with during("finetune"):
+        best = tuning.fit(whole, plan, lambda: list(draws()), whole.step, judge, saved)
     for stream, encoder in learnt.items():
         tuning.save(OUT[stream.split("/")[0]], encoder)
     return {**judge.scores(), "best_epoch": best}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from merc import entry, lipsync, manifest, markers, mouths, params, results, truth
 from merc.lipsync import LipSync
+from merc.problem import during
 
 OUT = {modality: Path("out/lipsync") / modality for modality in ("text", "audio", "vision")}
 METRICS = Path("metrics/lipsync.json")
@@ -47,7 +48,8 @@ def learn(config: LipSync, train: list[lipsync.Candidate], dev: list[lipsync.Can
         dim=DIM,
     )
     network = Synchrony(towers).to(device())
-    synchrony.fit(network, [one.clip for one in train], [one.clip for one in dev], config)
+    with during("lipsync"):
+        synchrony.fit(network, [one.clip for one in train], [one.clip for one in dev], config)
     for modality, part in (("vision", network), ("audio", network.audio)):
         markers.empty(OUT[modality])
         save(OUT[modality], part, towers)

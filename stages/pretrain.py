@@ -46,7 +46,7 @@ class Told(NamedTuple):
 def main() -> None:
     """Pretrain every seed, or leave a marker that says why not."""
     config, model = params.read("pretrain", PretrainConfig), params.read("model", NetworkConfig)
-    numbers, data = params.read("train.seeds", list[int]), learning.data(model.modalities)
+    numbers, data = params.read("train.seeds", seeds.Seeds), learning.data(model.modalities)
     if reason := _off(config, model):
         shutil.rmtree(OUT, ignore_errors=True)
         results.write_json(OUT / "off.json", {"off": reason})

@@ -4,8 +4,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field
-
 from merc import engine, entry, label_fraction, learning, params, seeds
 from merc.kept_epochs import KeptEpochs
 from merc.label_fraction import Labelled
@@ -20,7 +18,7 @@ OUT = Path("out/train")
 class TrainConfig(learning.Supervision):
     """Section `train` of params.yaml."""
 
-    seeds: list[int] = Field(min_length=1)
+    seeds: seeds.Seeds
 
 
 class Job(NamedTuple):

@@ -1,31 +1,37 @@
-"""`make readme`: writes the committed metrics into README.md and docs/model-card.md, between their two marks;
-test_results.py compares.
+"""`make readme`: writes the metrics that lie here into README.md and docs/model-card.md, between their two marks;
+test_results.py compares what is committed of both.
 """
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST, LAST = "<!-- results -->", "<!-- end of results -->"
+Read = Callable[[str], str]  # path below the repository -> the file's text
 METRICS = ("accuracy", "weighted_f1", "macro_f1", "uar")
 MODELS = {"student": "student", "teacher": "teacher", "baseline": "commonest label"}
 
 
-def measured(name: str) -> dict:
+def here(path: str) -> str:
+    """A file of the repository as it lies here."""
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def measured(name: str, read: Read = here) -> dict:
     """A metrics file."""
-    return json.loads((ROOT / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(read(f"metrics/{name}.json"))
 
 
-def optimum() -> float:
+def optimum(read: Read = here) -> float:
     """The best macro F1 that any model can reach on the sample's test split, from docs/data.md."""
-    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
-    return float(re.search(r"^\| text \+ audio \+ vision \| ([0-9.]+) \|", text, re.M)[1])
+    return float(re.search(r"^\| text \+ audio \+ vision \| ([0-9.]+) \|", read("docs/data.md"), re.M)[1])
 
 
-def block() -> str:
+def block(read: Read = here) -> str:
     """The table and the two sentences below it."""
-    scores, subsets = measured("evaluate"), measured("robustness")["student"]["emotion"]
+    scores, subsets = measured("evaluate", read), measured("robustness", read)["student"]["emotion"]
     own = scores["student"]["emotion"]
     lines = ["| test split of the sample | accuracy | weighted F1 | macro F1 | UAR |", "|---|---|---|---|---|"]
     for task in ("emotion", "sentiment"):
@@ -36,14 +42,14 @@ def block() -> str:
     interval = f"[{own['macro_f1_low']:.3f}, {own['macro_f1_high']:.3f}]"
     words = f"""
 Means over 5 seeds; the student's macro F1 for emotion has the 95 % interval {interval} (seeds and dialogues
-resampled; best possible {optimum():.3f}). With less to go on, the student's macro F1: {alone};
+resampled; best possible {optimum(read):.3f}). With less to go on, the student's macro F1: {alone};
 every modality missing half of the time: {subsets["rate:0.5"]:.3f}."""
     return "\n".join([*lines, words])
 
 
-def card() -> str:
+def card(read: Read = here) -> str:
     """The test figures of docs/model-card.md."""
-    scores, subsets = measured("evaluate")["student"], measured("robustness")["student"]["emotion"]
+    scores, subsets = measured("evaluate", read)["student"], measured("robustness", read)["student"]["emotion"]
     lines = ["| test split | accuracy | weighted F1 | macro F1 | UAR |", "|---|---|---|---|---|"]
     for task, own in scores.items():
         cells = [f"{own[name]:.3f} [{own[f'{name}_low']:.3f}, {own[f'{name}_high']:.3f}]" for name in METRICS]

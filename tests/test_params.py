@@ -71,6 +71,14 @@ def test_a_section_and_a_single_value(tmp_path):
         ("train: 3", "train", r"train = 3: Input should be"),
         ("trian: {}", "train", r"train is missing; |train is missing"),
         ("train: {lr: 1.0", "train", "not valid YAML"),
+        ("train: 5", "train.seeds", r"train = 5: is no section, and seeds belongs in it"),
+        ("train: [1]", "train.seeds", r"train = \[1\]: is no section"),
+        ("train:", "train.seeds", r"train = None: is no section"),
+        ("1: {lr: 1.0}", "train", r"train is missing; add it back"),
+        ("", "train.seeds", "holds no sections"),
+        ("- train", "train", "holds no sections"),
+        ("train: {lr: .inf, seeds: [1]}", "train", r"train\.lr = inf: Input should be a finite number"),
+        ("train: {lr: .nan, seeds: [1]}", "train", r"train\.lr = nan: Input should be a finite number"),
     ],
 )
 def test_a_mistake_is_one_problem_that_names_the_place(tmp_path, text, key, said):

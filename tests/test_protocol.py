@@ -33,6 +33,40 @@ def test_a_group_in_two_splits_is_refused(splits):
         protocol.separate(splits)
 
 
+def named(rows, corpus):
+    """The rows as extract names them for a corpus whose groups are <corpus>/<split>/<dialogue>, with times."""
+    rows = rows.assign(corpus=corpus, group=f"{corpus}/" + rows["split"] + "/" + rows["dialogue"], wav=None)
+    rows["source"] = "season 1 episode " + rows["dialogue"]
+    return rows.assign(start=rows["turn"] + 0.5, end=rows["turn"] + 1.5)
+
+
+@pytest.mark.parametrize("corpus", ["sample", "meld", "folder"])
+@pytest.mark.parametrize("kept", [slice(None), slice(1, 4)])
+def test_a_dialogue_in_two_splits_is_refused_under_another_number_and_in_part(splits, corpus, kept):
+    splits = {split: named(rows, corpus) for split, rows in splits.items()}
+    protocol.separate(splits)  # the same numbers and times in every split, other words
+    test, copy = splits["test"], splits["train"].query("dialogue == '2'")[kept]
+    copy = copy.assign(split="test", dialogue="99", group=f"{corpus}/test/99", turn=range(len(copy)))
+    splits["test"] = pd.concat([test, copy], ignore_index=True)
+    with pytest.raises(
+        Problem, match=f"dialogue '{corpus}/train/2' of train and '{corpus}/test/99' of test are one"
+    ):
+        protocol.separate(splits)
+    splits["test"].loc[splits["test"].index[-1], "text"] = "Something else."
+    protocol.separate(splits)  # a scene that was cut twice is reported (merc/overlap.py)
+
+
+def test_one_clip_in_two_splits_is_refused_and_another_stretch_of_it_is_not(splits):
+    for split in ("train", "test"):
+        splits[split].loc[5, ["clip", "text"]] = "talk/one.mp4", f"as {split} writes it down"
+    with pytest.raises(Problem, match=r"sample: talk/one\.mp4 is in both train and test"):
+        protocol.separate(splits)
+    splits = {split: rows.astype({"start": float, "end": float}) for split, rows in splits.items()}
+    for split, start in (("train", 0.0), ("test", 2.0)):
+        splits[split].loc[5, ["start", "end"]] = start, start + 2.0
+    protocol.separate(splits)
+
+
 def test_the_same_recording_in_two_splits_is_refused(splits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for split, row in (("train", 4), ("test", 7)):
@@ -154,6 +188,7 @@ def test_melds_own_overlaps_are_found(tmp_path):
     rows = pd.DataFrame([vars(one) | {"corpus": "meld"} for one in listing.utterances])
     test, train = (rows[rows["split"] == split].reset_index(drop=True) for split in ("test", "train"))
     assert (len(train), len(test)) == (9989, 2610)
+    protocol.separate({split: rows[rows["split"] == split].assign(wav=None) for split in manifests.SPLITS})
     over = set(test["name"][overlap.overlapping(test, train)])
     assert {f"dia85_utt{number}" for number in range(6)} | {"dia155_utt0", "dia155_utt1"} <= over
     assert len(over) < 0.02 * len(test)
