@@ -15,7 +15,7 @@ from typing import Any
 
 import filelock
 
-from merc import declared
+from merc import declared, numerics
 from merc.problem import Problem
 
 ROOT = Path("out/.partial")
@@ -42,7 +42,8 @@ def locked(name: str) -> Iterator[Path]:
 
 def folder(home: Path, inputs: Any) -> Path:
     """The folder for these inputs (whatever JSON can write) and the code as it is; what is in it is finished."""
-    place = home / hashlib.sha256(json.dumps([inputs, _code(home.name)], sort_keys=True).encode()).hexdigest()[:16]
+    everything = json.dumps([inputs, numerics.chosen(), _code(home.name)], sort_keys=True)
+    place = home / hashlib.sha256(everything.encode()).hexdigest()[:16]
     place.mkdir(exist_ok=True)
     return place
 
