@@ -164,7 +164,7 @@ def _start_method() -> str:
     """Fork starts in milliseconds, but is safe on Linux alone, and only before the CUDA driver has been asked.
 
     To ask whether there is a GPU starts the driver, and a forked process cannot use a driver that its parent
-    started. Nobody can tell afterwards whether it was asked; so with torch loaded and a GPU there, nothing is forked.
+    started. Nobody can tell afterwards whether it was asked; with torch loaded and a GPU there, nothing is forked.
     """
     torch = sys.modules.get("torch")
     has_gpu = torch is not None and torch.cuda.is_available()
