@@ -163,7 +163,7 @@ class _Calls(TorchFunctionMode):
             return _mark(function(*args, **kwargs), device_of(args[0]))
         if kwargs.get("device") is None or torch.device(kwargs["device"]).type == "meta":
             return self._handled(function, args, kwargs)
-        return self._made(function, args, kwargs, self._real(kwargs.pop("device")))
+        return self._made(function, args, kwargs | {"device": CPU}, self._real(kwargs["device"]))
 
     def _handled(self, function: Any, args: Any, kwargs: Any) -> Any:
         self.inside.append(_common(_tensors(args, kwargs)))
@@ -175,7 +175,7 @@ class _Calls(TorchFunctionMode):
     def _made(self, function: Any, args: Any, kwargs: Any, device: torch.device) -> Tensor:
         """What makes a tensor on a device that it is told."""
         if function in MAY_ALIAS and isinstance(args[0], Tensor):
-            return self._moved(Tensor.to, (args[0], device), kwargs)
+            return self._moved(Tensor.to, (args[0], device), {"dtype": kwargs.get("dtype")})
         if device != CPU and kwargs.get("generator") is not None:
             raise RuntimeError(f"Expected a '{device.type}' device type for generator but found 'cpu'")
         made = self._handled(function, args, kwargs)

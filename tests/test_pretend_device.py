@@ -112,6 +112,9 @@ ALLOWED = {
         gpu + torch.arange(4, device=gpu.device) + torch.zeros_like(gpu) + gpu.new_ones(4)
     ),
     "moved": lambda gpu: gpu + HERE.to(gpu.device) + HERE.cuda() + HERE.to("cuda", torch.float32) + HERE.to(gpu),
+    "moved by as_tensor": lambda gpu: (
+        gpu + torch.as_tensor(HERE, device=THERE) + torch.as_tensor([1.0], device=THERE)
+    ),
     "copied": lambda gpu: gpu.copy_(HERE),
     "set": lambda gpu: _set(gpu),
     "repeated": lambda gpu: gpu.repeat_interleave(torch.tensor([1, 2, 0], device=gpu.device), 0),
