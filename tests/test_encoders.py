@@ -109,9 +109,9 @@ def test_on_a_gpu_features_and_gradients_are_those_of_the_cpu(case):
         if name := there.differentiable:
             tensors[name].requires_grad_()
         values, steps = there(tensors)
+        assert values.device == steps.device == gpu.device
         if values.requires_grad:
             values.sum().backward()
-    assert values.device == steps.device == gpu.device
     for one, other in zip(found, expected, strict=True):
         assert np.allclose(one, other, atol=1e-4)
 
