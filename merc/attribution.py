@@ -91,7 +91,7 @@ def occlusion(case: Case) -> np.ndarray:
     before = log_odds(case.probe.logits(case.probe.rows), case.emotion)
     fall = before[rows] - log_odds(case.without(rows, gone), case.emotion[rows])
     scores = torch.full((len(case.probe), width), torch.nan, device=rows.device)
-    return scores.index_put((rows, part), fall).double().cpu().numpy()
+    return scores.index_put((rows, part), fall).cpu().double().numpy()
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class _Utterances:
         return {
             stream: (
                 which,
-                torch.zeros(way.shape[:2]) if gradient is None else (gradient.nan_to_num() * way).sum(2),
+                way.new_zeros(way.shape[:2]) if gradient is None else (gradient.nan_to_num() * way).sum(2),
             )
             for (stream, (which, _, way)), gradient in zip(leaves.items(), gradients, strict=True)
         }

@@ -53,7 +53,8 @@ class Split:
     def known(self, streams: Sequence[str]) -> "Split":
         """This split as a network with these streams can see it: other encoders' features are absent."""
         features = {name: stream for name, stream in self.features.items() if name in streams}
-        return replace(self, features=features, present=_present(features, self.modalities, len(self)))
+        present = _present(features, self.modalities, len(self)).to(self.present.device)
+        return replace(self, features=features, present=present)
 
     def to(self, device: torch.device | str) -> "Split":
         """The same split with every tensor on `device`."""

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from merc import device, encoders, packs
+from merc import encoders, packs
 from merc import manifest as manifests
 from merc.batches import Split
 from merc.conditions import ROW
@@ -129,7 +129,7 @@ def _noise(damage: Damage, corpus: str, rows: pd.DataFrame, pack: Pack) -> Featu
         return None
     clean = encoders.module(damage.modality).reader(config)
     reader = partial(_noisy, damage, damage.number(), clean)
-    return _steps(packing.pack(encoder.to(device.device()), reader, manifests.folder("test", corpus), rows))
+    return _steps(packing.pack(packing.place(encoder), reader, manifests.folder("test", corpus), rows))
 
 
 def _noisy(damage: Damage, ratio: float, clean: Reader, folder: Path, rows: pd.DataFrame) -> list[raw.Sound | None]:

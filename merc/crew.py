@@ -161,10 +161,14 @@ def _stop_without(parent: int) -> None:
 
 
 def _start_method() -> str:
-    """Fork starts in milliseconds, but not where CUDA runs already, nor safely outside Linux."""
+    """Fork starts in milliseconds, but is safe on Linux alone, and only before the CUDA driver has been asked.
+
+    To ask whether there is a GPU starts the driver, and a forked process cannot use a driver that its parent
+    started. Nobody can tell afterwards whether it was asked; with torch loaded and a GPU there, nothing is forked.
+    """
     torch = sys.modules.get("torch")
-    on_cuda = torch is not None and torch.cuda.is_initialized()
-    return "fork" if sys.platform == "linux" and not on_cuda else "spawn"
+    has_gpu = torch is not None and torch.cuda.is_available()
+    return "fork" if sys.platform == "linux" and not has_gpu else "spawn"
 
 
 def _exit_word(code: int | None) -> str:

@@ -1,7 +1,8 @@
-"""Where tensors live: compute.device, which can change speed but is no part of any result."""
+"""Where tensors live: compute.device, which can change speed but is no part of any result that a CPU computes."""
 
 import multiprocessing
 import sys
+from collections.abc import Callable
 from functools import cache
 from typing import Literal
 
@@ -10,14 +11,19 @@ import torch
 from merc import numerics, params
 from merc.problem import Problem
 
+AVAILABLE: dict[str, Callable[[], bool]] = {
+    "cuda": lambda: torch.cuda.is_available(),
+    "mps": lambda: torch.backends.mps.is_available(),
+    "cpu": lambda: True,
+}
+
 
 def device() -> torch.device:
     """The device that compute.device asks for; auto = the first of cuda, mps, cpu that is there."""
     asked = params.read("compute.device", Literal["auto", "cpu", "cuda", "mps"])
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if asked == "auto":
-        asked = next(name for name, available in there.items() if available)
-    if not there[asked]:
+        asked = next(name for name, is_there in AVAILABLE.items() if is_there())
+    elif not AVAILABLE[asked]():
         raise Problem(f"{params.FILE}: compute.device = {asked!r}: not available on this machine; use auto or cpu")
     if asked != "cpu" and multiprocessing.parent_process() is None:
         _warn_once(asked)

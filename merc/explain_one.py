@@ -60,7 +60,7 @@ def explain(network: Any, batch: dict, row: int, raw: Raw, encoders: Mapping[str
 
 
 def _said(network: Any, logits: torch.Tensor, emotion: torch.Tensor) -> dict[str, Any]:
-    shares, order = logits.double().softmax(1)[0].tolist(), network.labels["emotion"]
+    shares, order = logits.cpu().double().softmax(1)[0].tolist(), network.labels["emotion"]
     return {
         "emotion": order[int(emotion)],
         "probability": float(probability(logits, emotion)),
@@ -72,9 +72,9 @@ def _said(network: Any, logits: torch.Tensor, emotion: torch.Tensor) -> dict[str
 def _modalities(network: Any, probe: Probe, row: int, emotion: torch.Tensor, answer: dict) -> dict[str, Any]:
     masks = torch.from_numpy(shapley.coalitions(len(network.modalities))).to(emotion.device)
     rows = torch.full((len(masks),), row, device=emotion.device)
-    worth = log_odds(probe.logits(rows, masks).double(), emotion.expand(len(masks)))
+    worth = log_odds(probe.logits(rows, masks).cpu().double(), emotion.cpu().expand(len(masks)))
     present = probe.batch["present"][[row]].cpu().numpy()
-    worth = shapley.only_present(worth.cpu().numpy()[None], present)
+    worth = shapley.only_present(worth.numpy()[None], present)
     here = present[0].tolist()
     gates = answer["gate"][0, int(emotion)].tolist() if "gate" in answer else None
     return {

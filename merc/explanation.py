@@ -100,7 +100,7 @@ def explain(
     table, words = found.pop("parts"), unread(case, sources.readings, index)
     table[UNREAD] = words[table["row"], table["part"]]
     gates = (
-        known["gate"].double().cpu().numpy()
+        known["gate"].cpu().double().numpy()
         if "gate" in known
         else np.full((len(rows), known["emotion"].shape[1], present.shape[1]), np.nan)
     )
@@ -127,9 +127,9 @@ def coalitions_of(probe: Probe, emotion: torch.Tensor) -> tuple[np.ndarray, np.n
     present = probe.batch["present"].cpu().numpy()
     masks = torch.from_numpy(shapley.coalitions(present.shape[1])).to(emotion.device)
     rows = probe.rows.repeat_interleave(len(masks))
-    logits = probe.logits(rows, masks.repeat(len(probe), 1))
-    found = [ask(logits.double(), emotion[rows]).view(len(probe), -1) for ask in (log_odds, probability)]
-    worth, chances = (shapley.only_present(one.cpu().numpy(), present) for one in found)
+    logits, asked = probe.logits(rows, masks.repeat(len(probe), 1)).cpu().double(), emotion[rows].cpu()
+    found = [ask(logits, asked).view(len(probe), -1) for ask in (log_odds, probability)]
+    worth, chances = (shapley.only_present(one.numpy(), present) for one in found)
     return worth, chances, present
 
 

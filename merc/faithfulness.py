@@ -68,4 +68,4 @@ def _after(case: Case, gone: list[np.ndarray]) -> np.ndarray:
     """(len(gone), N) probability without each of these sets of parts (N, P)."""
     rows = case.probe.rows.repeat(len(gone))
     logits = case.without(rows, torch.from_numpy(np.concatenate(gone)).to(rows.device))
-    return probability(logits, case.emotion[rows]).view(len(gone), -1).cpu().numpy()
+    return probability(logits, case.emotion[rows]).view(len(gone), -1).numpy()

@@ -43,12 +43,14 @@ class Integrated:
 
     steps: dict[str, Tensor]  # by stream: (N, S)
     explained: Tensor  # (N,) what the whole way changes
-    gap: Tensor  # (N,) what the steps together miss of it: captum's convergence delta, with the sign turned
+    # (N,) float64, on the CPU (a Mac's GPU has none): what the steps together miss of it, which is captum's
+    # convergence delta with the sign turned
+    gap: Tensor
 
     @property
     def converged(self) -> Tensor:
         """(N,) bool."""
-        return self.gap.abs() <= allowed(self.explained)
+        return self.gap.abs() <= allowed(self.explained).cpu()
 
 
 def allowed(explained: Tensor) -> Tensor:
@@ -88,7 +90,7 @@ def integrate(way: Way, count: int, device: torch.device, rounds: int = ROUNDS) 
         if done.all():
             break
         pieces = _halves(way, pieces[~done])
-    gap = explained.double() - sum(own.double().sum(1) for own in steps.values())
+    gap = explained.cpu().double() - sum(own.cpu().double().sum(1) for own in steps.values())
     return Integrated(steps, explained, gap)
 
 

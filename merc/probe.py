@@ -134,8 +134,8 @@ def log_odds(logits: Tensor, emotion: Tensor) -> Tensor:
 
 
 def probability(logits: Tensor, emotion: Tensor) -> Tensor:
-    """(Q,) of one emotion each."""
-    return logits.double().softmax(1).gather(1, emotion[:, None]).squeeze(1)
+    """(Q,) float64 of one emotion each, on the CPU: a Mac's GPU has no float64."""
+    return logits.cpu().double().softmax(1).gather(1, emotion.cpu()[:, None]).squeeze(1)
 
 
 def _inverse(rows: Tensor, size: int) -> Tensor:

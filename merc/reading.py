@@ -73,7 +73,7 @@ def unread(
             with torch.no_grad():
                 after = log_odds(case.probe.ask(rows[own], change=change), case.emotion[rows[own]])
             scores[rows[own], parts[own]] = before[rows[own]] - after
-    return scores.double().cpu().numpy()
+    return scores.cpu().double().numpy()
 
 
 def _built(name: str, config: Any) -> Any:

@@ -30,7 +30,7 @@ class Saved:
         self, network: nn.Module, optimiser: AdamW, kept: dict[str, dict[str, Tensor]], facts: dict[str, Any]
     ) -> None:
         """Aside, then renamed: what is there is whole. `kept`: more weights, by a name of the caller's."""
-        aside = self.folder / "aside"
+        aside, where = self.folder / "aside", next(network.parameters()).device.type
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         chance = {name: one for name, one in self.chance.items() if isinstance(one, torch.Generator)}
@@ -38,7 +38,7 @@ class Saved:
             **_named("network", network.state_dict()),
             **{key: one for name, weights in kept.items() for key, one in _named(f"kept-{name}", weights).items()},
             **_named("moment", dict(enumerate(_moments(optimiser)))),
-            **_named("chance", {name: one.get_state() for name, one in chance.items()} | _own()),
+            **_named("chance", {name: one.get_state() for name, one in chance.items()} | _own(where)),
         }
         save_file(tensors, aside / "state.safetensors")
         states = {name: one.bit_generator.state for name, one in self.chance.items() if name not in chance}
@@ -61,17 +61,17 @@ class Saved:
             for number, moment in enumerate(_moments(optimiser)):
                 moment.copy_(moments[str(number)])
         optimiser.steps = facts["steps"]
-        self._restore_chance(_of("chance", tensors), facts["chance"])
         where = next(network.parameters()).device
+        self._restore_chance(_of("chance", tensors), facts["chance"], where.type)
         return {
             kept: {name: tensor.to(where) for name, tensor in _of(f"kept-{kept}", tensors).items()}
             for kept in facts["kept"]
         }
 
-    def _restore_chance(self, states: dict[str, Tensor], others: dict[str, Any]) -> None:
+    def _restore_chance(self, states: dict[str, Tensor], others: dict[str, Any], where: str) -> None:
         torch.set_rng_state(states["torch"])
-        if "cuda" in states and torch.cuda.is_available():
-            torch.cuda.set_rng_state(states["cuda"])
+        if where in states:
+            torch.get_device_module(where).set_rng_state(states[where])
         for name, one in self.chance.items():
             if isinstance(one, torch.Generator):
                 one.set_state(states[name])
@@ -85,10 +85,10 @@ def sources(corpora: Iterable[str], *folders: Path) -> list:
     return partial.sources(*extracted, WEIGHTS, *folders)
 
 
-def _own() -> dict[str, Tensor]:
-    """torch's own chance: dropout."""
-    cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
-    return {"torch": torch.get_rng_state(), **cuda}
+def _own(where: str) -> dict[str, Tensor]:
+    """torch's own chance, which dropout draws from: the CPU's, and that of the device that the network is on."""
+    there = {} if where == "cpu" else {where: torch.get_device_module(where).get_rng_state()}
+    return {"torch": torch.get_rng_state(), **there}
 
 
 def _moments(optimiser: AdamW) -> list[Tensor]:

@@ -80,9 +80,7 @@ def _scores(asked: Probe, sources: Sources, emotion: Tensor, seed: int) -> dict[
     worth, _, present = coalitions_of(asked, emotion)
     absent = np.where(present, 0.0, np.nan)
     told = asked.answer(asked.rows)
-    gates = (
-        told["gate"][torch.arange(len(asked)), emotion].double().cpu().numpy() + absent if "gate" in told else None
-    )
+    gates = told["gate"][asked.rows, emotion].cpu().double().numpy() + absent if "gate" in told else None
     texts = sources.split.manifest["text"].to_numpy()[index]
     parts = part_scores(case_of(asked, emotion, sources.units, index, texts), seed)
     return {"shapley": shapley.values(worth) + absent, **({} if gates is None else {"gates": gates}), **parts}

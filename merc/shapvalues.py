@@ -64,13 +64,12 @@ def of_parts(case: Case, seed: int) -> Shap:
 
     def model(games: np.ndarray, playing: np.ndarray) -> np.ndarray:
         rows = torch.from_numpy(games).to(where)
-        return (
-            answers(case.answers(rows, torch.from_numpy(~playing).to(where)), chosen, rows).double().cpu().numpy()
-        )
+        told = case.answers(rows, torch.from_numpy(~playing).to(where))
+        return answers(told, chosen, rows).cpu().double().numpy()
 
     found, everyone = permuted(model, counts, seed), np.arange(len(counts))
     with torch.no_grad():
-        whole = answers(case.probe.answer(case.probe.rows), chosen, case.probe.rows).double().cpu().numpy()
+        whole = answers(case.probe.answer(case.probe.rows), chosen, case.probe.rows).cpu().double().numpy()
     blank = model(everyone, np.zeros((len(counts), int(counts.max())), bool))
     gap = np.abs(np.nansum(found, 1) - (whole - blank)).max(1) * (counts > 0)
     return Shap({task: found[..., column] for column, task in enumerate(chosen)}, gap)
@@ -85,7 +84,7 @@ def of_features(case: Case, rows: list[int], seed: int) -> tuple[Shap, np.ndarra
         explainer = library().GradientExplainer(model, torch.zeros(1, len(names)))
         values = explainer.shap_values(torch.ones(1, len(names)), nsamples=SAMPLES, rseed=seed)
         with torch.no_grad():
-            blank, whole = model(torch.stack([torch.zeros(len(names)), torch.ones(len(names))])).numpy()
+            blank, whole = model(torch.stack([torch.zeros(len(names)), torch.ones(len(names))])).cpu().numpy()
         found.append((values.reshape(len(names), len(chosen)), whole - blank))
     values, explained = map(np.stack, zip(*found, strict=True))
     gap = np.abs(values.sum(1) - explained).max(1) / np.abs(explained).max(1)

@@ -113,4 +113,4 @@ class _Masked:
         with torch.no_grad():
             values, _ = self.through.encoder(tensors)
             worth = self.through.worth(self.row.repeat(len(ids)), self.emotion.repeat(len(ids)), values)
-        return worth.double().cpu().numpy()
+        return worth.cpu().double().numpy()

@@ -89,7 +89,7 @@ def _modalities(probe: Probe, emotion: Any, answer: dict, informative: list[list
     hits = pointing.modality_hits(shapley.values(worth) + absent, modalities, informative)
     if "gate" not in answer:
         return hits.assign(gates=np.nan)
-    gates = answer["gate"][probe.rows, emotion].double().cpu().numpy() + absent
+    gates = answer["gate"][probe.rows, emotion].cpu().double().numpy() + absent
     return hits.assign(gates=pointing.modality_hits(gates, modalities, informative)["hit"])
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from merc import device, encoders, entry, manifest, packs, partial
+from merc import encoders, entry, manifest, packs, partial
 from merc.encoders import coverage, importing, packing, sources, tuned
 
 
@@ -30,7 +30,7 @@ def encode(files: dict[str, Path], corpus: str, modality: str, name: str, rows: 
     encoder = encoders.build(modality, name, config, weights=weights)
     if encoder is not None:
         tuned.check(encoder, modality, weights)
-        encoder.to(device.device())
+        packing.place(encoder)
     reader = encoders.module(modality).reader(config)
     extracted = {split: manifest.folder(split, corpus) for split in rows}
     with partial.locked(f"encode-{corpus}-{modality}") as home:

@@ -1,11 +1,13 @@
 """Every encoder of the three tables against the one contract, and each against something known."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from pretend_device import pretend
 from scipy.signal import sawtooth
 
 from merc import encoders
@@ -95,6 +97,23 @@ def test_different_inputs_have_different_features(case):
     encoder, raw = case
     one, other = features(encoder, raw[1:3])
     assert not np.allclose(one.mean(axis=0), other.mean(axis=0), atol=1e-3)
+
+
+def test_on_a_gpu_features_and_gradients_are_those_of_the_cpu(case):
+    encoder, raw = case[0], case[1][:2]
+    expected = features(encoder, raw)
+    with pretend("mps") as gpu:
+        there = deepcopy(encoder).to(gpu.device)
+        found = features(there, raw)
+        tensors = {name: one.to(gpu.device) for name, one in there.prepare(raw).items()}
+        if name := there.differentiable:
+            tensors[name].requires_grad_()
+        values, steps = there(tensors)
+        assert values.device == steps.device == gpu.device
+        if values.requires_grad:
+            values.sum().backward()
+    for one, other in zip(found, expected, strict=True):
+        assert np.allclose(one, other, atol=1e-4)
 
 
 def test_half_precision_keeps_the_features_where_it_is_claimed_to_be_safe(case, monkeypatch):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from exported import EXTRACTION, LABELS, SETTINGS, write_dialogue, write_model
+from pretend_device import pretend
 
 from merc import (
     calibration,
@@ -100,6 +101,13 @@ def test_features_are_those_of_extract_and_encode(predictor, dialogue, read, tmp
             assert np.array_equal(one.features[modality].values, values.astype(np.float16).astype(np.float32))
             assert np.array_equal(one.features[modality].units, units)
     assert (rows["audio_status"] != manifest.MISSING).all()
+
+
+def test_beside_a_gpu_it_answers_on_the_cpu(folder, predictor, read):
+    """params.yaml, which names a device, is not looked at."""
+    with pretend() as gpu:
+        assert Predictor.load(folder).answer(read) == predictor.answer(read)
+    assert not gpu.kernels
 
 
 def test_answers_are_the_networks(predictor, folder, read):

@@ -1,6 +1,8 @@
 """merc.work: results in order, and a bad job costs itself alone."""
 
+import multiprocessing
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -83,6 +85,17 @@ def test_one_worker_works_here_and_a_time_limit_needs_another_process(monkeypatc
 def test_workers_are_replaced_after_a_while(monkeypatch):
     monkeypatch.setattr(crew, "JOBS_PER_WORKER", 5)
     assert len(set(work.run(range(40), process))) >= 6
+
+
+def fork_or_spawn(number: int) -> str:
+    return multiprocessing.get_start_method()
+
+
+def test_where_there_is_a_gpu_nothing_is_forked(monkeypatch):
+    """Whoever asked for it (stages ask for compute.device) has started the driver, which a fork would break."""
+    assert work.run([0], fork_or_spawn, seconds=60.0) == ["fork" if sys.platform == "linux" else "spawn"]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert work.run([0], fork_or_spawn, seconds=60.0) == ["spawn"]
 
 
 def test_plain_lines_tell_the_progress(capsys, monkeypatch):

@@ -60,7 +60,7 @@ class Encoder(nn.Module):
 
 def features(encoder: Encoder, raw: Sequence[Any]) -> list[np.ndarray]:
     """One (steps, dim) float32 array per raw input, in the order given; batched by length, so padding is little."""
-    where = _device(encoder)
+    where = device_of(encoder)
     found: dict[int, np.ndarray] = {}
     was_training = encoder.training
     encoder.eval()
@@ -128,7 +128,8 @@ def _cut(values: Tensor, steps: Tensor) -> list[np.ndarray]:
     return [array[:count].copy() for array, count in zip(arrays, steps.tolist(), strict=True)]
 
 
-def _device(encoder: nn.Module) -> torch.device:
+def device_of(encoder: nn.Module) -> torch.device:
+    """Where its weights or, if it has none, its constants are."""
     for tensor in [*encoder.parameters(), *encoder.buffers()]:
         return tensor.device
     return torch.device("cpu")

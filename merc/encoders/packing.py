@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from merc import joining, packs, work
+from merc.device import device
 from merc.encoders.card import Reader
-from merc.encoders.encoder import Encoder, ahead, features
+from merc.encoders.encoder import Encoder, ahead, device_of, features
 from merc.encoders.raw import Sound
 from merc.packs import Pack
 from merc.problem import Problem
@@ -69,6 +70,11 @@ def units(encoder: Encoder, raw: list) -> list[np.ndarray]:
     ]
 
 
+def place(encoder: Encoder) -> Encoder:
+    """A network on compute.device; signal processing, which has no weights, on the CPU: a worker for each core."""
+    return encoder.to(device()) if any(True for _ in encoder.parameters()) else encoder
+
+
 def write(
     file: Path, encoder: Encoder | None, reader: Reader, folder: Path, rows: pd.DataFrame, home: Path
 ) -> None:
@@ -97,7 +103,7 @@ def pack(encoder: Encoder | None, reader: Reader, folder: Path, rows: pd.DataFra
 
 def _encode(job: _Job, parts: list[_Shard]) -> None:
     """In worker processes; in this one where an accelerator does the work, the next shard being read meanwhile."""
-    if all(tensor.device.type == "cpu" for tensor in job.encoder.parameters()):
+    if device_of(job.encoder).type == "cpu":
         failures = [one.reason for one in work.run(parts, job, label="encode") if isinstance(one, work.Failed)]
         if failures:
             raise Problem(f"encode: {job.encoder.name}: {failures[0]}; lower compute.workers if memory ran out")
