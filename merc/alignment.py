@@ -40,7 +40,7 @@ class SelfSupervised:
         return {
             "align": self.weights.align * align(latent, present, network.modalities),
             "reconstruct": self.weights.reconstruct * reconstruct(network, latent, present),
-            "order": self.weights.order * (functional.softplus(-told).mean() if len(told) else _nothing(latent)),
+            "order": self.weights.order * (-functional.logsigmoid(told).mean() if len(told) else _nothing(latent)),
         }
 
 

@@ -1,6 +1,7 @@
 """Follows every face through a clip: found on key pictures, linked within a shot, smoothed, cropped on all."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -102,8 +103,8 @@ def _frame(face: Face) -> np.ndarray:
     if face.eyes is None:
         return np.array([left + width / 2, top + height * (0.5 + BELOW), width * MARGIN, 0.0])
     across = face.eyes[1] - face.eyes[0]
-    side = float(np.hypot(*across)) / EYES_APART
-    angle = float(np.arctan2(across[1], across[0]))
+    side = math.hypot(*across) / EYES_APART
+    angle = math.atan2(across[1], across[0])
     below = side * (0.5 - EYES_HEIGHT) * np.array([-np.sin(angle), np.cos(angle)])
     return np.array([*(face.eyes.mean(axis=0) + below), side, angle])
 

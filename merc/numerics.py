@@ -12,6 +12,8 @@ those processors have, and must be set before its library is loaded (docs/log.md
 - numpy: no kernel beyond those that every x86-64 processor has; even the order of an unstable argsort differs.
 - OpenCV: AVX2 instead of AVX-512.
 
+Some float32 functions of the C library (tanh, atan, log1p, expm1) differ between glibc 2.36 and 2.41, its float64
+functions do not. Numpy calls them, and PyTorch does in softplus and in gelu's tanh approximation: no stage does.
 FFmpeg (in PyAV) has no such switch; what we decode and convert came out equal on all processors tried.
 An accelerator's numbers are its own.
 """

@@ -14,6 +14,11 @@ from models.stems import MaskedBatchNorm
 DOUBT = math.log(math.exp(2) - 1)  # what a_m starts at: softplus of it is 2
 
 
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp x). PyTorch's own takes log1p from the C library, whose last digit depends on its version."""
+    return -functional.logsigmoid(-x)
+
+
 class EarlierBelief(nn.Module):
     """What the dialogue felt like before this turn, from the same speaker (r = 0) and from the others (r = 1):
 
@@ -36,7 +41,7 @@ class EarlierBelief(nn.Module):
         gap = turn.unsqueeze(1) - turn
         earlier = (dialogue.unsqueeze(1) == dialogue) & (gap > 0)
         same = speaker.unsqueeze(1) == speaker
-        score = -functional.softplus(self.decay).view(2, 1, 1) * gap
+        score = -softplus(self.decay).view(2, 1, 1) * gap
         score = score.masked_fill(~torch.stack([earlier & same, earlier & ~same]), torch.finfo(score.dtype).min)
         score = torch.cat([self.start_score.view(2, 1, 1).expand(2, rows, 1), score], -1)  # (2, N, 1 + N)
         beliefs = torch.cat([self.start.softmax(0).unsqueeze(0), belief])
@@ -47,7 +52,7 @@ class EarlierBelief(nn.Module):
         row = torch.arange(len(turn), device=turn.device)
         now = torch.repeat_interleave(row, turn)
         gap = 1 + torch.arange(len(now), device=turn.device) - torch.repeat_interleave(turn.cumsum(0) - turn, turn)
-        before, slope = now - gap, functional.softplus(self.decay)
+        before, slope = now - gap, softplus(self.decay)
         other = (speaker[now] != speaker[before]).long()
         share = (-(slope[0] + (slope[1] - slope[0]) * other) * gap).exp()
         start = self.start_score.exp().unsqueeze(1)
@@ -120,7 +125,7 @@ class ESAG(nn.Module):
         return torch.stack([maps[m](pooled[m]) for m in self.modalities], 1)
 
     def _gate(self, keys: Tensor, prior: Tensor, present: Tensor, odd: Tensor) -> Tensor:
-        doubt = functional.softplus(torch.cat([self.doubt[m] for m in self.modalities])) * odd
+        doubt = softplus(torch.cat([self.doubt[m] for m in self.modalities])) * odd
         hinted = keys @ self.hint(prior).unsqueeze(-1)  # (N, M, 1), apart: q_c + H prior would be (N, C, D)
         score = (keys @ self.queries.T + hinted).transpose(1, 2) / keys.shape[-1] ** 0.5 - doubt.unsqueeze(1)
         here = present.unsqueeze(1)

@@ -62,9 +62,9 @@ def of_numpy(random: np.random.Generator) -> Iterator[tuple[str, tuple]]:
         name = f"numpy {kind.__name__}"
         yield (
             f"{name} functions",
-            (np.exp(a), np.log(positive), np.sqrt(positive), np.tanh(a), np.sin(a), np.cos(a)),
+            (np.exp(a), np.log(positive), np.sqrt(positive), np.sin(a), np.cos(a)),
         )
-        yield f"{name} powers", (kind(10) ** a, positive ** kind(0.37), np.arctan2(a, positive))
+        yield f"{name} powers", (kind(10) ** a, positive ** kind(0.37))
         yield f"{name} products", (a @ a.T, a @ a[0], np.einsum("ij,kj->ik", a[:9], a[:11]))
         yield f"{name} sums", (a.sum(), a.sum(0), a.mean(1), a.std(0), np.linalg.norm(a, axis=1), np.cumsum(a, 0))
         yield f"{name} transform", (np.fft.rfft(a),)
@@ -97,7 +97,7 @@ def of_torch(random: np.random.Generator) -> Iterator[tuple[str, tuple]]:
     yield "torch exp, log", (a.exp(), positive.log(), a.log1p(), a.softmax(1), a.log_softmax(1), a.logsumexp(1))
     yield (
         "torch activations",
-        (a.tanh(), a.sigmoid(), functional.gelu(a), functional.silu(a), functional.softplus(a)),
+        (a.tanh(), a.sigmoid(), functional.gelu(a), functional.silu(a), functional.logsigmoid(a)),
     )
     yield "torch roots", (positive.rsqrt(), square_root(positive), positive**-0.5, a.norm(dim=1), a.std(0))
     yield "torch cos, sin", (a.cos(), a.sin(), a.double().cos())

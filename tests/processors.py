@@ -22,7 +22,7 @@ QEMU = "qemu-x86_64"
 PROCESSORS = ("Haswell-noTSX", "EPYC-Rome")  # of two makers; QEMU emulates no AVX-512, this processor may have it
 REDUCED = {
     "sample": {"utterances": {"train": 24, "dev": 8, "test": 8}},
-    "lipsync": {"epochs": 2},
+    "lipsync": {"epochs": 1},
     "adapt": {"text": {"epochs": 1, "freeze_epochs": 0, "unfreeze_layers": 1}},
     "pretrain": {"epochs": 2},
     "train": {"seeds": [1], "epochs": 2},
