@@ -108,8 +108,8 @@ def test_square_root_is_the_square_root():
     assert square_root(values)[0] == 0
 
 
-# What goes through MKL's vector library, whose digits depend on the processor even in its COMPATIBLE branch, or through
-# float32 functions of the C library, whose digits depend on its version.
+# What goes through MKL's vector library, whose digits depend on the processor even in its COMPATIBLE branch, or
+# through float32 functions of the C library, whose digits depend on its version.
 UNPORTABLE = {"sqrt", "sqrt_", "atan", "arctan", "acos", "arccos", "asin", "arcsin", "cdist", "_foreach_sqrt"}
 UNPORTABLE |= {"softplus", "mish", "logaddexp"}
 INSIDE = UNPORTABLE | {"_cdist_forward", "_euclidean_dist"}  # as PyTorch calls them below its functions
