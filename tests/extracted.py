@@ -17,6 +17,7 @@ FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "outpu
 COLUMNS = ("Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season",
            "Episode", "StartTime", "EndTime")  # fmt: skip
 PARAMS = """
+numerics: portable
 data:
   sample: {}
   meld:

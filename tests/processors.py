@@ -23,12 +23,11 @@ PROCESSORS = ("Haswell-noTSX", "EPYC-Rome")  # of two makers; QEMU emulates no A
 REDUCED = {
     "sample": {"utterances": {"train": 24, "dev": 8, "test": 8}},
     "lipsync": {"epochs": 1},
-    "adapt": {"text": {"epochs": 1, "freeze_epochs": 0, "unfreeze_layers": 1}},
     "pretrain": {"epochs": 2},
     "train": {"seeds": [1], "epochs": 2},
     "distill": {"epochs": 2, "phase_epochs": 1},
     "evaluate": {"repeats": 1, "rates": [0.5], "uneven": [], "rounds": 100},
-    "explain": {"utterances": 8, "random_orders": 1},
+    "explain": {"utterances": 4, "random_orders": 1},
     "compute": {"workers": 1, "device": "cpu"},
 }
 SHOWN = 5  # names of files that differ

@@ -76,7 +76,7 @@ def test_everything_that_the_stage_explains(project):
     with pretend("mps") as gpu:
         network = student(project, gpu.device)
         found = explanation.explain(network, network, sources(gpu.device), CONFIG, [0, 1])
-    assert torch.ops.aten.softplus.default in gpu.kernels  # ESAG's
+    assert any("log_sigmoid" in kernel._schema.name for kernel in gpu.kernels)  # ESAG's
     for name, one in vars(found).items():
         assert not isinstance(one, np.ndarray) or np.isfinite(one).any(), name
     for method in (*explanation.PART_METHODS, explanation.UNREAD):

@@ -115,6 +115,6 @@ def test_the_stages_that_train_and_evaluate(project, tmp_path, monkeypatch, kind
         with pretend(kind) as gpu:
             stage.main()
         is_off = stage is pretrain and not changes.get("pretrain__epochs", 1)
-        assert is_off or torch.ops.aten.log_sigmoid_forward.default in gpu.kernels  # ESAG's
+        assert is_off or any("log_sigmoid" in kernel._schema.name for kernel in gpu.kernels)  # ESAG's
     network = checkpoint.load(Path("out/distill/seed-3"))
     assert {one.device.type for one in network.state_dict().values()} == {"cpu"}

@@ -13,8 +13,14 @@ import yaml
 from closure import ROOT, names, pipeline
 from dvc.repo import Repo
 
+EVERY_STAGE = {
+    *("sample", "extract@sample", "lipsync", "adapt@text", "adapt@audio", "adapt@vision", "finetune"),
+    *("encode@sample-text", "encode@sample-audio", "encode@sample-vision"),
+    *("pretrain", "train", "distill", "evaluate", "explain", "export"),
+}
 # One scalar of every section, and the stages whose own params track it; what is downstream follows.
 TRACKED_BY = {
+    "numerics": EVERY_STAGE,
     "data.share.sample": {
         "adapt@text",
         "adapt@audio",
