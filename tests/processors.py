@@ -27,7 +27,7 @@ REDUCED = {
     "train": {"seeds": [1], "epochs": 2},
     "distill": {"epochs": 2, "phase_epochs": 1},
     "evaluate": {"repeats": 1, "rates": [0.5], "uneven": [], "rounds": 100},
-    "explain": {"utterances": 4, "random_orders": 1},
+    "explain": {"utterances": 1, "random_orders": 1},
     "compute": {"workers": 1, "device": "cpu"},
 }
 SHOWN = 5  # names of files that differ
