@@ -69,8 +69,7 @@ def test_what_has_learnt_nothing_before_is_adapted():
 
 
 def test_encoders_learn_inside_the_network_and_a_killed_training_goes_on(monkeypatch):
-    """By low-rank updates, which must lie beside the weights."""
-    configure("finetune", **FINETUNE, lora=2)
+    configure("finetune", **FINETUNE)
     with pretend("mps") as gpu:
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(Saved, "write", killed_after_an_epoch(Saved.write))
