@@ -77,7 +77,9 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     def forward(self, values: Tensor, real: Tensor) -> Tensor:
         """values (..., D), real (...) bool."""
         values = values.float()
-        mean, variance = self._measure(values, real) if self.training else (self.running_mean, self.running_var)
+        if not self.training:
+            return super().forward(values.flatten(0, -2)).view_as(values)
+        mean, variance = self._measure(values, real)
         return (values - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
 
     def whole(self, values: Tensor) -> Tensor:
