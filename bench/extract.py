@@ -17,17 +17,17 @@ from pathlib import Path
 import av
 import numpy as np
 
-from merc import extraction, extraction_settings
-from merc.corpora import Utterance
-from merc.results import write_json
+from merc.data.records.listing import Utterance
+from merc.media.extraction import extraction, extraction_config
+from merc.runtime.results import write_json
 
 CLIPS, ROUNDS, PROCESSES = 60, 3, 2
 SECONDS, RATE, FPS = 3.6, 48000, Fraction(24000, 1001)
 WIDTH, HEIGHT = 1280, 720
-SETTINGS = extraction_settings.Settings(
-    audio=extraction_settings.AudioSettings(min_seconds=0.2, max_seconds=15.0, vad="none", trim=False),
-    video=extraction_settings.VideoSettings(frame="middle", fps=0.0, side=224),
-    faces=extraction_settings.FaceSettings(detector="none", size=64),
+SETTINGS = extraction_config.ExtractionConfig(
+    audio=extraction_config.AudioConfig(min_seconds=0.2, max_seconds=15.0, vad="none", trim=False),
+    video=extraction_config.VideoConfig(frame="middle", fps=0.0, side=224),
+    faces=extraction_config.FaceConfig(detector="none", size=64),
     align="none",
 )
 
@@ -36,7 +36,7 @@ def ours(clip: Path) -> None:
     """This repository's way, resumable and all."""
     labels = {"dialogue": "0", "group": "", "speaker": "", "text": "", "emotion": None, "sentiment": None}
     utterance = Utterance("train", name=clip.stem, start=None, end=None, media=clip, clip=clip.name, **labels)
-    extraction.extract(extraction.Job(utterance, SETTINGS, clip.parent / "ours"))
+    extraction.extract_utterance(extraction.ExtractionJob(utterance, SETTINGS, clip.parent / "ours"))
 
 
 def moviepy(clip: Path) -> None:

@@ -24,14 +24,17 @@ import cv2
 import numpy as np
 import torch
 
-from merc import faces, media, results
-from merc.encoders.encoder import features
-from merc.problem import Problem
-from merc.serve import Predictor, transcripts
-from merc.serve.dialogue import Dialogue, Utterance, lines
-from merc.serve.engines import ENGINES
-from merc.serve.inputs import Recording, recordings
-from merc.tracks import RATE
+from merc.data.records.face_tracks import TRACK_FPS
+from merc.encoders.base.encoder import extract_features
+from merc.media import clip_reader
+from merc.media.faces import detectors
+from merc.runtime import results
+from merc.runtime.errors import UserError
+from merc.serve import Predictor
+from merc.serve.predictor import transcripts
+from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance, text_encoder_inputs
+from merc.serve.predictor.engines import ENGINES
+from merc.serve.predictor.recording_files import Recording, recordings
 
 REPORT = Path("metrics/bench/predict.json")
 CLIPS, TEXTS = Path("data/raw/sample/dev_splits_complete"), Path("data/raw/sample/dev_sent_emo.csv")
@@ -67,7 +70,7 @@ def main(*words: str) -> None:
     dialogues = [list(own) for _, own in groupby(recordings(clips), key=lambda one: one.dialogue)]
     measured = defaultdict(list)
     for number, dialogue in enumerate(dialogues[: DIALOGUES + 1]):
-        said = {one.name: " ".join(cue.text for cue in transcripts.cues(one, str(texts))) for one in dialogue}
+        said = {one.name: " ".join(cue.text for cue in transcripts.read_cues(one, str(texts))) for one in dialogue}
         for kind, way, seconds in _turn(predictors, dialogue, said):
             if number:
                 measured[kind, way].append(seconds)
@@ -119,16 +122,22 @@ def _ours(watch: Watch, predictor: Predictor, dialogue: list[Recording], said: d
     return watch("network", lambda: predictor.answer(Dialogue(read)))
 
 
-def _read(watch: Watch, predictor: Predictor, dialogue: list[Recording], said: dict[str, str]) -> list[Utterance]:
+def _read(
+    watch: Watch, predictor: Predictor, dialogue: list[Recording], said: dict[str, str]
+) -> list[RecordedUtterance]:
     read = []
     for one in dialogue:
-        sound, pictures = watch("decode", lambda one=one: media.read(one.path, _limits(predictor), ticks=True))
+        sound, pictures = watch(
+            "decode", lambda one=one: clip_reader.read_clip(one.path, _limits(predictor), ticks=True)
+        )
         read.append(_filled(watch, predictor, one, sound, pictures, said[one.name]))
     return read
 
 
-def _filled(watch: Watch, predictor: Predictor, one: Recording, sound: Any, pictures: Any, text: str) -> Utterance:
-    empty = Utterance(one.name, one.path, 0.0, 1.0, one.dialogue, text=text)
+def _filled(
+    watch: Watch, predictor: Predictor, one: Recording, sound: Any, pictures: Any, text: str
+) -> RecordedUtterance:
+    empty = RecordedUtterance(one.name, one.path, 0.0, 1.0, one.dialogue, text=text)
     filled = watch("faces", lambda: predictor.reader.fill(empty, sound, pictures))
     predictor.write_down(filled, None)
     return filled
@@ -139,9 +148,9 @@ def _plainly(
 ) -> list[dict]:
     """A call for each medium, an utterance at a time."""
     read, name = [], predictor.settings.faces.detector
-    search = faces.DETECTORS[name]
+    search = detectors.DETECTORS[name]
     alone = search and (lambda pictures: [search([one])[0] for one in pictures])
-    with patch.dict(faces.DETECTORS, {name: alone}):
+    with patch.dict(detectors.DETECTORS, {name: alone}):
         for one in dialogue:
             sound, pictures = _decoded(watch, predictor, one)
             if every and alone:
@@ -153,31 +162,31 @@ def _plainly(
 
 def _decoded(watch: Watch, predictor: Predictor, one: Recording) -> tuple[Any, Any]:
     """The sound, the pictures and the one in the middle, by a call each that decodes nothing else."""
-    limits, length = _limits(predictor), media.seconds(one.path) or 0.0
+    limits, length = _limits(predictor), clip_reader.clip_duration(one.path) or 0.0
     end = min(length, limits.maximum)
-    middle = (end / 2, end / 2 + 1 / RATE)
-    sound = watch("decode", lambda: media.listen(one.path, limits))
-    pictures = watch("decode", lambda: next(media.watch(one.path, [(0.0, end)])))
-    watch("decode", lambda: next(media.watch(one.path, [middle])))
+    middle = (end / 2, end / 2 + 1 / TRACK_FPS)
+    sound = watch("decode", lambda: clip_reader.read_sound(one.path, limits))
+    pictures = watch("decode", lambda: next(clip_reader.read_pictures(one.path, [(0.0, end)])))
+    watch("decode", lambda: next(clip_reader.read_pictures(one.path, [middle])))
     return sound, pictures
 
 
-def _networks(predictor: Predictor, read: list[Utterance]) -> Iterator[tuple[str, Seconds]]:
+def _networks(predictor: Predictor, read: list[RecordedUtterance]) -> Iterator[tuple[str, Seconds]]:
     """The network on a whole dialogue, the text encoder on each line of it."""
     watch = Watch()
     watch("network", lambda: predictor.answer(Dialogue(read)))
     yield "network", watch.seconds
     if (encoder := predictor.encoders.get("text")) is None:
         return
-    for line in (one for one in lines(read) if one is not None):
+    for line in (one for one in text_encoder_inputs(read) if one is not None):
         watch = Watch()
-        watch("encoders", lambda line=line: features(encoder, [line]))
+        watch("encoders", lambda line=line: extract_features(encoder, [line]))
         yield "text_encoder", watch.seconds
 
 
-def _limits(predictor: Predictor) -> media.Limits:
+def _limits(predictor: Predictor) -> clip_reader.Limits:
     audio = predictor.settings.audio
-    return media.Limits(audio.min_seconds, audio.max_seconds)
+    return clip_reader.Limits(audio.min_seconds, audio.max_seconds)
 
 
 def _report(measured: dict[tuple[str, str], list[Seconds]]) -> dict[str, Any]:
@@ -234,5 +243,5 @@ def _spread(seconds: list[Seconds]) -> dict[str, Any]:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except Problem as problem:
+    except UserError as problem:
         sys.exit(f"bench.predict: {problem}")

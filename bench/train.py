@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from merc import engine, labels, learning, objectives, results
-from merc.batches import Split
-from merc.manifest import MODALITIES
-from merc.streams import Stream
+from merc.data.batches.dataset import Split
+from merc.data.batches.streams import FeatureStream
+from merc.data.records import labels
+from merc.data.records.manifest import MODALITIES
+from merc.runtime import results
+from merc.training.core import loop, objectives, supervision
 from models.network import Network, NetworkConfig
 
 UTTERANCES, DIALOGUES = 9989, 1038  # MELD's training split
@@ -48,7 +50,7 @@ def _compare(fusion: str) -> dict[str, float]:
 
 def _seconds(fusion: str, split: Split, size: int, share: float) -> float:
     """Seconds of one epoch over this share of the dialogues."""
-    seed = learning.Seed.plant(1)
+    seed = supervision.SeedRandomness.plant(1)
     stem = {"text": "mlp", "audio": "conv1d", "vision": "mlp"}
     config = NetworkConfig(
         modalities=list(MODALITIES), dim=128, fused=128, stem=stem, fusion=fusion, context="gru",
@@ -56,15 +58,15 @@ def _seconds(fusion: str, split: Split, size: int, share: float) -> float:
     )  # fmt: skip
     network = Network(config, split.streams, split.heads())
     tasks = objectives.TaskWeights(emotion=1.0, sentiment=0.5)
-    objective = objectives.Supervised(objectives.Labels.of(split, 0.5, tasks, 0.0), seed.hide(0.0, 0.0))
+    objective = objectives.SupervisedObjective(objectives.LabelLoss.of(split, 0.5, tasks, 0.0), seed.hide(0.0, 0.0))
     draws = seed.draws(split, {"meld": share}, "shuffled", size)
-    rates = engine.LearningRates(text=1.0, audio=1.0, vision=1.0)
-    once = engine.Optimisation(
+    rates = loop.LearningRateScale(text=1.0, audio=1.0, vision=1.0)
+    once = loop.OptimisationConfig(
         epochs=1, patience=1, lr=1e-3, lr_scale=rates, optimiser="adamw", schedule="constant", warmup=0.0,
         weight_decay=0.01, clip=1.0, average=0.9, batch=size, accumulate=1, precision="float32",
     )  # fmt: skip
     start = time.process_time()
-    engine.fit(network, objective, split, draws, lambda _: {engine.SCORE: 0.0}, once)
+    loop.fit(network, objective, split, draws, lambda _: {loop.SCORE: 0.0}, once)
     return time.process_time() - start
 
 
@@ -74,7 +76,7 @@ def synthetic(utterances: int, dialogues: int) -> Split:
     bounds = np.sort(random.choice(np.arange(1, utterances), dialogues - 1, replace=False))
     starts = np.concatenate([[0], bounds, [utterances]])
     steps = {m: random.integers(1, 2 * STEPS[m], utterances) for m in MODALITIES}
-    space = labels.space("meld")
+    space = labels.label_space("meld")
     order = {"emotion": space.emotion, "sentiment": space.sentiment}
     return Split(
         manifest=pd.DataFrame({"corpus": ["meld"] * utterances}),
@@ -90,9 +92,11 @@ def synthetic(utterances: int, dialogues: int) -> Split:
     )
 
 
-def _stream(random: np.random.Generator, steps: np.ndarray, width: int) -> Stream:
+def _stream(random: np.random.Generator, steps: np.ndarray, width: int) -> FeatureStream:
     values = random.standard_normal((int(steps.sum()), width), dtype=np.float32)
-    return Stream(torch.from_numpy(values), torch.from_numpy(np.cumsum(steps) - steps), torch.from_numpy(steps))
+    return FeatureStream(
+        torch.from_numpy(values), torch.from_numpy(np.cumsum(steps) - steps), torch.from_numpy(steps)
+    )
 
 
 if __name__ == "__main__":

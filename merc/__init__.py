@@ -1,1 +1,1 @@
-"""Everything that is neither network nor pipeline: corpora, encoders, packs, the training loop, scores, reasons."""
+"""Emotion recognition in conversations from text, audio and video. One package a concern."""

@@ -1,58 +1,76 @@
-"""python -m merc <command>: what a user asks for outside the pipeline."""
+"""The command line: `python -m merc <command>`, or `merc <command>` after `pip install -e .`."""
 
 import os
 import sys
 from importlib import import_module
 
-from merc.problem import Problem
+from merc.runtime.errors import UserError
 
-COMMANDS = {  # name -> module and function that get the words after it, what it is for; loaded when asked for
-    "predict": ("merc.serve.command", "predict", "emotion and sentiment of clips, dialogues, films"),
-    "serve": ("merc.serve.website", "serve", "a web page on this machine: upload, look, listen, ask why"),
+COMMANDS = {  # name -> module and function that take the remaining arguments, description; imported when called
+    "predict": ("merc.serve.commands.predict", "predict", "emotion and sentiment of clips, dialogues, films"),
+    "serve": ("merc.serve.web.serve", "serve", "a web page on this machine: upload, look, listen, ask why"),
     "results": (
-        "merc.summary",
-        "results",
+        "merc.studies.summary",
+        "results_command",
         "the scores that lie here, on one screen, and against the last commit; NAME: run a study",
     ),
-    "preset": ("merc.presets", "write", "NAME: params.yaml as in presets/; --flags: for `dvc exp run`"),
-    "features": ("merc.feature_files", "command", "--to json|npz|parquet: the packs as files that others read"),
-    "compare": ("merc.comparisons", "against", "another predictions.parquet against this one: paired tests"),
+    "preset": (
+        "merc.studies.presets",
+        "preset_command",
+        "NAME: params.yaml as in presets/; --flags: for `dvc exp run`",
+    ),
+    "features": (
+        "merc.export.feature_files",
+        "command",
+        "--to json|npz|parquet: the packs as files that others read",
+    ),
+    "compare": (
+        "merc.evaluation.significance",
+        "against",
+        "another predictions.parquet against this one: paired tests",
+    ),
     "explain": (
-        "merc.explain_command",
+        "merc.serve.commands.explain",
         "command",
         "<corpus> <dialogue> <utterance>, or CLIP: why the student says what it says",
     ),
 }
 
 
-def main(words: list[str]) -> int:
-    """Run one command; a user's mistake is one line and exit code 2."""
-    if words in (["-h"], ["--help"]):
+def main(arguments: list[str]) -> int:
+    """Run a command and return the exit code; a user's mistake is reported in one line, with code 2."""
+    if arguments in (["-h"], ["--help"]):
         print(usage())
         return 0
-    if not words or words[0] not in COMMANDS:
+    if not arguments or arguments[0] not in COMMANDS:
         print(usage(), file=sys.stderr)
         return 2
-    module, function, _ = COMMANDS[words[0]]
+    module, function, _ = COMMANDS[arguments[0]]
     try:
-        getattr(import_module(module), function)(*words[1:])
+        getattr(import_module(module), function)(*arguments[1:])
         sys.stdout.flush()
-    except Problem as problem:
+    except UserError as problem:
         print(f"merc: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("merc: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read our output (`| head`) has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
-        return 141  # as of a program that SIGPIPE ends
+    except BrokenPipeError:  # the reader of our output has closed the pipe (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports an error at exit
+        return 141  # as a program killed by SIGPIPE
     return 0
 
 
 def usage() -> str:
-    lines = [f"  python -m merc {name:<10} {about}" for name, (*_, about) in COMMANDS.items()]
+    """A line per command."""
+    lines = [f"  python -m merc {name:<10} {description}" for name, (*_, description) in COMMANDS.items()]
     return "\n".join(["usage:", *lines])
 
 
+def cli() -> int:
+    """Entry point of the installed command `merc`."""
+    return main(sys.argv[1:])
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(cli())

@@ -1,1 +1,1 @@
-"""The network, as a paper would draw it; weights are outputs of the pipeline and never stand here."""
+"""The network's architecture: stems, latent space, fusions, contexts, heads. Weights are pipeline outputs."""

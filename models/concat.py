@@ -1,4 +1,4 @@
-"""Late concatenation, the plain baseline."""
+"""Fusion by late concatenation, the baseline."""
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ from models.stems import MaskedBatchNorm
 
 
 class Concat(nn.Module):
-    """u = Dropout(ReLU(BatchNorm(W [p_1; ...; p_M] + b))), p_m the pooled steps of modality m (its absent token
-    when it is missing). Late fusion by concatenation, as in the seed with r3d_18 features.
+    """u = Dropout(ReLU(BatchNorm(W [p_1; ...; p_M] + b))), where p_m are the pooled steps of modality m (its
+    absent token when it is missing). Late fusion by concatenation, as in the seed with r3d_18 features.
     """
 
     def __init__(
@@ -23,6 +23,6 @@ class Concat(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        joined = torch.cat([*latents.pooled(self.pools).values()], -1)
-        every = torch.ones_like(latents.present[:, 0])
-        return self.dropout(torch.relu(self.norm(self.mix(joined), every))), {}
+        concatenated = torch.cat([*latents.pooled(self.pools).values()], -1)
+        every_row = torch.ones_like(latents.present[:, 0])
+        return self.dropout(torch.relu(self.norm(self.mix(concatenated), every_row))), {}

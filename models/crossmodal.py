@@ -1,4 +1,4 @@
-"""Token-level cross-modal attention: words look at sounds, sounds at pictures, and so on."""
+"""Fusion by token-level cross-modal attention: words attend to sounds, sounds to pictures, and so on."""
 
 import torch
 from torch import Tensor, nn
@@ -7,26 +7,26 @@ from models.context import HEADS, sinusoids
 from models.dropout import Dropout
 from models.latents import Latents
 from models.misls import AttentionPool
-from models.stems import within
+from models.stems import step_mask
 
 
 class CrossModal(nn.Module):
-    """Every ordered pair of modalities a, b (A<->V, A<->T, V<->T), over real sequences:
+    """Attention in every ordered pair of modalities a, b (A<->V, A<->T, V<->T), padding masked:
 
         x_a = LayerNorm(z_a + sum_b MultiHead_ab(query z_a + s, key z_b + s, value z_b)),  s = sinusoids(step)
         y_a = LayerNorm(x_a + FFN_a(x_a))
         u   = LayerNorm(W [pool(y_1); ...; pool(y_M)] + c)
 
     Cross-modal attention after MulT (Tsai et al. 2019), pairs as in AVT-MemoCMT; one layer, the sum over pairs and
-    the pooling are ours. A missing modality is attended to as its absent token; a lone modality attends to itself.
+    the pooling are ours. A missing modality is its absent token; a single modality attends to itself.
     """
 
     def __init__(
         self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
     ):
         super().__init__()
-        lone = len(modalities) == 1
-        self.pairs = [(a, b) for a in modalities for b in modalities if a != b or lone]
+        is_single = len(modalities) == 1
+        self.pairs = [(a, b) for a in modalities for b in modalities if a != b or is_single]
         self.attend = nn.ModuleDict(
             {f"{a}>{b}": nn.MultiheadAttention(dim, HEADS, dropout, batch_first=True) for a, b in self.pairs}
         )
@@ -38,29 +38,31 @@ class CrossModal(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weights "a>b" (N, S_a, S_b) say how much each step of a looks at each step of b."""
-        z, steps, told, weights = latents.z, latents.steps, dict(latents.z), {}
+        """Utterance vectors (N, fused), and the attention weights "a>b" (N, S_a, S_b) of a's steps on b's."""
+        z, steps, residual, weights = latents.z, latents.steps, dict(latents.z), {}
         for a, b in self.pairs:
-            answer, weights[f"{a}>{b}"] = self._attend(a, b, z, steps)
-            told[a] = told[a] + self.dropout(answer)
-        pooled = [pool(self._digest(m, told[m]), steps[m]) for m, pool in self.pools.items()]
+            attended, weights[f"{a}>{b}"] = self._attend(a, b, z, steps)
+            residual[a] = residual[a] + self.dropout(attended)
+        pooled = [pool(self._feed_forward(m, residual[m]), steps[m]) for m, pool in self.pools.items()]
         return self.norm(self.mix(self.dropout(torch.cat(pooled, -1)))), weights
 
     def _attend(self, a: str, b: str, z: dict[str, Tensor], steps: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        query, key = _placed(z[a]), _placed(z[b])
-        padding = ~within(steps[b], key.shape[1])
+        query, key = _with_positions(z[a]), _with_positions(z[b])
+        padding = ~step_mask(steps[b], key.shape[1])
         return self.attend[f"{a}>{b}"](query, key, z[b], key_padding_mask=padding)
 
-    def _digest(self, modality: str, told: Tensor) -> Tensor:
-        x = self.first_norm[modality](told)
+    def _feed_forward(self, modality: str, residual: Tensor) -> Tensor:
+        x = self.first_norm[modality](residual)
         return self.second_norm[modality](x + self.feed[modality](x))
 
 
 def feed_forward(dim: int, dropout: float) -> nn.Sequential:
     """FFN(x) = Dropout(W2 Dropout(ReLU(W1 x)))."""
-    wide = 2 * dim
-    return nn.Sequential(nn.Linear(dim, wide), nn.ReLU(), Dropout(dropout), nn.Linear(wide, dim), Dropout(dropout))
+    hidden = 2 * dim
+    return nn.Sequential(
+        nn.Linear(dim, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, dim), Dropout(dropout)
+    )
 
 
-def _placed(z: Tensor) -> Tensor:
+def _with_positions(z: Tensor) -> Tensor:
     return z + sinusoids(torch.arange(z.shape[1], device=z.device), z.shape[-1])

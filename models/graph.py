@@ -1,4 +1,4 @@
-"""The conversation as a graph: a node per utterance and modality."""
+"""Fusion by a graph of the conversation: a node per utterance and modality."""
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,12 @@ RELATIONS = 4  # same speaker or another, earlier or later
 LAYERS = 2
 
 
-class Nodes(nn.Module):
-    """h_nm = p_nm + t_m (pooled steps and the modality's own vector), then two relational layers: (N, M, D).
+class GraphNodes(nn.Module):
+    """h_nm = p_nm + t_m (pooled steps, learned vector of the modality), then two relational layers: (N, M, D).
 
     A node per utterance and modality, edges between the modalities of one utterance and between the utterances of
     one modality, as in MMGCN (Hu et al. 2021); typed by speaker and direction in a window, as in DialogueGCN
-    (Ghosal et al. 2019). Ours: an absent node starts as its absent token, hears its neighbours and says nothing.
+    (Ghosal et al. 2019). Ours: an absent node starts as its absent token, receives messages and sends none.
     """
 
     def __init__(self, modalities: tuple[str, ...], dim: int, dropout: float):
@@ -27,7 +27,7 @@ class Nodes(nn.Module):
         self.layers = nn.ModuleList(RelationalLayer(dim, len(modalities), dropout) for _ in range(LAYERS))
 
     def forward(self, latents: Latents, causal: bool) -> Tensor:
-        edges = relations(latents.place, latents.speaker, causal)
+        edges = relation_masks(latents.position, latents.speaker, causal)
         nodes = torch.stack([pooled + self.kind[m] for m, pooled in latents.pooled(self.pools).items()], 1)
         for layer in self.layers:
             nodes = layer(nodes, edges, latents.present)
@@ -35,13 +35,13 @@ class Nodes(nn.Module):
 
 
 class Graph(nn.Module):
-    """u_n = Dropout(ReLU(W [h_n1; ...; h_nM] + b)) of the graph's nodes h."""
+    """u_n = Dropout(ReLU(W [h_n1; ...; h_nM] + b)), h the graph's nodes."""
 
     def __init__(
         self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
     ):
         super().__init__()
-        self.nodes = Nodes(modalities, dim, dropout)
+        self.nodes = GraphNodes(modalities, dim, dropout)
         self.mix, self.dropout = nn.Linear(len(modalities) * dim, fused), Dropout(dropout)
 
     def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
@@ -52,7 +52,7 @@ class Graph(nn.Module):
 class RelationalLayer(nn.Module):
     """h'_nm = LayerNorm(h_nm + Dropout(ReLU(W_0 h_nm + sum_r mean_{j in N_r(n)} W_r h_jm + mean_{k!=m} W_x h_nk)))
 
-    R-GCN (Schlichtkrull et al. 2018) with residual and norm; the means are over nodes that are present.
+    R-GCN (Schlichtkrull et al. 2018) with residual and norm; the means are over present nodes.
     """
 
     def __init__(self, dim: int, modalities: int, dropout: float):
@@ -63,27 +63,31 @@ class RelationalLayer(nn.Module):
         self.norm, self.dropout = nn.LayerNorm(dim), Dropout(dropout)
 
     def forward(self, nodes: Tensor, edges: Tensor, present: Tensor) -> Tensor:
-        here = present.unsqueeze(-1).to(nodes.dtype)
-        said = nodes * here  # (N, M, D)
-        news = self.itself(nodes) + self.along(_neighbours(said, edges, here))
+        is_present = present.unsqueeze(-1).to(nodes.dtype)  # (N, M, 1)
+        messages = nodes * is_present  # (N, M, D)
+        update = self.itself(nodes) + self.along(_neighbour_means(messages, edges, is_present))
         if self.across is not None:
-            others, count = said.sum(1, keepdim=True) - said, here.sum(1, keepdim=True) - here
-            news = news + self.across(others / count.clamp(min=1))
-        return self.norm(nodes + self.dropout(torch.relu(news)))
+            others = messages.sum(1, keepdim=True) - messages
+            count = is_present.sum(1, keepdim=True) - is_present
+            update = update + self.across(others / count.clamp(min=1))
+        return self.norm(nodes + self.dropout(torch.relu(update)))
 
 
-def relations(place: Tensor, speaker: Tensor, causal: bool) -> Tensor:
-    """(R, N, N) of 0 and 1: does utterance n hear j as same or other speaker, earlier or later."""
-    dialogue, turn = place.unbind(1)
+def relation_masks(position: Tensor, speaker: Tensor, causal: bool) -> Tensor:
+    """(R, N, N) of 0 and 1: the edges from utterance j to n, by same or other speaker of j, earlier or later."""
+    dialogue, turn = position.unbind(1)
     gap = turn.unsqueeze(1) - turn
-    near = (dialogue.unsqueeze(1) == dialogue) & (gap.abs() <= WINDOW)
-    same = speaker.unsqueeze(1) == speaker
-    earlier, later = near & (gap > 0), near & (gap < 0)
-    later = torch.zeros_like(later) if causal else later
-    return torch.stack([earlier & same, earlier & ~same, later & same, later & ~same]).float()
+    is_near = (dialogue.unsqueeze(1) == dialogue) & (gap.abs() <= WINDOW)
+    is_same = speaker.unsqueeze(1) == speaker
+    is_earlier, is_later = is_near & (gap > 0), is_near & (gap < 0)
+    is_later = torch.zeros_like(is_later) if causal else is_later
+    return torch.stack(
+        [is_earlier & is_same, is_earlier & ~is_same, is_later & is_same, is_later & ~is_same]
+    ).float()
 
 
-def _neighbours(said: Tensor, edges: Tensor, here: Tensor) -> Tensor:
+def _neighbour_means(messages: Tensor, edges: Tensor, is_present: Tensor) -> Tensor:
     """(N, M, R D): the mean over each relation's present neighbours, 0 where it has none."""
-    total, count = torch.einsum("rnj,jmd->nmrd", edges, said), torch.einsum("rnj,jmo->nmro", edges, here)
+    total = torch.einsum("rnj,jmd->nmrd", edges, messages)
+    count = torch.einsum("rnj,jmo->nmro", edges, is_present)
     return (total / count.clamp(min=1)).flatten(2)

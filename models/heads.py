@@ -1,4 +1,4 @@
-"""Heads: from the utterance in its context to emotion and sentiment."""
+"""Heads: emotion and sentiment logits from the utterance in its context."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,7 +9,7 @@ HIDDEN = 64
 
 
 def classifier(dim: int, classes: int, dropout: float) -> nn.Sequential:
-    """logits = W2 Dropout(ReLU(W1 Dropout(x))), hidden width 64 as in the concatenation seed."""
+    """logits = W2 Dropout(ReLU(W1 Dropout(x))); hidden width 64, as in the concatenation seed."""
     return nn.Sequential(
         Dropout(dropout),
         nn.Linear(dim, HIDDEN),
@@ -19,21 +19,21 @@ def classifier(dim: int, classes: int, dropout: float) -> nn.Sequential:
     )
 
 
-class Independent(nn.Module):
-    """logits_task = MLP_task(x) + given_task: every task for itself."""
+class IndependentHeads(nn.Module):
+    """logits_task = MLP_task(x) + bias_task: one separate head per task."""
 
     def __init__(self, dim: int, classes: dict[str, int], dropout: float):
         super().__init__()
         self.tasks = nn.ModuleDict({task: classifier(dim, count, dropout) for task, count in classes.items()})
 
-    def forward(self, x: Tensor, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {task: head(x) + given.get(task, 0) for task, head in self.tasks.items()}
+    def forward(self, x: Tensor, bias: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {task: head(x) + bias.get(task, 0) for task, head in self.tasks.items()}
 
 
-class Hierarchical(Independent):
-    """sentiment = MLP(x) + S softmax(emotion): what the emotion implies, S learned (joy is positive).
+class HierarchicalHeads(IndependentHeads):
+    """sentiment = MLP(x) + S softmax(emotion): S, learned, is the sentiment an emotion implies (joy is positive).
 
-    Ours; the sentiment's loss also reaches the emotion head.
+    Ours; the sentiment's loss also trains the emotion head.
     """
 
     def __init__(self, dim: int, classes: dict[str, int], dropout: float):
@@ -46,11 +46,11 @@ class Hierarchical(Independent):
             }
         )
 
-    def forward(self, x: Tensor, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        logits = super().forward(x, given)
+    def forward(self, x: Tensor, bias: dict[str, Tensor]) -> dict[str, Tensor]:
+        logits = super().forward(x, bias)
         for task, implied in self.implied.items():
             logits[task] = logits[task] + implied(functional.softmax(logits["emotion"], -1))
         return logits
 
 
-HEADS = {"independent": Independent, "hierarchical": Hierarchical}
+HEADS = {"independent": IndependentHeads, "hierarchical": HierarchicalHeads}

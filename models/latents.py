@@ -1,4 +1,4 @@
-"""What a fusion is told of a batch."""
+"""The inputs of a fusion: latent sequences of a batch, with presence, position and speaker."""
 
 from typing import NamedTuple
 
@@ -6,15 +6,15 @@ from torch import Tensor, nn
 
 
 class Latents(NamedTuple):
-    """N utterances, whole dialogues, turn by turn."""
+    """N utterances: whole dialogues, turn by turn; M modalities m."""
 
-    z: dict[str, Tensor]  # {m: (N, S_m, D)}: MISLS's sequences
-    steps: dict[str, Tensor]  # {m: (N,)}: how many steps of them are real
+    z: dict[str, Tensor]  # {m: (N, S_m, D)}: latent sequences of MISLS
+    steps: dict[str, Tensor]  # {m: (N,)}: number of real steps, padding excluded
     present: Tensor  # (N, M) bool
-    odd: Tensor  # (N, M): how far each modality is from the training split, see standards.oddity
-    place: Tensor  # (N, 2): dialogue and turn
+    deviation: Tensor  # (N, M): distance of each modality's features from the training split's mean
+    position: Tensor  # (N, 2): dialogue and turn
     speaker: Tensor  # (N,): role in the dialogue
 
     def pooled(self, pools: nn.ModuleDict) -> dict[str, Tensor]:
-        """{m: (N, D)}: each modality's steps through its own pool."""
+        """{m: (N, D)}: each modality's steps, pooled by the modality's pool."""
         return {m: pool(self.z[m], self.steps[m]) for m, pool in pools.items()}

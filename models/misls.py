@@ -1,22 +1,22 @@
-"""MISLS, the modality-invariant shared latent space: every modality's steps in one space, on one scale."""
+"""MISLS, the modality-invariant shared latent space: projects all modalities' steps into one space and scale."""
 
 import torch
 from torch import Tensor, nn
 
-from models.packed import Attended
-from models.stems import within
+from models.packed import AttentionPooling
+from models.stems import step_mask
 
 
-def mean(values: Tensor, steps: Tensor) -> Tensor:
-    """(N, D) mean over the real steps of (N, S, D); 0 where there is none."""
-    share = within(steps, values.shape[1]).to(values.dtype) / steps.clamp(min=1).unsqueeze(1)
-    return (share.unsqueeze(1) @ values).squeeze(1)
+def masked_mean(values: Tensor, steps: Tensor) -> Tensor:
+    """(N, D) mean over the real steps, (N,) in number, of values (N, S, D); 0 where there are none."""
+    weights = step_mask(steps, values.shape[1]).to(values.dtype) / steps.clamp(min=1).unsqueeze(1)
+    return (weights.unsqueeze(1) @ values).squeeze(1)
 
 
 class AttentionPool(nn.Module):
-    """p = sum_s softmax_s(q . x_s / sqrt(D)) x_s over real steps, q learned (Lin et al. 2017, one head).
+    """p = sum_s softmax_s(q . x_s / sqrt(D)) x_s over the real steps s, q learned (Lin et al. 2017, one head).
 
-    q starts at 0, so that p starts as the mean over the steps.
+    q is initialised with 0, so that p starts as the mean over the steps.
     """
 
     def __init__(self, dim: int):
@@ -25,20 +25,21 @@ class AttentionPool(nn.Module):
 
     def forward(self, values: Tensor, steps: Tensor) -> Tensor:
         if self.training and values.device.type == "cpu":
-            return Attended.apply(values, self.query / values.shape[-1] ** 0.5, within(steps, values.shape[1]))
+            return AttentionPooling.apply(
+                values, self.query / values.shape[-1] ** 0.5, step_mask(steps, values.shape[1])
+            )
         score = values @ self.query / values.shape[-1] ** 0.5
-        score = score.masked_fill(~within(steps, values.shape[1]), torch.finfo(score.dtype).min)
+        score = score.masked_fill(~step_mask(steps, values.shape[1]), torch.finfo(score.dtype).min)
         return (score.softmax(1).unsqueeze(1) @ values).squeeze(1)
 
 
 class MISLS(nn.Module):
-    """z_ms = LayerNorm(P_m h_ms): a projection per modality into one space; the norm has no scale of its own, so
-    |z_ms| = sqrt(D) for every modality. A missing modality is the one step a_m, a learned absent token.
+    """z_ms = LayerNorm(P_m h_ms): a projection per modality into one space; the norm has no learned scale, so
+    |z_ms| = sqrt(D) for every modality. A missing modality is a single step a_m, a learned absent token.
 
-    After MISA's shared subspace (Hazarika et al. 2020); what makes it modality-invariant is the training:
-    contrastive alignment, modality dropout, and cross-modal reconstruction,
-    latent_m ~ R_m(mean of the other present latents), and telling which of two utterances came first,
-    log-odds = a W b - b W a, antisymmetric, so that to swap the two is to swap the answer.
+    After MISA's shared subspace (Hazarika et al. 2020). The training makes it modality-invariant: contrastive
+    alignment, modality dropout, cross-modal reconstruction, latent_m ~ R_m(mean of the other present latents), and
+    predicting which of two utterances came first, log-odds = a W b - b W a, antisymmetric in a and b.
     """
 
     def __init__(self, modalities: tuple[str, ...], dim: int):
@@ -47,45 +48,45 @@ class MISLS(nn.Module):
         self.projections = nn.ModuleDict({m: nn.Linear(dim, dim) for m in modalities})
         self.norm = nn.LayerNorm(dim, elementwise_affine=False)
         self.absent = nn.ParameterDict({m: nn.Parameter(0.02 * torch.randn(dim)) for m in modalities})
-        pairs = modalities if len(modalities) > 1 else ()  # a lone modality has no others to be told from
+        pairs = modalities if len(modalities) > 1 else ()  # a single modality has no others
         self.decoders = nn.ModuleDict({m: _decoder(dim) for m in pairs})
         self.order = nn.Parameter(torch.zeros(dim, dim))
 
     def earlier(self, first: Tensor, second: Tensor) -> Tensor:
         """(n,) log-odds that utterances `first` (n, D) came before `second` (n, D)."""
-        way = self.order - self.order.T
-        return ((first @ way) * second).sum(1) / first.shape[1] ** 0.5
+        antisymmetric = self.order - self.order.T
+        return ((first @ antisymmetric) * second).sum(1) / first.shape[1] ** 0.5
 
     def project(self, modality: str, hidden: Tensor) -> Tensor:
-        """Steps (..., D) of one modality's stem, each for itself, into the one space."""
+        """Project steps (..., D) of the modality's stem into the shared space, each step separately."""
         return self.norm(self.projections[modality](hidden))
 
     def forward(
         self, sequences: dict[str, Tensor], steps: dict[str, Tensor], present: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Projected steps {m: (N, S_m, D)} -> latent sequences and their steps."""
-        here = dict(zip(self.modalities, present.unbind(1), strict=True))
-        z = {m: self._told(sequences[m], self.absent[m], here[m]) for m in self.modalities}
-        return z, {m: torch.where(here[m], steps[m], 1) for m in self.modalities}
+        """Projected steps {m: (N, S_m, D)} -> latent sequences with absent tokens, and their numbers of steps."""
+        is_present = dict(zip(self.modalities, present.unbind(1), strict=True))
+        z = {m: self._with_absent(sequences[m], self.absent[m], is_present[m]) for m in self.modalities}
+        return z, {m: torch.where(is_present[m], steps[m], 1) for m in self.modalities}
 
-    def _told(self, sequence: Tensor, absent: Tensor, here: Tensor) -> Tensor:
-        """Whoever is absent is the one step `absent`; what is written behind that step is padding."""
+    def _with_absent(self, sequence: Tensor, absent: Tensor, is_present: Tensor) -> Tensor:
+        """Write the absent token into the first step of absent rows; their later steps count as padding."""
         token = absent.to(sequence.dtype)
         if not self.training:  # an export must not branch on values
-            return torch.where(here.view(-1, 1, 1), sequence, token)
-        rows = (~here).nonzero().squeeze(1)
+            return torch.where(is_present.view(-1, 1, 1), sequence, token)
+        rows = (~is_present).nonzero().squeeze(1)
         return sequence.index_put((rows, torch.zeros_like(rows)), token) if len(rows) else sequence
 
     def latent(self, sequences: dict[str, Tensor], steps: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Projected steps -> {m: (N, D)} pooled; it knows no absent token and means nothing there."""
-        return {m: self.norm(mean(sequences[m], steps[m])) for m in self.modalities}
+        """Projected steps -> their means {m: (N, D)}, undefined where a modality is absent."""
+        return {m: self.norm(masked_mean(sequences[m], steps[m])) for m in self.modalities}
 
     def reconstruct(self, latent: dict[str, Tensor], present: Tensor) -> dict[str, Tensor]:
-        """Each modality's latent as the others that are present tell it: {m: (N, D)}; a lone modality gives {}."""
-        stacked, here = torch.stack([latent[m] for m in self.modalities], 1), present.unsqueeze(-1).float()
-        total, count = (stacked * here).sum(1), here.sum(1)
+        """Reconstruct each modality's latent from the other present ones: {m: (N, D)}; {} for a single modality."""
+        stacked, is_present = torch.stack([latent[m] for m in self.modalities], 1), present.unsqueeze(-1).float()
+        total, count = (stacked * is_present).sum(1), is_present.sum(1)
         return {
-            m: decoder((total - (stacked * here)[:, column]) / (count - here[:, column]).clamp(min=1))
+            m: decoder((total - (stacked * is_present)[:, column]) / (count - is_present[:, column]).clamp(min=1))
             for column, (m, decoder) in enumerate(self.decoders.items())
         }
 

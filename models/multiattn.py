@@ -1,4 +1,4 @@
-"""Attention between the dialogue's three utterance sequences, then within each."""
+"""Fusion by attention between the modalities' utterance sequences of a dialogue, then within each."""
 
 import torch
 from torch import Tensor, nn
@@ -10,16 +10,16 @@ from models.latents import Latents
 from models.misls import AttentionPool
 
 
-class Between(nn.Module):
-    """Each modality's sequence of utterances looks at the other modalities' in turn, then at itself:
+class ModalityAttention(nn.Module):
+    """Each modality's utterance sequence attends to the other modalities' one after another, then to itself:
 
         x_a = p_a + sinusoids(turn)
         x_a = LayerNorm(x_a + MultiHead_ab(x_a, x_b, x_b))   for each b other than a, then for b = a
         y_a = LayerNorm(x_a + FFN_a(x_a))
         u   = LayerNorm(W [y_1; ...; y_M] + c)
 
-    After MultiEMO's MultiAttn (Shi and Huang 2023), one layer. An utterance looks at those of its dialogue (causal:
-    at none later) that have the modality, and always at its own, be it an absent token.
+    p_a are the pooled steps. After MultiEMO's MultiAttn (Shi and Huang 2023), one layer. An utterance attends to
+    those of its dialogue (causal: none later) that have the modality, and always to itself, even if absent.
     """
 
     def __init__(self, modalities: tuple[str, ...], dim: int, dropout: float, fused: int):
@@ -35,37 +35,37 @@ class Between(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, pooled: dict[str, Tensor], present: Tensor, place: Tensor, causal: bool
+        self, pooled: dict[str, Tensor], present: Tensor, position: Tensor, causal: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weights "a>b" (N, N) say how much each utterance's a looks at each utterance's b."""
-        heard = {m: audible(present[:, column], place, causal) for column, m in enumerate(self.modalities)}
-        start = {m: x + sinusoids(place[:, 1], x.shape[-1]) for m, x in pooled.items()}
-        told, weights = dict(start), {}
+        """Utterance vectors (N, fused), and the attention weights "a>b" (N, N) of a's utterances on b's."""
+        masks = {m: may_attend(present[:, column], position, causal) for column, m in enumerate(self.modalities)}
+        inputs = {m: x + sinusoids(position[:, 1], x.shape[-1]) for m, x in pooled.items()}
+        states, weights = dict(inputs), {}
         for a, b in self.pairs:
-            key, name = told[a] if a == b else start[b], f"{a}>{b}"
-            answer, weights[name] = self.attend[name](told[a], key, key, attn_mask=~heard[b])
-            told[a] = self.norms[name](told[a] + self.dropout(answer))
-        digested = [self.feed_norms[m](x + self.feed[m](x)) for m, x in told.items()]
-        return self.norm(self.mix(self.dropout(torch.cat(digested, -1)))), weights
+            key, name = states[a] if a == b else inputs[b], f"{a}>{b}"
+            attended, weights[name] = self.attend[name](states[a], key, key, attn_mask=~masks[b])
+            states[a] = self.norms[name](states[a] + self.dropout(attended))
+        outputs = [self.feed_norms[m](x + self.feed[m](x)) for m, x in states.items()]
+        return self.norm(self.mix(self.dropout(torch.cat(outputs, -1)))), weights
 
 
 class MultiAttn(nn.Module):
-    """u = Between(p), p_nm the pooled steps of modality m of utterance n."""
+    """Attention between the modalities over the pooled steps p_nm of modality m of utterance n."""
 
     def __init__(
         self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
     ):
         super().__init__()
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
-        self.between = Between(modalities, dim, dropout, fused)
+        self.between = ModalityAttention(modalities, dim, dropout, fused)
 
     def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.between(latents.pooled(self.pools), latents.present, latents.place, causal)
+        return self.between(latents.pooled(self.pools), latents.present, latents.position, causal)
 
 
-def audible(present: Tensor, place: Tensor, causal: bool) -> Tensor:
-    """(N, N) bool: may utterance n look at j's modality; always at its own."""
-    dialogue, turn = place.unbind(1)
+def may_attend(present: Tensor, position: Tensor, causal: bool) -> Tensor:
+    """(N, N) bool: may utterance n attend to utterance j, given which have the modality (N,)."""
+    dialogue, turn = position.unbind(1)
     gap = turn.unsqueeze(1) - turn
-    near = (dialogue.unsqueeze(1) == dialogue) & (present | (gap == 0))
-    return near & (gap >= 0) if causal else near
+    allowed = (dialogue.unsqueeze(1) == dialogue) & (present | (gap == 0))
+    return allowed & (gap >= 0) if causal else allowed

@@ -1,4 +1,4 @@
-"""The network: steps -> stem -> MISLS -> fusion -> context -> heads, as `model` in params.yaml names them."""
+"""The network: features -> stems -> MISLS -> fusion -> context -> heads, configured by `model` in params.yaml."""
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
@@ -19,9 +19,9 @@ from models.heads import HEADS
 from models.latents import Latents
 from models.misls import MISLS
 from models.multiattn import MultiAttn
-from models.packed import Laid
-from models.standards import Standardise, oddity
-from models.stems import STEMS, positions
+from models.packed import ScatterRows
+from models.standardise import Standardise, feature_deviation
+from models.stems import STEMS, flat_indices
 
 FUSIONS = {
     "concat": Concat,
@@ -31,11 +31,11 @@ FUSIONS = {
     "multiattn": MultiAttn,
     "graph-multiattn": GraphMultiAttn,
 }
-BELIEF_SHARE = 0.3  # of a fusion's own belief in the emotion logits: enough to give it its meaning (ours)
+BELIEF_WEIGHT = 0.3  # of the fusion's log belief in the emotion logits: enough to tie it to the emotions (ours)
 MODALITIES = ("text", "audio", "vision")
 
 
-def _one_of(choices: Iterable[str]) -> Callable[[str], str]:
+def _member_of(choices: Iterable[str]) -> Callable[[str], str]:
     def check(name: str) -> str:
         if name not in choices:
             raise ValueError(f"choose one of {', '.join(choices)}")
@@ -44,7 +44,7 @@ def _one_of(choices: Iterable[str]) -> Callable[[str], str]:
     return check
 
 
-Modality = Annotated[str, AfterValidator(_one_of(MODALITIES))]
+Modality = Annotated[str, AfterValidator(_member_of(MODALITIES))]
 
 
 class NetworkConfig(BaseModel):
@@ -55,10 +55,10 @@ class NetworkConfig(BaseModel):
     modalities: list[Modality] = Field(min_length=1)
     dim: int = Field(gt=0, multiple_of=ATTENTION_HEADS)
     fused: int = Field(gt=0, multiple_of=ATTENTION_HEADS)
-    stem: dict[Modality, Annotated[str, AfterValidator(_one_of(STEMS))]]
-    fusion: Annotated[str, AfterValidator(_one_of(FUSIONS))]
-    context: Annotated[str, AfterValidator(_one_of(CONTEXTS))]
-    heads: Annotated[str, AfterValidator(_one_of(HEADS))]
+    stem: dict[Modality, Annotated[str, AfterValidator(_member_of(STEMS))]]
+    fusion: Annotated[str, AfterValidator(_member_of(FUSIONS))]
+    context: Annotated[str, AfterValidator(_member_of(CONTEXTS))]
+    heads: Annotated[str, AfterValidator(_member_of(HEADS))]
     causal: bool
     dropout: float = Field(ge=0, lt=1)
     roles: int = Field(ge=0)
@@ -73,17 +73,18 @@ class NetworkConfig(BaseModel):
 
 
 class Network(nn.Module):
-    """logits = heads(context(fusion(MISLS(stems(x))) + speaker role)).
+    """logits = heads(context(fusion(MISLS(stems(x))) + role embedding of the speaker)).
 
-    streams: the width of each "<modality>/<encoder>"; labels: each task's labels in the order of its logits.
+    streams: feature dimension of each "<modality>/<encoder>"; labels: each task's labels in the order of its
+    logits.
     """
 
     def __init__(self, config: NetworkConfig, streams: dict[str, int], labels: dict[str, tuple[str, ...]]):
         super().__init__()
         self.config, self.labels = config, {task: tuple(names) for task, names in labels.items()}
         self.modalities = tuple(config.modalities)
-        self.streams = {s: dim for s, dim in sorted(streams.items()) if s.split("/")[0] in self.modalities}
-        stem = {s: STEMS[config.stem[s.split("/")[0]]] for s in self.streams}
+        self.streams = {s: dim for s, dim in sorted(streams.items()) if modality_of(s) in self.modalities}
+        stem = {s: STEMS[config.stem[modality_of(s)]] for s in self.streams}
         self.standards = nn.ModuleDict({_key(s): Standardise(dim) for s, dim in self.streams.items()})
         self.stems = nn.ModuleDict(
             {_key(s): stem[s](dim, config.dim, config.dropout) for s, dim in self.streams.items()}
@@ -98,24 +99,26 @@ class Network(nn.Module):
         self.heads = HEADS[config.heads](config.fused, classes, config.dropout)
 
     def standardise(self, stream: str, mean: Tensor, std: Tensor) -> None:
-        """Set a stream's statistics (D,), measured on the training split."""
+        """Set the mean and standard deviation (D,) of a stream on the training split."""
         self.standards[_key(stream)].fill(mean, std)
 
     def spread(self, stream: str) -> Tensor:
-        """(D,) the standard deviation of a stream's features on the training split."""
+        """The standard deviation (D,) of a stream's features on the training split."""
         return self.standards[_key(stream)].std
 
     def parameters_of(self, modality: str) -> list[nn.Parameter]:
-        """What belongs to one modality alone before fusion: its stems and its projection into the latent space."""
+        """The parameters of one modality before fusion: its stems and its projection into the latent space."""
         stems = [
             stem for s, stem in zip(self.streams, self.stems.values(), strict=True) if s.startswith(modality + "/")
         ]
-        return [one for part in (*stems, self.misls.projections[modality]) for one in part.parameters()]
+        modules = (*stems, self.misls.projections[modality])
+        return [parameter for module in modules for parameter in module.parameters()]
 
     def forward(self, batch: dict[str, Any], present: Tensor | None = None) -> dict[str, Any]:
-        """See merc/batches.py for a batch; `present` (N, M) hides modalities from it.
+        """Logits (N, C) by task, with "utterance", "context" and "weights"; `present` (N, M) hides modalities.
 
-        A batch may know its `size`, (dialogues, longest dialogue), which an export cannot read off the places.
+        merc/data/batches/dataset.py describes a batch. It may contain its `size` (number of dialogues, turns of the
+        longest), which an ONNX export cannot derive from the positions.
         """
         return self.judge(*self.tokens(batch), batch, present)
 
@@ -123,83 +126,98 @@ class Network(nn.Module):
         self,
         hidden: dict[str, Tensor],
         steps: dict[str, Tensor],
-        odd: Tensor,
+        deviation: Tensor,
         batch: dict[str, Any],
         present: Tensor | None = None,
     ) -> dict[str, Any]:
-        """Everything after the latent steps, from what `tokens` returns; the batch's values are not looked at."""
-        here = batch["present"] if present is None else batch["present"] & present
-        here = here & torch.stack([steps[m] > 0 for m in self.modalities], 1)
-        return self.unite(*self.misls(hidden, steps, here), here, odd, batch)
+        """Outputs as of `forward` from the outputs of `tokens`; the batch's values are not used."""
+        present = batch["present"] if present is None else batch["present"] & present
+        present = present & torch.stack([steps[m] > 0 for m in self.modalities], 1)
+        return self.unite(*self.misls(hidden, steps, present), present, deviation, batch)
 
     def unite(
-        self, z: dict[str, Tensor], steps: dict[str, Tensor], here: Tensor, odd: Tensor, batch: dict[str, Any]
+        self,
+        z: dict[str, Tensor],
+        steps: dict[str, Tensor],
+        present: Tensor,
+        deviation: Tensor,
+        batch: dict[str, Any],
     ) -> dict[str, Any]:
-        """Everything after MISLS, from its latent sequences, their steps, who is present (N, M) and how oddly."""
-        latents = Latents(z, steps, here, odd, batch["place"], batch["speaker"])
+        """Outputs as of `forward` from latent sequences, their steps, presence (N, M) and deviations (N, M)."""
+        latents = Latents(z, steps, present, deviation, batch["place"], batch["speaker"])
         utterance, weights = self.fusion(latents, self.config.causal)
         return {**self.conclude(utterance, weights, batch), "utterance": utterance, "weights": weights}
 
     def conclude(self, utterance: Tensor, weights: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Everything after the fusion: each task's logits, and the `context`, from utterance vectors (N, D)."""
-        place, speaker = batch["place"], batch["speaker"]
-        size = batch.get("size") or (place.amax(0) + 1).tolist()
-        context = self._in_context(utterance, place, speaker, size)
-        given = {"emotion": BELIEF_SHARE * weights["belief"]} if "belief" in weights else {}
-        return {**self.heads(context, given), "context": context}
+        """Each task's logits (N, C), and the "context" (N, D), from the fusion's utterance vectors (N, D)."""
+        position, speaker = batch["place"], batch["speaker"]
+        size = batch.get("size") or (position.amax(0) + 1).tolist()
+        context = self._in_context(utterance, position, speaker, size)
+        bias = {"emotion": BELIEF_WEIGHT * weights["belief"]} if "belief" in weights else {}
+        return {**self.heads(context, bias), "context": context}
 
     def latent(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """{m: (N, D)} where each modality lies in the shared space; of an absent one it means nothing."""
+        """{m: (N, D)} mean of each modality's steps in the shared space, undefined where it is absent."""
         hidden, steps, _ = self.tokens(batch)
         return self.misls.latent(hidden, steps)
 
     def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-        """The stems' answers in the one space {m: (N, S_m, D)} and {m: (N,)} steps; a modality's streams in one.
+        """Projected steps {m: (N, S_m, D)}, their numbers {m: (N,)}, and the features' deviations (N, M).
 
-        And how odd each modality is (N, M), see `oddity`.
+        The streams of a modality have disjoint rows and are merged.
         """
         parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {m: [] for m in self.modalities}
-        odd = {m: torch.zeros_like(batch["present"][:, 0], dtype=torch.float) for m in self.modalities}
+        deviations = {m: torch.zeros_like(batch["present"][:, 0], dtype=torch.float) for m in self.modalities}
         for stream in self.streams:
             if stream in batch["values"]:
-                modality, rows = stream.split("/")[0], batch["rows"][stream]
+                modality, rows = modality_of(stream), batch["rows"][stream]
                 values = self.standards[_key(stream)](batch["values"][stream])
-                odd[modality] = odd[modality].index_copy(0, rows, oddity(values, batch["steps"][stream]))
+                deviation = feature_deviation(values, batch["steps"][stream])
+                deviations[modality] = deviations[modality].index_copy(0, rows, deviation)
                 values, steps = self.stems[_key(stream)](values, batch["steps"][stream])
                 parts[modality].append((self.misls.project(modality, values), steps, rows))
-        joined = {m: _scatter(part, batch["present"], self.config.dim) for m, part in parts.items()}
-        hidden, steps = ({m: one[part] for m, one in joined.items()} for part in (0, 1))
-        return hidden, steps, torch.stack([odd[m] for m in self.modalities], 1)
+        merged = {m: _scatter(streams, batch["present"], self.config.dim) for m, streams in parts.items()}
+        hidden = {m: values for m, (values, _) in merged.items()}
+        steps = {m: lengths for m, (_, lengths) in merged.items()}
+        return hidden, steps, torch.stack([deviations[m] for m in self.modalities], 1)
 
-    def _in_context(self, utterance: Tensor, place: Tensor, speaker: Tensor, size: tuple[int, int]) -> Tensor:
+    def _in_context(self, utterance: Tensor, position: Tensor, speaker: Tensor, size: tuple[int, int]) -> Tensor:
         if self.role is not None:
             utterance = utterance + self.role(speaker.clamp(max=self.config.roles - 1))
-        return self.context(utterance, place, size, self.config.causal)
+        return self.context(utterance, position, size, self.config.causal)
+
+
+def modality_of(stream: str) -> str:
+    """The modality of a stream's name, `<modality>/<encoder>`."""
+    return stream.partition("/")[0]
 
 
 def _key(stream: str) -> str:
-    """A module's name must not contain a dot."""
+    """The stream's module name, which must not contain a dot."""
     return stream.replace(".", "_")
 
 
 def _scatter(parts: list[tuple[Tensor, Tensor, Tensor]], like: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Several (values (n, S, D) or packed, steps (n,), rows (n,)) -> (N, S, D) and (N,) steps, 0 where none."""
-    size = max([_longest(values, steps) for values, steps, _ in parts], default=1)
+    """Merge streams of (values (n, S, D) or packed, steps (n,), rows (n,)) into (N, S, D) and lengths (N,).
+
+    `like` (N, M) gives N and the device; rows of no stream are 0.
+    """
+    size = max([_max_steps(values, steps) for values, steps, _ in parts], default=1)
     lengths = torch.zeros(like.shape[0], dtype=torch.long, device=like.device)
     for _, steps, rows in parts:
         lengths = lengths.index_copy(0, rows, steps)
     if parts and parts[0][0].dim() == 2:
-        values, where = parts[0][0].float(), positions(parts[0][1], size, parts[0][2])
-        for more, steps, rows in parts[1:]:
-            values = torch.cat([values, more.float()])
-            where = torch.cat([where, positions(steps, size, rows)])
-        return Laid.apply(values, where, like.shape[0] * size).view(like.shape[0], size, dim), lengths
-    joined = torch.zeros(like.shape[0], size, dim, device=like.device)
+        values, indices = parts[0][0].float(), flat_indices(parts[0][1], size, parts[0][2])
+        for others, steps, rows in parts[1:]:
+            values = torch.cat([values, others.float()])
+            indices = torch.cat([indices, flat_indices(steps, size, rows)])
+        return ScatterRows.apply(values, indices, like.shape[0] * size).view(like.shape[0], size, dim), lengths
+    merged = torch.zeros(like.shape[0], size, dim, device=like.device)
     for values, _, rows in parts:
         padded = functional.pad(values.float(), (0, 0, 0, size - values.shape[1]))
-        joined = joined.index_copy(0, rows, padded)
-    return joined, lengths
+        merged = merged.index_copy(0, rows, padded)
+    return merged, lengths
 
 
-def _longest(values: Tensor, steps: Tensor) -> int:
+def _max_steps(values: Tensor, steps: Tensor) -> int:
     return values.shape[1] if values.dim() == 3 else int(steps.max())

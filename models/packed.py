@@ -1,14 +1,15 @@
-"""Steps of utterances in training: what torch has for them is slow on the way back."""
+"""Autograd functions for packed steps of utterances, with faster backward passes than torch's operations."""
 
 import torch
 from torch import Tensor
 
 
-class Larger(torch.autograd.Function):
-    """The larger of rows `even` and `odd`; each row stands in one pair, and where it is both it is alone.
+class PairMaximum(torch.autograd.Function):
+    """Elementwise maximum of rows `even` (n,) and `odd` (n,) of values (N, D): (n, D).
 
-    The gradient goes to the larger, to `even` of two that are equal. torch's own way back through a maximum of
-    gathered rows takes a tenth of a training step.
+    Each row is in one pair; a row without a partner is both `even` and `odd`. The gradient goes to the larger
+    value, to `even` in a tie. torch's backward pass through a maximum of gathered rows takes a tenth of a training
+    step.
     """
 
     @staticmethod
@@ -19,73 +20,77 @@ class Larger(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        even, odd, won = ctx.saved_tensors
-        to_even = gradient * won
-        below = gradient.new_empty(int(odd[-1]) + 1 if len(odd) else 0, gradient.shape[1])
-        return below.index_copy_(0, odd, gradient - to_even).index_copy_(0, even, to_even), None, None
+        even, odd, is_even_larger = ctx.saved_tensors
+        to_even = gradient * is_even_larger
+        result = gradient.new_empty(int(odd[-1]) + 1 if len(odd) else 0, gradient.shape[1])
+        return result.index_copy_(0, odd, gradient - to_even).index_copy_(0, even, to_even), None, None
 
 
-class Beside(torch.autograd.Function):
-    """(N, 3 D): each row between the one before and the one after it, 0 where `inner` (N - 1, 1) is 0."""
+class WithNeighbours(torch.autograd.Function):
+    """Concatenate each row of values (N, D) with its neighbours: (N, 3 D) of [previous, row, next].
+
+    A neighbour is 0 beyond the first and last row, and where `inner` (N - 1, 1) is 0: rows i and i + 1 are then of
+    different utterances.
+    """
 
     @staticmethod
     def forward(ctx, values: Tensor, inner: Tensor) -> Tensor:
         ctx.save_for_backward(inner)
         dim = values.shape[1]
-        row = values.new_empty(len(values), 3 * dim)
-        row[:1, :dim], row[-1:, 2 * dim :] = 0, 0
-        torch.mul(values[:-1], inner, out=row[1:, :dim])
-        row[:, dim : 2 * dim] = values
-        torch.mul(values[1:], inner, out=row[:-1, 2 * dim :])
-        return row
+        rows = values.new_empty(len(values), 3 * dim)
+        rows[:1, :dim], rows[-1:, 2 * dim :] = 0, 0
+        torch.mul(values[:-1], inner, out=rows[1:, :dim])
+        rows[:, dim : 2 * dim] = values
+        torch.mul(values[1:], inner, out=rows[:-1, 2 * dim :])
+        return rows
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
         (inner,) = ctx.saved_tensors
-        before, own, after = gradient.chunk(3, 1)
-        below = own.clone()
-        below[:-1].addcmul_(before[1:], inner)
-        below[1:].addcmul_(after[:-1], inner)
-        return below, None
+        previous, current, following = gradient.chunk(3, 1)
+        result = current.clone()
+        result[:-1].addcmul_(previous[1:], inner)
+        result[1:].addcmul_(following[:-1], inner)
+        return result, None
 
 
-class Laid(torch.autograd.Function):
-    """(`size`, D): rows `values` at `where`, 0 elsewhere; torch would fill the zeros, copy them, and then lay."""
+class ScatterRows(torch.autograd.Function):
+    """Scatter rows: (size, D) with values (n, D) at `indices` (n,), 0 elsewhere, in fewer passes than torch."""
 
     @staticmethod
-    def forward(ctx, values: Tensor, where: Tensor, size: int) -> Tensor:
-        ctx.save_for_backward(where)
-        return values.new_zeros(size, values.shape[1]).index_copy_(0, where, values)
+    def forward(ctx, values: Tensor, indices: Tensor, size: int) -> Tensor:
+        ctx.save_for_backward(indices)
+        return values.new_zeros(size, values.shape[1]).index_copy_(0, indices, values)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
         return gradient.index_select(0, ctx.saved_tensors[0]), None, None
 
 
-class Taken(torch.autograd.Function):
-    """The rows `where` of values (N, D), each row once at most: the way back need not add up."""
+class GatherRows(torch.autograd.Function):
+    """Gather rows `indices` (n,) of values (N, D), each at most once: the backward pass need not accumulate."""
 
     @staticmethod
-    def forward(ctx, values: Tensor, where: Tensor) -> Tensor:
-        ctx.save_for_backward(where)
+    def forward(ctx, values: Tensor, indices: Tensor) -> Tensor:
+        ctx.save_for_backward(indices)
         ctx.size = len(values)
-        return values.index_select(0, where)
+        return values.index_select(0, indices)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        below = gradient.new_zeros(ctx.size, gradient.shape[1])
-        return below.index_copy_(0, ctx.saved_tensors[0], gradient), None
+        result = gradient.new_zeros(ctx.size, gradient.shape[1])
+        return result.index_copy_(0, ctx.saved_tensors[0], gradient), None
 
 
-class Attended(torch.autograd.Function):
-    """(N, D) sum_s softmax_s(q . x_s) x_s of values (N, S, D) over steps that are `real` (N, S).
+class AttentionPooling(torch.autograd.Function):
+    """Attention pooling: (N, D) sum_s softmax_s(q . x_s) x_s of values x (N, S, D) over steps with `mask` (N, S).
 
-    The way back through both uses of x at once, w_s g + (dL/dscore_s) q, in two walks through the memory.
+    The backward pass through both uses of x, w_s g + (dL/dscore_s) q, takes two passes over memory.
     """
 
     @staticmethod
-    def forward(ctx, values: Tensor, query: Tensor, real: Tensor) -> Tensor:
-        weight = (values @ query).masked_fill_(~real, torch.finfo(values.dtype).min).softmax(1)
+    def forward(ctx, values: Tensor, query: Tensor, mask: Tensor) -> Tensor:
+        weight = (values @ query).masked_fill_(~mask, torch.finfo(values.dtype).min).softmax(1)
         ctx.save_for_backward(values, query, weight)
         return (weight.unsqueeze(1) @ values).squeeze(1)
 
@@ -94,5 +99,5 @@ class Attended(torch.autograd.Function):
         values, query, weight = ctx.saved_tensors
         score = weight * (values @ gradient.unsqueeze(2)).squeeze(2)
         score -= weight * score.sum(1, keepdim=True)
-        below = (weight.unsqueeze(2) * gradient.unsqueeze(1)).addcmul_(score.unsqueeze(2), query)
-        return below, values.flatten(0, 1).T @ score.flatten(), None
+        result = (weight.unsqueeze(2) * gradient.unsqueeze(1)).addcmul_(score.unsqueeze(2), query)
+        return result, values.flatten(0, 1).T @ score.flatten(), None

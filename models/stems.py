@@ -1,6 +1,7 @@
-"""Stems: from an encoder's steps to the network's width, one per stream (modality and encoder).
+"""Stems: map an encoder's features to the network's dimension, one stem per stream (modality and encoder).
 
-Steps come padded (n, S, D), or packed (sum of steps, D), one utterance after another: nothing is spent on padding.
+An utterance's features are a sequence of steps; `steps` (n,) are their numbers. Values are padded (n, S, D), or, to
+spend no time on padding, packed (sum of steps, D): the utterances' steps one after another.
 """
 
 import torch
@@ -8,91 +9,93 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.dropout import Dropout
-from models.packed import Beside, Laid, Larger, Taken
+from models.packed import GatherRows, PairMaximum, ScatterRows, WithNeighbours
 
-LONGEST = 8  # steps that a conv1d stem leaves of an utterance (ours)
+MAX_STEPS = 8  # maximum number of steps of an utterance after a conv1d stem (ours)
 
 
-def within(steps: Tensor, size: int) -> Tensor:
-    """(n, size) bool: which of the padded steps are real."""
+def step_mask(steps: Tensor, size: int) -> Tensor:
+    """(n, size) bool mask: True for real steps, False for padding."""
     return torch.arange(size, device=steps.device) < steps.unsqueeze(1)
 
 
-def pad(values: Tensor, steps: Tensor) -> Tensor:
-    """Packed steps (sum of steps, D), one utterance after another -> (n, S, D), 0 beyond the last step."""
+def pad_packed(values: Tensor, steps: Tensor) -> Tensor:
+    """Packed values (sum of steps, D) -> padded (n, S, D), 0 beyond the last step."""
     size, rows = int(steps.max()) if len(steps) else 0, torch.arange(len(steps), device=steps.device)
-    padded = Laid.apply(values, positions(steps, size, rows), len(steps) * size)
+    padded = ScatterRows.apply(values, flat_indices(steps, size, rows), len(steps) * size)
     return padded.view(len(steps), size, values.shape[1])
 
 
-def pack(values: Tensor, steps: Tensor) -> Tensor:
-    """The way back: (n, S, D) -> (sum of steps, D)."""
+def pack_padded(values: Tensor, steps: Tensor) -> Tensor:
+    """Padded values (n, S, D) -> packed (sum of steps, D)."""
     rows = torch.arange(len(steps), device=steps.device)
-    return Taken.apply(values.flatten(0, 1), positions(steps, values.shape[1], rows))
+    return GatherRows.apply(values.flatten(0, 1), flat_indices(steps, values.shape[1], rows))
 
 
-def positions(steps: Tensor, size: int, rows: Tensor) -> Tensor:
-    """(sum of steps,): where each step of each utterance lies when its row `rows` (n,) is `size` long."""
-    before = torch.repeat_interleave(rows * size, steps)
-    first = torch.repeat_interleave(steps.cumsum(0) - steps, steps)
-    return before + torch.arange(len(first), device=steps.device) - first
+def flat_indices(steps: Tensor, size: int, rows: Tensor) -> Tensor:
+    """Indices (sum of steps,) of packed steps in a flattened padded tensor with rows of `size` steps."""
+    row_start = torch.repeat_interleave(rows * size, steps)
+    packed_start = torch.repeat_interleave(steps.cumsum(0) - steps, steps)
+    return row_start + torch.arange(len(packed_start), device=steps.device) - packed_start
 
 
 def adaptive_average(values: Tensor, steps: Tensor, longest: int) -> tuple[Tensor, Tensor]:
     """Average each utterance's steps s = 0..L-1 into K = min(L, longest) bins [floor(kL/K), ceil((k+1)L/K)).
 
-    The bins of `torch.nn.functional.adaptive_avg_pool1d`, for ragged lengths; up to `longest` steps stay.
+    The bins are those of `torch.nn.functional.adaptive_avg_pool1d`, here for sequences of different lengths.
+    Returns (n, longest, D) and K (n,).
     """
     bins, length = steps.clamp(max=longest).view(-1, 1, 1), steps.view(-1, 1, 1)
     bin_ = torch.arange(longest, device=steps.device).view(1, -1, 1)
     step = torch.arange(values.shape[1], device=steps.device).view(1, 1, -1)
     first, end = bin_ * length // bins, ((bin_ + 1) * length + bins - 1) // bins
     inside = (step >= first) & (step < end) & (bin_ < bins)  # (n, longest, S)
-    share = inside.to(values.dtype) / inside.sum(-1, keepdim=True).clamp(min=1)
-    return share @ values, steps.clamp(max=longest)
+    weights = inside.to(values.dtype) / inside.sum(-1, keepdim=True).clamp(min=1)
+    return weights @ values, steps.clamp(max=longest)
 
 
-def halve(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-    """The larger of steps 2s and 2s + 1 (MaxPool1d) of values that are 0 beyond the last step and never below."""
+def max_pool_pairs(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    """Max-pool steps 2s and 2s + 1 (MaxPool1d(2)) of non-negative values that are 0 beyond the last step."""
     values = functional.pad(values, (0, 0, 0, 1))
     return torch.maximum(values[:, :-1:2], values[:, 1::2]), (steps + 1) // 2
 
 
-def halve_packed(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-    """The same of packed steps."""
-    left = (steps + 1) // 2
-    number = torch.repeat_interleave(torch.arange(len(steps), device=steps.device), left)
-    before = (left.cumsum(0) - left)[number]
-    even = (steps.cumsum(0) - steps)[number] + 2 * (torch.arange(len(number), device=steps.device) - before)
-    odd = torch.minimum(even + 1, steps.cumsum(0)[number] - 1)  # a last one without a partner is its own
-    return Larger.apply(values, even, odd), left
+def max_pool_pairs_packed(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    """As `halve`, of packed values."""
+    halved = (steps + 1) // 2
+    utterance = torch.repeat_interleave(torch.arange(len(steps), device=steps.device), halved)
+    start = (halved.cumsum(0) - halved)[utterance]
+    even = (steps.cumsum(0) - steps)[utterance] + 2 * (torch.arange(len(utterance), device=steps.device) - start)
+    odd = torch.minimum(even + 1, steps.cumsum(0)[utterance] - 1)  # a last step without a partner: itself
+    return PairMaximum.apply(values, even, odd), halved
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """y = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta (Ioffe and Szegedy 2015), E and Var over real steps alone.
+    """y = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta (Ioffe and Szegedy 2015), E and Var over real steps only.
 
-    So the amount of padding changes nothing in training either; a single step is allowed.
+    So the amount of padding does not change training; a single step is allowed.
     """
 
-    def forward(self, values: Tensor, real: Tensor) -> Tensor:
-        """values (..., D), real (...) bool."""
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Normalise values (..., D); mask (...) bool is True for real steps."""
         values = values.float()
         if not self.training:
             return super().forward(values.flatten(0, -2)).view_as(values)
-        mean, variance = self._measure(values, real)
+        mean, variance = self._statistics(values, mask)
         return (values - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
 
-    def whole(self, values: Tensor) -> Tensor:
-        """values (N, D), all of them real."""
-        if self.training and len(values) == 1:  # torch refuses to measure one
+    def without_mask(self, values: Tensor) -> Tensor:
+        """Normalise values (N, D) without padding."""
+        if self.training and len(values) == 1:  # torch refuses a single row
             return self(values, torch.ones_like(values[:, 0], dtype=torch.bool))
         return super().forward(values.float())
 
-    def _measure(self, values: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        flat, share = values.flatten(0, -2), real.flatten().unsqueeze(1).float()
-        count = share.sum().clamp(min=1)
-        mean = (flat * share).sum(0) / count
-        variance = ((flat - mean).square() * share).sum(0) / count
+    def _statistics(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance (D,) of the real steps; updates the running statistics."""
+        flat, weights = values.flatten(0, -2), mask.flatten().unsqueeze(1).float()
+        count = weights.sum().clamp(min=1)
+        mean = (flat * weights).sum(0) / count
+        variance = ((flat - mean).square() * weights).sum(0) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
@@ -100,7 +103,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         return mean, variance
 
 
-class Linear(nn.Module):
+class LinearStem(nn.Module):
     """h_s = W x_s + b."""
 
     def __init__(self, dim_in: int, dim: int, dropout: float):
@@ -111,7 +114,7 @@ class Linear(nn.Module):
         return self.layers(values), steps
 
 
-class MLP(nn.Module):
+class MLPStem(nn.Module):
     """h_s = Dropout(ReLU(W x_s + b))."""
 
     def __init__(self, dim_in: int, dim: int, dropout: float):
@@ -122,11 +125,11 @@ class MLP(nn.Module):
         return self.layers(values), steps
 
 
-class Conv1d(nn.Module):
+class Conv1dStem(nn.Module):
     """h = W AdaptiveAverage(block(MaxPool2(block(x)))) + b with block(x) = ReLU(BatchNorm(Conv3(x))).
 
-    The usual small convolution over a spectrogram. Ours: the adaptive average keeps up to LONGEST steps, not one,
-    so that token-level fusion still sees a sequence; padding is masked before every convolution.
+    The usual small convolutional network over a spectrogram. Ours: the adaptive average keeps up to 8 steps, not
+    one, so that token-level fusion still has a sequence; padding is masked before every convolution.
     """
 
     def __init__(self, dim_in: int, dim: int, dropout: float):
@@ -137,29 +140,30 @@ class Conv1d(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-        block, half = (_packed_block, halve_packed) if values.dim() == 2 else (_block, halve)
+        block, max_pool = (_packed_block, max_pool_pairs_packed) if values.dim() == 2 else (_block, max_pool_pairs)
         values = block(self.first, self.first_norm, values, steps)
-        values, steps = half(values, steps)
+        values, steps = max_pool(values, steps)
         values = block(self.second, self.second_norm, self.dropout(values), steps)
-        padded = pad(values, steps) if values.dim() == 2 else values
-        padded, left = adaptive_average(padded, steps, LONGEST)
-        values = pack(padded, left) if values.dim() == 2 else padded
-        return self.out(self.dropout(values)), left
+        padded = pad_packed(values, steps) if values.dim() == 2 else values
+        padded, bins = adaptive_average(padded, steps, MAX_STEPS)
+        values = pack_padded(padded, bins) if values.dim() == 2 else padded
+        return self.out(self.dropout(values)), bins
 
 
 def _block(convolution: nn.Conv1d, norm: MaskedBatchNorm, values: Tensor, steps: Tensor) -> Tensor:
-    """ReLU(BatchNorm(Conv(x))), with zeros beyond the last step before and after."""
-    real = within(steps, values.shape[1])
-    values = convolution(values.masked_fill(~real.unsqueeze(-1), 0).transpose(1, 2)).transpose(1, 2)
-    return torch.relu(norm(values, real)).masked_fill(~real.unsqueeze(-1), 0)
+    """ReLU(BatchNorm(Conv(x))) of padded values (n, S, D), zeroed beyond the last step before and after."""
+    mask = step_mask(steps, values.shape[1])
+    values = convolution(values.masked_fill(~mask.unsqueeze(-1), 0).transpose(1, 2)).transpose(1, 2)
+    return torch.relu(norm(values, mask)).masked_fill(~mask.unsqueeze(-1), 0)
 
 
 def _packed_block(convolution: nn.Conv1d, norm: MaskedBatchNorm, values: Tensor, steps: Tensor) -> Tensor:
-    """The same of packed steps: each stands beside its utterance's one before and one after, in one product."""
-    taps = convolution.weight.permute(2, 1, 0).flatten(0, 1)  # (3 D_in, D)
+    """As `_block`, of packed values: a single product of each step concatenated with its neighbours."""
+    kernel = convolution.weight.permute(2, 1, 0).flatten(0, 1)  # (3 D_in, D)
     end = steps.cumsum(0)
-    inner = torch.ones(len(values), 1, device=values.device).index_fill(0, end - 1, 0)[:-1]  # 0: another's follows
-    return torch.relu(norm.whole(torch.addmm(convolution.bias, Beside.apply(values, inner), taps)))
+    # (N - 1, 1): 0 after the last step of an utterance
+    inner = torch.ones(len(values), 1, device=values.device).index_fill(0, end - 1, 0)[:-1]
+    return torch.relu(norm.without_mask(torch.addmm(convolution.bias, WithNeighbours.apply(values, inner), kernel)))
 
 
-STEMS = {"linear": Linear, "mlp": MLP, "conv1d": Conv1d}
+STEMS = {"linear": LinearStem, "mlp": MLPStem, "conv1d": Conv1dStem}

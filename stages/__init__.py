@@ -1,5 +1,5 @@
-"""One file, one DVC stage. One thread per process: parallelism is over clips, seeds and folds."""
+"""DVC stages, one per file. Each process uses one thread: parallelism is over clips, seeds and folds."""
 
-from merc import numerics
+from merc.runtime import numerics
 
 numerics.pin()  # before torch, numpy or OpenCV is loaded

@@ -1,20 +1,19 @@
-"""Adapt: fine-tune the encoder of one modality on labelled utterances, first the heads, then its top layers too."""
+"""Adapt: fine-tune one modality's encoder on labelled utterances, first the heads, then also its top layers."""
 
 from pathlib import Path
 
 from pydantic import Field
 
-from merc import entry, markers, params, results
-from merc.augmentation_settings import Augmentation
-from merc.labels import TASKS
-from merc.problem import during
-from merc.scores import HEADLINE
-from merc.unfreezing import Unfreezing
+from merc.data.records.labels import TASKS
+from merc.finetuning.finetuning_config import AugmentationConfig, UnfreezingConfig
+from merc.runtime import entry_point, params, results
+from merc.runtime.errors import error_context
+from merc.training.core.scores import HEADLINE_METRICS
 
-NOTHING = {**{task: dict.fromkeys(HEADLINE) for task in TASKS}, "best_epoch": None}
+OFF_METRICS = {**{task: dict.fromkeys(HEADLINE_METRICS) for task in TASKS}, "best_epoch": None}
 
 
-class AdaptConfig(Unfreezing):
+class AdaptConfig(UnfreezingConfig):
     """Section `adapt.<modality>` of params.yaml."""
 
     unfreeze_layers: int = Field(ge=1)
@@ -26,7 +25,7 @@ class AdaptConfig(Unfreezing):
 class AudioAdaptConfig(AdaptConfig):
     """Section `adapt.audio`."""
 
-    augment: Augmentation
+    augment: AugmentationConfig
 
 
 SECTIONS = {"text": AdaptConfig, "audio": AudioAdaptConfig, "vision": AdaptConfig}
@@ -35,61 +34,73 @@ SECTIONS = {"text": AdaptConfig, "audio": AudioAdaptConfig, "vision": AdaptConfi
 def main(modality: str) -> None:
     """Write out/adapt/<modality> and metrics/adapt/<modality>.json."""
     config = params.read(f"adapt.{modality}", SECTIONS[modality])
-    markers.write_off(Path("out/adapt") / modality, f"adapt.{modality}.epochs is 0")
-    measured = learn(modality, config) if config.epochs else {}
-    results.write_json(Path("metrics/adapt") / f"{modality}.json", NOTHING | measured)
+    results.write_disabled(Path("out/adapt") / modality, f"adapt.{modality}.epochs is 0")
+    scores = adapt_encoder(modality, config) if config.epochs else {}
+    results.write_json(Path("metrics/adapt") / f"{modality}.json", OFF_METRICS | scores)
 
 
-def learn(modality: str, config: AdaptConfig) -> dict:
-    """Fine-tune on train, keep the best epoch on dev, save it; a killed run is gone on with. Its scores on dev."""
-    from merc import encoders, label_fraction, learning, partial, resuming
+def adapt_encoder(modality: str, config: AdaptConfig) -> dict:
+    """Fine-tune on train, save the best epoch on dev, return its dev scores; an interrupted run is resumed."""
+    from merc.data.batches import label_fraction
+    from merc.encoders.base import factory
+    from merc.finetuning import resumption
+    from merc.runtime import resume
+    from merc.training.core import supervision
 
-    section, data = encoders.section(modality), learning.data([modality])
-    users = {c: data.share[c] for c in data.learnt if encoders.chosen(section, c) == section.encoder}
-    with partial.locked(f"adapt-{modality}") as home:
-        inputs = [config.model_dump(), section.model_dump(), data.labels, users, label_fraction.read()]
-        folder = partial.folder(home, [*inputs, resuming.sources(users, Path("out/lipsync") / modality)])
-        scores = fit(modality, config, users, folder)
-        partial.clear(home)
+    section, data = factory.encoding_section(modality), supervision.read_data([modality])
+    shares = {
+        corpus: data.share[corpus]
+        for corpus in data.learnt
+        if factory.chosen_encoder(section, corpus) == section.encoder
+    }
+    with resume.locked(f"adapt-{modality}") as home:
+        inputs = [config.model_dump(), section.model_dump(), data.labels, shares, label_fraction.read()]
+        folder = resume.work_folder(home, [*inputs, resumption.input_files(shares, Path("out/lipsync") / modality)])
+        scores = fit_encoder(modality, config, shares, folder)
+        resume.discard(home)
     return scores
 
 
-def fit(modality: str, config: AdaptConfig, users: dict[str, float], folder: Path) -> dict:
-    """As `learn`, on the corpora in `users`; `folder` holds the state of a training that was killed."""
+def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], folder: Path) -> dict:
+    """As `adapt_encoder`, on corpora with their shares; `folder` holds the state of an interrupted run."""
     import numpy as np
 
-    from merc import adapting, augmentation, encoders, label_fraction, labels, learning, resuming, sampling, tuning
-    from merc.device import device
+    from merc.data.batches import label_fraction, sampling
+    from merc.data.records import labels
+    from merc.encoders.base import factory
+    from merc.finetuning import augmentation, one_encoder, resumption, tuning_loop
+    from merc.runtime.device import select_device
+    from merc.training.core import supervision
 
-    section, space = encoders.section(modality), labels.space(params.read("data.labels", str))
-    learning.Seed.plant(config.seed)
-    encoder = encoders.build(modality, section.encoder, section)
-    tuning.check_trainable(encoder, modality, section.encoder, f"set adapt.{modality}.epochs to 0")
-    reader = encoders.module(modality).reader(section)
-    known = label_fraction.Labelled(label_fraction.read(), config.seed)
-    train = adapting.read("train", users, reader, space, known)
-    dev = adapting.read("dev", users, reader, space)
-    parts = [] if encoder.untaught else tuning.top(encoder, config.unfreeze_layers, config)
-    probe = adapting.Probe(encoder, train.classes(space)).to(device())
-    sampling.enough(float(train.share.sum()), users, "utterances")
-    above = [tuning.Part(probe.above(), config.head_lr)]
-    plan = tuning.Plan(
-        config.epochs, config.freeze_epochs, above, parts, config.accumulate, config.average, encoder.untaught
+    section, space = factory.encoding_section(modality), labels.label_space(params.read("data.labels", str))
+    supervision.SeedRandomness.plant(config.seed)
+    encoder = factory.build(modality, section.encoder, section)
+    tuning_loop.check_trainable(encoder, modality, section.encoder, f"set adapt.{modality}.epochs to 0")
+    reader = factory.modality_package(modality).reader(section)
+    labelled = label_fraction.LabelSubset(label_fraction.read(), config.seed)
+    train = one_encoder.read_utterances("train", shares, reader, space, labelled)
+    dev = one_encoder.read_utterances("dev", shares, reader, space)
+    layers = [] if encoder.untaught else tuning_loop.top_layers(encoder, config.unfreeze_layers, config)
+    probe = one_encoder.LinearProbe(encoder, train.classes(space)).to(select_device())
+    sampling.check_epoch_size(float(train.share.sum()), shares, "utterances")
+    heads = [tuning_loop.TrainablePart(probe.above(), config.head_lr)]
+    plan = tuning_loop.TuningPlan(
+        config.epochs, config.freeze_epochs, heads, layers, config.accumulate, config.average, encoder.untaught
     )
     random = np.random.default_rng(config.seed)
-    change, longest = augmentation.plain, np.inf
+    augment, longest = augmentation.no_augmentation, np.inf
     if isinstance(config, AudioAdaptConfig):
-        change = augmentation.Augmenter(config.augment, random)
-        longest = change.longest
-    epochs = adapting.Epochs(train, encoder, config.batch, config.seed, longest)
-    judge = adapting.Judge(probe, dev)
-    loss = adapting.Loss(probe, train, config.label_smoothing, change)
-    saved = resuming.Saved(folder, {"order": epochs.random, "change": random})
-    with during(f"adapt: {modality}"):
-        best = tuning.fit(probe, plan, epochs, loss, judge, saved)
-    tuning.save(Path("out/adapt") / modality, encoder)
-    return {**judge.scores(), "best_epoch": best}
+        augment = augmentation.Augmenter(config.augment, random)
+        longest = augment.longest
+    epochs = one_encoder.EpochBatches(train, encoder, config.batch, config.seed, longest)
+    evaluator = one_encoder.ProbeScorer(probe, dev)
+    loss = one_encoder.ProbeLoss(probe, train, config.label_smoothing, augment)
+    state = resumption.SavedTraining(folder, {"order": epochs.random, "change": random})
+    with error_context(f"adapt: {modality}"):
+        best = tuning_loop.fit(probe, plan, epochs, loss, evaluator, state)
+    tuning_loop.save_encoder(Path("out/adapt") / modality, encoder)
+    return {**evaluator.scores(), "best_epoch": best}
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry_point.run(main)

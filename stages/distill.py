@@ -1,4 +1,4 @@
-"""The student: learns from the teacher with all modalities, then to answer like it from any subset; every seed."""
+"""Distill: train each seed's student on its teacher, first with all modalities, then with any subset of them."""
 
 from functools import partial
 from pathlib import Path
@@ -7,18 +7,20 @@ from typing import NamedTuple
 from pydantic import Field
 from torch import nn
 
-from merc import engine, entry, label_fraction, learning, params, seeds, trained
-from merc.device import device
-from merc.distillation import Distillation, DistillWeights, listen
-from merc.label_fraction import Labelled
-from merc.sampling import drawn_shares
+from merc.data.batches import label_fraction
+from merc.data.batches.label_fraction import LabelSubset
+from merc.data.batches.sampling import drawn_class_fractions
+from merc.runtime import entry_point, params
+from merc.runtime.device import select_device
+from merc.training.core import loop, seeds, stage_checkpoints, supervision
+from merc.training.distill.distillation_loss import DistillationObjective, DistillWeights, compute_teacher_outputs
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
 OUT, TEACHER = Path("out/distill"), Path("out/train")
 
 
-class DistillConfig(learning.Supervision):
+class DistillConfig(supervision.SupervisionConfig):
     """Section `distill` of params.yaml."""
 
     phase_epochs: int = Field(ge=0)
@@ -27,77 +29,80 @@ class DistillConfig(learning.Supervision):
     weights: DistillWeights
 
     def phases(self) -> list["Phase"]:
-        """Each phase that has an epoch."""
+        """The phases with at least one epoch."""
         first = min(self.phase_epochs, self.epochs)
         both = [Phase(1, first, 0.0, 0.0), Phase(2, self.epochs - first, self.modality_dropout, self.noise)]
         return [phase for phase in both if phase.epochs]
 
 
 class Phase(NamedTuple):
-    """1: everything is seen. 2: a part, at random, and every part in turn."""
+    """1: all modalities. 2: random modality dropout and noise, and each subset of modalities in turn."""
 
     number: int
     epochs: int
-    hidden: float  # chance
-    noise: float  # chance
+    modality_dropout: float  # probability
+    noise: float  # probability
 
 
-class Job(NamedTuple):
-    """One seed."""
+class DistillJob(NamedTuple):
+    """The training of one seed's student."""
 
     seed: int
     config: DistillConfig
-    data: learning.Data
+    data: supervision.TrainingData
     fraction: float  # of the labels
 
 
 def main() -> None:
-    """Distil every seed."""
+    """Train the student of every seed."""
     config, model = params.read("distill", DistillConfig), params.read("model", NetworkConfig)
-    numbers, data = params.read("train.seeds", seeds.Seeds), learning.data(model.modalities)
+    numbers, data = params.read("train.seeds", seeds.Seeds), supervision.read_data(model.modalities)
     fraction = label_fraction.read()
-    jobs = [Job(seed, config, data, fraction) for seed in numbers]
-    sources = [*data.files(), *learning.weights(learning.PRETRAINED, TEACHER)]
-    told = seeds.learn(OUT, jobs, distil, [config.model_dump(), numbers, data, fraction], sources)
-    learning.collect("distill", numbers, [learning.Outcome(*one) for one in told])
+    jobs = [DistillJob(seed, config, data, fraction) for seed in numbers]
+    sources = [*data.files(), *supervision.weight_files(supervision.PRETRAINED, TEACHER)]
+    outcomes = seeds.train_seeds(OUT, jobs, distil, [config.model_dump(), numbers, data, fraction], sources)
+    supervision.write_metrics("distill", numbers, [supervision.SeedResult(*outcome) for outcome in outcomes])
 
 
-def distil(job: Job, folder: Path, watch: engine.Watch) -> learning.Outcome:
-    """Distil one seed's teacher, into a student that starts where it did; save the student and its calibration."""
-    seed, config = learning.Seed.plant(job.seed), job.config
-    train, dev = Labelled(job.fraction, job.seed).thin(job.data.read("train")), job.data.read("dev")
-    teacher = trained.network(checkpoint.load, TEACHER / f"seed-{job.seed}").to(device())
-    student = learning.start(
+def distil(job: DistillJob, folder: Path, watch: loop.EpochCallback) -> supervision.SeedResult:
+    """Distil one seed's teacher into a student with the teacher's initial weights; save it and its calibration."""
+    seed, config = supervision.SeedRandomness.plant(job.seed), job.config
+    train, dev = LabelSubset(job.fraction, job.seed).thin(job.data.read("train")), job.data.read("dev")
+    teacher = stage_checkpoints.load_network(checkpoint.load, TEACHER / f"seed-{job.seed}").to(select_device())
+    student = supervision.initial_network(
         seed.number, checkpoint.load, lambda: Network(teacher.config, train.streams, train.heads()), train
     )
-    told = listen(teacher, train)
+    teacher_outputs = compute_teacher_outputs(teacher, train)
     draws = seed.draws(train, job.data.share, config.sampling, config.batch)
-    history: engine.History = []
+    history: loop.History = []
     for phase in config.phases():
-        before, parts = len(history), phase.number == 2
-        objective = Distillation(
-            told,
+        num_earlier, has_subsets = len(history), phase.number == 2
+        objective = DistillationObjective(
+            teacher_outputs,
             config.label_loss(train),
-            seed.hide(phase.hidden, config.modality_dropout_warmup),
+            seed.hide(phase.modality_dropout, config.modality_dropout_warmup),
             seed.noise(phase.noise),
             config.temperature,
             config.weights,
-            subsets=parts,
+            subsets=has_subsets,
         )
-        score = learning.EmotionScore(dev, subsets=parts)
-        section, later = config.model_copy(update={"epochs": phase.epochs}), partial(_later, before, watch)
-        drawn = partial(drawn_shares, train)
-        rows = engine.fit(student, objective, train, draws, score, section, [later], drawn)
-        best = before + engine.best_epoch(rows)
-        history += [{"phase": phase.number, **row, "epoch": before + row["epoch"]} for row in rows]
+        score = supervision.EmotionScore(dev, subsets=has_subsets)
+        phase_config = config.model_copy(update={"epochs": phase.epochs})
+        phase_watch, corpus_shares = (
+            partial(_watch_phase, num_earlier, watch),
+            partial(drawn_class_fractions, train),
+        )
+        rows = loop.fit(student, objective, train, draws, score, phase_config, [phase_watch], corpus_shares)
+        best = num_earlier + loop.best_epoch(rows)
+        history += [{"phase": phase.number, **row, "epoch": num_earlier + row["epoch"]} for row in rows]
     checkpoint.save(folder, student)
-    return learning.Outcome(best, history, learning.finish(student, dev, folder))
+    return supervision.SeedResult(best, history, supervision.calibrate_and_score(student, dev, folder))
 
 
-def _later(before: int, watch: engine.Watch, row: dict[str, float], network: nn.Module) -> None:
-    """Show an epoch under its number among those of both phases."""
-    watch(row | {"epoch": before + row["epoch"]}, network)
+def _watch_phase(num_earlier: int, watch: loop.EpochCallback, row: dict[str, float], network: nn.Module) -> None:
+    """Call the watch with the epoch's number counted over both phases."""
+    watch(row | {"epoch": num_earlier + row["epoch"]}, network)
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry_point.run(main)

@@ -1,4 +1,4 @@
-"""Why the student answers what it answers on the test split, and whether the why is faithful. Fits nothing."""
+"""Explain: attribute the student's test predictions, and check that the attributions are faithful. Fits nothing."""
 
 import shutil
 from dataclasses import replace
@@ -12,115 +12,111 @@ import pandas as pd
 import pyarrow.parquet as pq
 import torch
 
-from merc import (
-    entry,
-    findings,
-    gallery,
-    labels,
-    manifest,
-    params,
-    plots_explain,
-    reading,
-    results,
-    sanity,
-    shapreport,
-    showcase,
-    tables,
-    trained,
-    truth,
-    units,
-    verdicts,
-    work,
-)
-from merc.batches import read_split
-from merc.device import device
-from merc.explanation import ExplainConfig, Sources, choose, explain, join
-from merc.problem import Problem
+from merc.data.batches.dataset import read_split
+from merc.data.records import labels, manifest, truth
+from merc.explanation import figures, findings, units
+from merc.explanation.checks import ground_truth, randomisation
+from merc.explanation.explainer import ExplainConfig, Sources, choose, explain, join
+from merc.explanation.gallery import page, selection
+from merc.explanation.methods import word_masking
+from merc.runtime import entry_point, params, results, workers
+from merc.runtime.device import select_device
+from merc.runtime.errors import UserError
+from merc.training.core import stage_checkpoints
 from models import checkpoint
 
 OUT, METRICS, PLOTS = Path("out/explain"), Path("metrics/explain.json"), Path("plots/explain")
 STUDENT, TEACHER = Path("out/distill"), Path("out/train")
-KINDS = ("shap", "show", "check", "explain")  # of jobs, the longest first
-SHOWN = 5  # utterances of the gallery that one job explains
-TOKENS = 3  # of them get SHAP of their tokens: some hundred masked sentences each
+KINDS = ("shap", "show", "check", "explain")  # of jobs, longest first
+SHOWN = 5  # gallery utterances per job
+TOKENS = 3  # gallery utterances with SHAP values of their tokens: some hundred masked sentences each
 
 
 def main() -> None:
-    """Explain the first seed's student: one network has reasons, a mean of five has none."""
-    corpora, seeds = manifest.only(params.read("data.corpora", list[str])), params.read("train.seeds", list[int])
-    config, space = params.read("explain", ExplainConfig), labels.space(params.read("data.labels", str))
-    network = trained.network(checkpoint.load, STUDENT / f"seed-{seeds[0]}")
+    """Explain the first seed's student: a single network, because the mean of several has no attributions."""
+    corpora, seeds = (
+        manifest.check_corpora(params.read("data.corpora", list[str])),
+        params.read("train.seeds", list[int]),
+    )
+    config, space = params.read("explain", ExplainConfig), labels.label_space(params.read("data.labels", str))
+    network = stage_checkpoints.load_network(checkpoint.load, STUDENT / f"seed-{seeds[0]}")
     split = read_split("test", corpora, network.modalities, space).known(list(network.streams))
-    sources = Sources(split, units.read("test", corpora, split), reading.read("test", corpora, split))
-    told = truth.read("test", corpora)
+    sources = Sources(split, units.read("test", corpora, split), word_masking.read("test", corpora, split))
+    known_truth = truth.read_truth("test", corpora)
     pieces = choose(split, config.utterances)
     picks = _picks(network, split)
     jobs = [("shap", (list(chain.from_iterable(pieces)), picks[:TOKENS]))]
     jobs += [("show", picks[first : first + SHOWN]) for first in range(0, len(picks), SHOWN)]
-    jobs += [("check", dialogue) for dialogue in chain.from_iterable(choose(split, sanity.CHECKED))]
+    jobs += [("check", dialogue) for dialogue in chain.from_iterable(choose(split, randomisation.MIN_UTTERANCES))]
     jobs += [("explain", piece) for piece in pieces]
-    for place in (OUT, PLOTS):
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-    done = work.run(jobs, partial(answer, sources, config, told, seeds), label="explain")
-    if failures := [one.reason for one in done if isinstance(one, work.Failed)]:
-        raise Problem(f"explain: {failures[0]}; lower compute.workers if memory ran out")
-    _write(
-        {kind: [one for job, one in zip(jobs, done, strict=True) if job[0] == kind] for kind in KINDS},
-        network,
-        told,
-        config,
-    )
+    for folder in (OUT, PLOTS):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    outputs = workers.run(jobs, partial(run_job, sources, config, known_truth, seeds), label="explain")
+    if failures := [output.reason for output in outputs if isinstance(output, workers.JobFailure)]:
+        raise UserError(f"explain: {failures[0]}; lower compute.workers if memory ran out")
+    by_kind = {
+        kind: [output for job, output in zip(jobs, outputs, strict=True) if job[0] == kind] for kind in KINDS
+    }
+    _write(by_kind, network, known_truth, config)
 
 
-def _write(done: dict[str, list], network: Any, told: pd.DataFrame, config: ExplainConfig) -> None:
-    explained, judged = zip(*done["explain"], strict=True)
-    found, judged = join(explained), [verdicts.join(pieces) for pieces in zip(*judged, strict=True)]
-    checked = pd.concat(done["check"], ignore_index=True)
+def _write(outputs: dict[str, list], network: Any, known_truth: pd.DataFrame, config: ExplainConfig) -> None:
+    """Write tables, metrics, plots and gallery from the jobs' outputs, by kind."""
+    explained, verdicts = zip(*outputs["explain"], strict=True)
+    explanations = join(explained)
+    verdicts = [ground_truth.concatenate_hits(pieces) for pieces in zip(*verdicts, strict=True)]  # by seed
+    randomised = pd.concat(outputs["check"], ignore_index=True)
     modalities, order = network.modalities, network.labels["emotion"]
-    pq.write_table(findings.table(found, order, modalities), OUT / "attributions.parquet")
-    metrics = findings.metrics(found, checked, judged, told, modalities, config)
-    missed, tokens = done["shap"][0]
-    results.write_json(METRICS, metrics | missed)
-    emotions = findings.by_emotion(found, order, modalities)
-    tables.write(PLOTS / "modalities.csv", emotions)
-    tables.write(PLOTS / "curves.csv", findings.curves(found))
-    tables.write(PLOTS / "randomised.csv", findings.by_change(checked))
-    tables.write(PLOTS / "hits.csv", verdicts.by_seed(judged))
-    plots_explain.contributions(PLOTS / "modalities.png", emotions, "What the student's answers rest on")
-    plots_explain.curves(PLOTS / "curves.png", findings.curves(found))
-    shown = showcase.join(list(chain.from_iterable(done["show"])), tokens)
-    gallery.write(OUT / "gallery", shown, "Why the student says so: test")
+    pq.write_table(findings.table(explanations, order, modalities), OUT / "attributions.parquet")
+    metrics = findings.metrics(explanations, randomised, verdicts, known_truth, modalities, config)
+    shap_error, tokens = outputs["shap"][0]
+    results.write_json(METRICS, metrics | shap_error)
+    emotions = findings.by_emotion(explanations, order, modalities)
+    results.write_csv(PLOTS / "modalities.csv", emotions)
+    results.write_csv(PLOTS / "curves.csv", findings.curves(explanations))
+    results.write_csv(PLOTS / "randomised.csv", findings.by_change(randomised))
+    results.write_csv(PLOTS / "hits.csv", ground_truth.metrics_by_seed(verdicts))
+    figures.contributions(PLOTS / "modalities.png", emotions, "What the student's answers rest on")
+    figures.curves(PLOTS / "curves.png", findings.curves(explanations))
+    shown = selection.add_token_scores(list(chain.from_iterable(outputs["show"])), tokens)
+    page.write_page(OUT / "gallery", shown, "Why the student says so: test")
 
 
 def _picks(network: Any, split: Any) -> list[tuple[int, str]]:
+    """The gallery's utterances and emotions, chosen by the network's probabilities."""
     with torch.no_grad():
-        told = [network(batch)["emotion"].softmax(1).numpy() for batch in split.batches(8)]
-    return showcase.choose(np.concatenate(told), split.targets["emotion"].numpy(), network.labels["emotion"])
+        probabilities = [network(batch)["emotion"].softmax(1).numpy() for batch in split.batches(8)]
+    return selection.choose_utterances(
+        np.concatenate(probabilities), split.targets["emotion"].numpy(), network.labels["emotion"]
+    )
 
 
-def answer(
-    sources: Sources, config: ExplainConfig, told: pd.DataFrame, seeds: list[int], job: tuple[str, Any]
+def run_job(
+    sources: Sources, config: ExplainConfig, known_truth: pd.DataFrame, seeds: list[int], job: tuple[str, Any]
 ) -> Any:
-    """One job, in a process of its own; every seed's student is judged, the first one's is explained."""
+    """Run a job in a worker process; explanations are of the first seed's student, verdicts of every seed's."""
     kind, item = job
-    sources = replace(sources, split=sources.split.to(device()))
+    sources = replace(sources, split=sources.split.to(select_device()))
     student = _load(STUDENT, seeds[0])
     if kind == "explain":
-        found = explain(student, _load(TEACHER, seeds[0]), sources, config, item)
-        return found, [verdicts.verdict(_load(STUDENT, seed), sources, told, item, seed) for seed in seeds]
+        explanations = explain(student, _load(TEACHER, seeds[0]), sources, config, item)
+        verdicts = [
+            ground_truth.ground_truth_hits(_load(STUDENT, seed), sources, known_truth, item, seed) for seed in seeds
+        ]
+        return explanations, verdicts
     if kind == "check":
-        return sanity.checks(student, sources, config.seed, item)
+        return randomisation.sanity_checks(student, sources, config.seed, item)
     if kind == "show":
-        return showcase.show(student, "test", sources.split, item)
-    dialogues, picks = item  # whatever needs shap in one process: to import it takes seconds
-    missed = shapreport.write(PLOTS, student, sources, config, dialogues)
-    return missed, showcase.tokens(student, "test", sources.split, picks)
+        return selection.explain_utterances(student, "test", sources.split, item)
+    dialogues, picks = item  # everything that needs shap in one process: its import takes seconds
+    shap_error = figures.write(PLOTS, student, sources, config, dialogues)
+    return shap_error, selection.explain_tokens(student, "test", sources.split, picks)
 
 
-def _load(place: Path, seed: int) -> Any:
-    return trained.network(checkpoint.load, place / f"seed-{seed}", device())
+def _load(folder: Path, seed: int) -> Any:
+    return stage_checkpoints.load_network(checkpoint.load, folder / f"seed-{seed}", select_device())
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry_point.run(main)

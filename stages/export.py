@@ -1,4 +1,4 @@
-"""Export: the student of one seed and all that it needs to predict, in one folder."""
+"""Export: one seed's student and everything it needs to predict, in one folder."""
 
 import shutil
 from pathlib import Path
@@ -6,109 +6,104 @@ from typing import Any
 
 import numpy as np
 
-from merc import (
-    agreement,
-    engine,
-    entry,
-    exporting,
-    labels,
-    manifest,
-    modelcard,
-    onnxfiles,
-    params,
-    portable,
-    results,
-    scores,
-    trained,
-)
-from merc.batches import Split, read_split
-from merc.encoders import naming
-from merc.encoders import portable as portable_encoders
-from merc.exporting import ExportConfig
+from merc.data.batches.dataset import Split, read_split
+from merc.data.records import labels, manifest
+from merc.export import agreement, bundle, model_card, needed_encoders, onnx_files, onnx_network
+from merc.export import onnx_encoders as portable_encoders
+from merc.export.bundle import ExportConfig
+from merc.runtime import entry_point, params, results
+from merc.training.core import loop, scores, stage_checkpoints
 from models import checkpoint
 
 OUT, METRICS, DISTILLED = Path("out/export"), Path("metrics/export.json"), Path("out/distill")
-AGREEMENT = Path("metrics/bench/export.json")  # no output of the pipeline: onnxruntime differs between processors
+AGREEMENT = Path("metrics/bench/export.json")  # not a pipeline output: onnxruntime differs between processors
 CHOSEN = {"best": "best macro F1 of all seeds on the dev split"}
-Needed = dict[str, dict[str, Any]]  # by modality, what naming.needs tells
+Needed = dict[str, dict[str, Any]]  # modality -> encoder as of needed_encoders.needs
 
 
 def main() -> None:
-    """Write out/export and metrics/export.json, and how far the ONNX files agree with the checkpoint here."""
+    """Write out/export and metrics/export.json, and compare the ONNX files' outputs with the checkpoint's."""
     seeds, config = params.read("train.seeds", list[int]), params.read("export", ExportConfig)
-    corpora = manifest.only(params.read("data.corpora", list[str]))
-    space = labels.space(params.read("data.labels", str))
-    seed = exporting.choose(config.seed, seeds, results.read_json(Path("metrics/distill.json"))["by_seed"])
+    corpora = manifest.check_corpora(params.read("data.corpora", list[str]))
+    space = labels.label_space(params.read("data.labels", str))
+    seed = bundle.choose_seed(config.seed, seeds, results.read_json(Path("metrics/distill.json"))["by_seed"])
     source = DISTILLED / f"seed-{seed}"
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
-    exporting.copy_checkpoint(source, OUT)
-    network = trained.network(checkpoint.load, source)
+    bundle.copy_checkpoint(source, OUT)
+    network = stage_checkpoints.load_network(checkpoint.load, source)
     results.write_json(OUT / "labels.json", network.labels)
     results.write_json(OUT / "extraction.json", params.read("extract", dict[str, Any]))
     needed = write_encoders(network)
-    portable.write(OUT, network)
+    onnx_network.export_network(OUT, network)
     split = read_split("dev", corpora, network.modalities, space).known(list(network.streams))
-    logits = engine.predict(network, split)
-    card = modelcard.write(
+    logits = loop.predict(network, split)
+    card = model_card.render_card(
         network,
         needed,
-        {task: score(own, split.targets[task].numpy()) for task, own in logits.items()},
+        {task: score(task_logits, split.targets[task].numpy()) for task, task_logits in logits.items()},
         seed=seed,
         chosen=CHOSEN.get(str(config.seed), "export.seed in params.yaml"),
         corpora=corpora,
         utterances=len(split),
     )
     (OUT / "card.md").write_text(card, encoding="utf-8")
-    exporting.seal(OUT)
-    exporting.verify(OUT)
-    reloaded = agreement.compare(logits, engine.predict(checkpoint.load(OUT), split), list(logits))
-    sizes = {"parameters": modelcard.parameters(network), "bytes": exporting.sizes(OUT)}
+    bundle.write_hashes(OUT)
+    bundle.verify(OUT)
+    reloaded = agreement.compare_logits(logits, loop.predict(checkpoint.load(OUT), split), list(logits))
+    sizes = {"parameters": model_card.count_parameters(network), "bytes": bundle.file_sizes(OUT)}
     results.write_json(METRICS, {"torch": reloaded, **sizes})
-    compared = answers(network, split, needed)
+    exported = onnx_logits(network, split, needed)
     results.write_json(
-        AGREEMENT, {name: agreement.compare(logits, other, list(logits)) for name, other in compared.items()}
+        AGREEMENT, {name: agreement.compare_logits(logits, other, list(logits)) for name, other in exported.items()}
     )
 
 
 def write_encoders(network) -> Needed:
-    """Name the encoders, copy the weights that no one else has, and write as ONNX what can be."""
-    needed = {m: one for m in network.modalities if (one := naming.needs(m, network.streams))}
-    for modality, one in needed.items():
-        place = OUT / "encoders" / modality
-        if one["weights"] is not None:
-            exporting.copy_stage(Path(one["weights"]), place)
-            one["weights"] = f"encoders/{modality}"
-        encoder = naming.restore(modality, one, OUT)
-        one["onnx"] = "no encoder" if encoder is None else portable_encoders.write(place, encoder) or "exported"
-    exporting.copy_stage(Path("out/lipsync/vision"), OUT / "lipsync")
+    """Write encoders.json; copy the weights that only this project has, and export to ONNX where possible."""
+    needed = {
+        m: entry for m in network.modalities if (entry := needed_encoders.describe_encoder(m, network.streams))
+    }
+    for modality, entry in needed.items():
+        folder = OUT / "encoders" / modality
+        if entry["weights"] is not None:
+            bundle.copy_stage(Path(entry["weights"]), folder)
+            entry["weights"] = f"encoders/{modality}"
+        encoder = needed_encoders.restore_encoder(modality, entry, OUT)
+        problem = None if encoder is None else portable_encoders.export_text_encoder(folder, encoder)
+        entry["onnx"] = "no encoder" if encoder is None else problem or "exported"
+    bundle.copy_stage(Path("out/lipsync/vision"), OUT / "lipsync")
     results.write_json(OUT / "encoders.json", needed)
     return needed
 
 
-def answers(network, split: Split, needed: Needed) -> dict[str, dict[str, np.ndarray]]:
-    """Logits of the ONNX files on dev; at reduced precision also from features of the reduced encoders."""
-    reduced = {m: encoder for m, one in needed.items() if (encoder := reduced_encoder(m, one)) is not None}
-    seen = {"onnx": split, "int8": split, "int8_with_encoders": agreement.encoded_by(split, reduced, needed)}
-    files = {"onnx": onnxfiles.FULL}
+def onnx_logits(network, split: Split, needed: Needed) -> dict[str, dict[str, np.ndarray]]:
+    """Logits of the ONNX files on dev; the 8-bit network also on features of the 8-bit encoders."""
+    reduced = {m: encoder for m, entry in needed.items() if (encoder := reduced_encoder(m, entry)) is not None}
+    splits = {
+        "onnx": split,
+        "int8": split,
+        "int8_with_encoders": agreement.with_features_of(split, reduced, needed),
+    }
+    files = {"onnx": onnx_files.FULL}
     return {
-        name: agreement.answers(OUT / files.get(name, onnxfiles.REDUCED), own, network.streams)
-        for name, own in seen.items()
+        name: agreement.onnx_logits(OUT / files.get(name, onnx_files.REDUCED), features, network.streams)
+        for name, features in splits.items()
     }
 
 
-def reduced_encoder(modality: str, one: dict[str, Any]):
-    """None for an encoder that did not export."""
-    if one["onnx"] != "exported":
+def reduced_encoder(modality: str, entry: dict[str, Any]):
+    """Load the encoder's 8-bit ONNX file; None for an encoder that was not exported."""
+    if entry["onnx"] != "exported":
         return None
-    path = OUT / "encoders" / modality / onnxfiles.REDUCED
-    return portable_encoders.exchange(naming.restore(modality, one, OUT), path)
+    path = OUT / "encoders" / modality / onnx_files.REDUCED
+    return portable_encoders.use_onnx_network(needed_encoders.restore_encoder(modality, entry, OUT), path)
 
 
 def score(logits: np.ndarray, actual: np.ndarray) -> dict[str, float]:
-    """The headline scores of a task on dev."""
+    """The headline scores of a task's logits (N, C)."""
     return scores.scores(actual, logits.argmax(1), logits.shape[1])
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry_point.run(main)

@@ -1,68 +1,67 @@
-"""From a raw dataset to one manifest a split, a .wav, a .jpg and face tracks an utterance, and a report."""
+"""Extract: a raw dataset to a manifest per split, a .wav, a .jpg and face tracks per utterance, and a report."""
 
 import shutil
 from pathlib import Path
 
-from merc import (
-    corpora,
-    entry,
-    extraction,
-    extraction_report,
-    extraction_rows,
-    extraction_settings,
-    manifest,
-    params,
-    partial,
-    truth,
-)
-from merc.corpora import Listing
-from merc.results import write_json
+from merc.corpora import registry
+from merc.data.records import manifest, truth
+from merc.data.records.listing import Listing
+from merc.media.extraction import extraction, extraction_config, extraction_report
+from merc.runtime import entry_point, params, results, resume
 
 
 def main(corpus: str) -> None:
-    """Extract one corpus; what a killed run had finished is not done again."""
-    settings = params.read("extract", extraction_settings.Settings)
-    extraction_settings.check(settings)
-    with partial.locked(f"extract-{corpus}") as home:
-        listing = corpora.read(corpus, Path("data/raw") / corpus, home / "archives")
-        folder = partial.folder(home, [settings.model_dump(), _sources(listing)])
+    """Extract one corpus; utterances that an interrupted run finished are kept."""
+    settings = params.read("extract", extraction_config.ExtractionConfig)
+    extraction_config.check_values(settings)
+    with resume.locked(f"extract-{corpus}") as home:
+        listing = registry.read_corpus(corpus, Path("data/raw") / corpus, home / "archives")
+        folder = resume.work_folder(home, [settings.model_dump(), _sources(listing)])
         outcomes = extraction.extract_all(listing, settings, folder)
-        rows = extraction_rows.rows(corpus, listing, outcomes)
+        rows = extraction.manifest_rows(corpus, listing, outcomes)
         for split in manifest.SPLITS:
             _finish(split, corpus, rows, listing, folder, settings.video.fps)
         _describe(corpus, rows, listing)
-        partial.clear(home)
+        resume.discard(home)
 
 
 def _sources(listing: Listing) -> list:
-    files = [[path and partial.source(path) for path in (one.media, one.sound)] for one in listing.utterances]
+    """Everything about the utterances that their extraction depends on."""
     return [
-        [one.split, one.name, one.absent, str(one.window), own]
-        for one, own in zip(listing.utterances, files, strict=True)
+        [
+            utterance.split,
+            utterance.name,
+            utterance.absent,
+            str(utterance.window),
+            [path and resume.file_identity(path) for path in (utterance.media, utterance.sound)],
+        ]
+        for utterance in listing.utterances
     ]
 
 
 def _finish(split: str, corpus: str, rows, listing: Listing, folder: Path, fps: float) -> None:
-    place = folder / split
-    place.mkdir(exist_ok=True)
-    manifest.write(place / "manifest.parquet", rows[rows["split"] == split])
+    """Write the split's manifest and truth, and move its folder to the outputs."""
+    split_folder = folder / split
+    split_folder.mkdir(exist_ok=True)
+    manifest.write_manifest(split_folder / "manifest.parquet", rows[rows["split"] == split])
     if fps:
-        write_json(place / manifest.FRAMES_RATE, {"fps": fps})
+        results.write_json(split_folder / manifest.FRAMES_RATE, {"fps": fps})
     if split in listing.truth:
-        shutil.copyfile(listing.truth[split], place / "truth.parquet")
+        shutil.copyfile(listing.truth[split], split_folder / "truth.parquet")
     else:
-        truth.write(place / "truth.parquet", [])
-    partial.move(place, manifest.folder(split, corpus))
+        truth.write_truth(split_folder / "truth.parquet", [])
+    resume.move(split_folder, manifest.split_folder(split, corpus))
 
 
 def _describe(corpus: str, rows, listing: Listing) -> None:
-    found = extraction_report.report(rows, listing)
-    write_json(Path(f"out/extract/report/{corpus}.json"), found)
-    write_json(Path(f"metrics/extract/{corpus}.json"), extraction_report.metrics(rows))
-    for name, table in extraction_report.tables(rows).items():
-        extraction_report.write_table(Path(f"plots/extract/{corpus}/{name}.csv"), table)
-    print(extraction_report.summary(found))
+    """Write report, metrics and plots, and print a summary."""
+    summary = extraction_report.build_report(rows, listing)
+    results.write_json(Path(f"out/extract/report/{corpus}.json"), summary)
+    results.write_json(Path(f"metrics/extract/{corpus}.json"), extraction_report.count_metrics(rows))
+    for name, table in extraction_report.plot_tables(rows).items():
+        results.write_csv(Path(f"plots/extract/{corpus}/{name}.csv"), table, float_format="%.1f")  # bin edges
+    print(extraction_report.summary(summary))
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry_point.run(main)

@@ -1,4 +1,4 @@
-"""Finetune: encoders inside the whole network, frozen at first, then learning with it; off by default."""
+"""Finetune: train encoders end to end with the network, at first frozen; off by default."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,19 +6,20 @@ from typing import Literal
 
 from pydantic import Field
 
-from merc import entry, markers, params, results
-from merc.labels import TASKS
-from merc.manifest import MODALITIES
-from merc.problem import during
-from merc.scores import HEADLINE
-from merc.unfreezing import Unfreezing
+from merc.data.records.labels import TASKS
+from merc.data.records.manifest import MODALITIES
+from merc.data.records.stream_name import StreamName
+from merc.finetuning.finetuning_config import UnfreezingConfig
+from merc.runtime import entry_point, params, results
+from merc.runtime.errors import error_context
+from merc.training.core.scores import HEADLINE_METRICS
 
 OUT = {modality: Path("out/finetune") / modality for modality in MODALITIES}
-NOTHING = {**{task: dict.fromkeys(HEADLINE) for task in TASKS}, "best_epoch": None}
-CLASS_WEIGHT_POWER, SENTIMENT_WEIGHT = 0.5, 0.5  # of the label loss: as the teacher's by default
+OFF_METRICS = {**{task: dict.fromkeys(HEADLINE_METRICS) for task in TASKS}, "best_epoch": None}
+CLASS_WEIGHT_POWER, SENTIMENT_WEIGHT = 0.5, 0.5  # of the label loss; the teacher's defaults
 
 
-class FinetuneConfig(Unfreezing):
+class FinetuneConfig(UnfreezingConfig):
     """Section `finetune` of params.yaml."""
 
     encoders: list[Literal["text", "audio", "vision"]] = Field(min_length=1)
@@ -29,57 +30,69 @@ def main() -> None:
     """Write out/finetune/<modality> and metrics/finetune.json."""
     config = params.read("finetune", FinetuneConfig)
     for modality, folder in OUT.items():
-        markers.write_off(folder, "finetune.epochs is 0" if not config.epochs else f"{modality} is not fine-tuned")
-    results.write_json(Path("metrics/finetune.json"), NOTHING | (learn(config) if config.epochs else {}))
+        results.write_disabled(
+            folder, "finetune.epochs is 0" if not config.epochs else f"{modality} is not fine-tuned"
+        )
+    results.write_json(
+        Path("metrics/finetune.json"), OFF_METRICS | (finetune_encoders(config) if config.epochs else {})
+    )
 
 
-def learn(config: FinetuneConfig) -> dict:
-    """Fine-tune on train, keep the best epoch on dev, save its encoders; a killed run is gone on with."""
-    from merc import encoders, label_fraction, learning, partial, resuming
+def finetune_encoders(config: FinetuneConfig) -> dict:
+    """Fine-tune on train, save the best epoch's encoders on dev, return its scores; resume an interrupted run."""
+    from merc.data.batches import label_fraction
+    from merc.encoders.base import factory
+    from merc.finetuning import resumption
+    from merc.runtime import resume
+    from merc.training.core import supervision
     from models.network import NetworkConfig
 
     model = params.read("model", NetworkConfig)
-    data = learning.data(model.modalities)
-    with partial.locked("finetune") as home:
-        sections = [encoders.section(modality).model_dump() for modality in model.modalities]
-        sources = resuming.sources(data.learnt, Path("out/lipsync"), Path("out/adapt"))
+    data = supervision.read_data(model.modalities)
+    with resume.locked("finetune") as home:
+        sections = [factory.encoding_section(modality).model_dump() for modality in model.modalities]
+        sources = resumption.input_files(data.learnt, Path("out/lipsync"), Path("out/adapt"))
         inputs = [config.model_dump(), model.model_dump(), data, label_fraction.read(), sections, sources]
-        scores = fit(config, model, data, partial.folder(home, inputs))
-        partial.clear(home)
+        scores = fit_encoders(config, model, data, resume.work_folder(home, inputs))
+        resume.discard(home)
     return scores
 
 
-def fit(config: FinetuneConfig, model, data, folder: Path) -> dict:
-    """As `learn`; `folder` holds the state of a training that was killed. Returns its scores on dev."""
-    from merc import engine, finetuning, label_fraction, learning, objectives, resuming, tuning
-    from merc.device import device
+def fit_encoders(config: FinetuneConfig, model, data, folder: Path) -> dict:
+    """As `finetune_encoders`; `folder` holds the state of an interrupted run."""
+    from merc.data.batches import label_fraction
+    from merc.finetuning import resumption, tuning_loop, whole_network
+    from merc.runtime.device import select_device
+    from merc.training.core import loop, objectives, supervision
     from models.network import Network
 
-    seed = learning.Seed.plant(config.seed)
-    insides = finetuning.start(model.modalities, data.learnt)
-    learnt = finetuning.learnt(insides, config.encoders)
-    train, dev = (finetuning.read(split, data, insides, learnt) for split in ("train", "dev"))
-    known = label_fraction.Labelled(label_fraction.read(), config.seed)
-    train = replace(train, split=known.thin(train.split))
+    seed = supervision.SeedRandomness.plant(config.seed)
+    streams = whole_network.load_encoders(model.modalities, data.learnt)
+    trainable = whole_network.select_trainable(streams, config.encoders)
+    train, dev = (whole_network.read_encoded_split(split, data, streams, trainable) for split in ("train", "dev"))
+    labelled = label_fraction.LabelSubset(label_fraction.read(), config.seed)
+    train = replace(train, split=labelled.thin(train.split))
     network = Network(model, train.split.streams, train.split.heads())
-    engine.standardise(network, train.split)
+    loop.standardise(network, train.split)
     weights = objectives.TaskWeights(emotion=1.0, sentiment=SENTIMENT_WEIGHT)
-    loss = objectives.Labels.of(train.split, CLASS_WEIGHT_POWER, weights, smoothing=0.0)
-    taught = [encoder for encoder in learnt.values() if not encoder.untaught]
-    unfrozen = [part for encoder in taught for part in tuning.whole(encoder, config)]
-    others = [tuning.Part(encoder.above(), config.network_lr) for encoder in learnt.values()]
-    whole = finetuning.EndToEnd(network, learnt, train, loss).to(device())
-    above = [tuning.Part(list(network.parameters()), config.network_lr)]
-    plan = tuning.Plan(config.epochs, config.freeze_epochs, above, [*unfrozen, *others], config.accumulate)
+    loss = objectives.LabelLoss.of(train.split, CLASS_WEIGHT_POWER, weights, smoothing=0.0)
+    pretrained = [encoder for encoder in trainable.values() if not encoder.untaught]
+    unfrozen = [part for encoder in pretrained for part in tuning_loop.all_layers(encoder, config)]
+    others = [tuning_loop.TrainablePart(encoder.above(), config.network_lr) for encoder in trainable.values()]
+    end_to_end = whole_network.EndToEndNetwork(network, trainable, train, loss).to(select_device())
+    network_part = [tuning_loop.TrainablePart(list(network.parameters()), config.network_lr)]
+    plan = tuning_loop.TuningPlan(
+        config.epochs, config.freeze_epochs, network_part, [*unfrozen, *others], config.accumulate
+    )
     draws = seed.draws(train.split, data.share, "shuffled", config.batch, unlabelled=False)
-    judge = finetuning.Judge(whole, dev)
-    saved = resuming.Saved(folder, {"order": seed.generator})
-    with during("finetune"):
-        best = tuning.fit(whole, plan, lambda: list(draws()), whole.step, judge, saved)
-    for stream, encoder in learnt.items():
-        tuning.save(OUT[stream.split("/")[0]], encoder)
-    return {**judge.scores(), "best_epoch": best}
+    evaluator = whole_network.EndToEndScorer(end_to_end, dev)
+    state = resumption.SavedTraining(folder, {"order": seed.generator})
+    with error_context("finetune"):
+        best = tuning_loop.fit(end_to_end, plan, lambda: list(draws()), end_to_end.step, evaluator, state)
+    for stream, encoder in trainable.items():
+        tuning_loop.save_encoder(OUT[StreamName.parse(stream).modality], encoder)
+    return {**evaluator.scores(), "best_epoch": best}
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry_point.run(main)

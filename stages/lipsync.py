@@ -1,10 +1,12 @@
-"""Lip-sync: learn, without labels, whose mouth moves with the sound; encode chooses the speaking face by it."""
+"""Lip-sync: train, without labels, the network by which encode chooses the speaking face of a clip."""
 
 from pathlib import Path
 
-from merc import entry, lipsync, manifest, markers, mouths, params, results, truth
-from merc.lipsync import LipSync
-from merc.problem import during
+from merc.data.records import manifest, truth
+from merc.encoders.lipsync import candidates, clip_inputs
+from merc.encoders.lipsync.candidates import LipSyncConfig
+from merc.runtime import entry_point, params, results
+from merc.runtime.errors import error_context
 
 OUT = {modality: Path("out/lipsync") / modality for modality in ("text", "audio", "vision")}
 METRICS = Path("metrics/lipsync.json")
@@ -13,49 +15,52 @@ DIM = 64  # of an embedding
 
 def main() -> None:
     """Write out/lipsync/<modality> and metrics/lipsync.json."""
-    config = params.read("lipsync", LipSync)
-    corpora = manifest.only(params.read("data.corpora", list[str]))
-    train = lipsync.read("train", corpora, config.clips, config.seed) if config.epochs else []
-    markers.write_off(OUT["text"], "text has no lips")
+    config = params.read("lipsync", LipSyncConfig)
+    corpora = manifest.check_corpora(params.read("data.corpora", list[str]))
+    train = candidates.read_candidates("train", corpora, config.clips, config.seed) if config.epochs else []
+    results.write_disabled(OUT["text"], "text has no lips")
     if train:
-        learn(config, train, lipsync.read("dev", corpora), truth.read("dev", corpora))
+        train_towers(config, train, candidates.read_candidates("dev", corpora), truth.read_truth("dev", corpora))
     else:
-        stay_off("no clip of train has a face track and sound" if config.epochs else "lipsync.epochs is 0")
+        write_off("no clip of train has a face track and sound" if config.epochs else "lipsync.epochs is 0")
 
 
-def stay_off(reason: str) -> None:
-    """Without a network, the largest face speaks."""
+def write_off(reason: str) -> None:
+    """Write markers in place of the networks: encode then takes the largest face as the speaker."""
     for modality in ("audio", "vision"):
-        markers.write_off(OUT[modality], reason)
-    results.write_json(METRICS, dict.fromkeys(lipsync.METRICS))
+        results.write_disabled(OUT[modality], reason)
+    results.write_json(METRICS, dict.fromkeys(candidates.METRIC_NAMES))
 
 
-def learn(config: LipSync, train: list[lipsync.Candidate], dev: list[lipsync.Candidate], known) -> None:
-    """Fit the towers on train, select and judge them on dev."""
+def train_towers(
+    config: LipSyncConfig, train: list[candidates.Candidate], dev: list[candidates.Candidate], known_truth
+) -> None:
+    """Train the towers on train, select the best epoch and score it on dev."""
     import torch
 
-    from merc import synchrony
-    from merc.device import device
+    from merc.encoders.lipsync import synchrony
+    from merc.runtime.device import select_device
+    from merc.training.lipsync import lipsync_training
     from models.lipsync import Synchrony, TowersConfig, save
 
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     towers = TowersConfig(
-        height=mouths.HEIGHT,
-        width=mouths.WIDTH,
-        bands=mouths.BANDS,
-        frames_per_picture=mouths.FRAMES_PER_PICTURE,
+        height=clip_inputs.HEIGHT,
+        width=clip_inputs.WIDTH,
+        bands=clip_inputs.BANDS,
+        frames_per_picture=clip_inputs.FRAMES_PER_PICTURE,
         dim=DIM,
     )
-    network = Synchrony(towers).to(device())
-    with during("lipsync"):
-        synchrony.fit(network, [one.clip for one in train], [one.clip for one in dev], config)
-    for modality, part in (("vision", network), ("audio", network.audio)):
-        markers.empty(OUT[modality])
-        save(OUT[modality], part, towers)
-    curves = [synchrony.evidence(network, one.clip) for one in dev]
-    results.write_json(METRICS, lipsync.judge(dev, curves, known))
+    network = Synchrony(towers).to(select_device())
+    with error_context("lipsync"):
+        lipsync_training.fit(network, [c.clip for c in train], [c.clip for c in dev], config)
+    for modality, module in (("vision", network), ("audio", network.audio)):
+        results.recreate_folder(OUT[modality])
+        save(OUT[modality], module, towers)
+    curves = [synchrony.synchrony_evidence(network, candidate.clip) for candidate in dev]
+    results.write_json(METRICS, candidates.lipsync_metrics(dev, curves, known_truth))
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry_point.run(main)

@@ -1,4 +1,4 @@
-"""Self-supervision: align and reconstruct the modalities in the shared latent space, without labels, every seed."""
+"""Pretrain: align and reconstruct the modalities in the shared latent space, self-supervised, for every seed."""
 
 import shutil
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from merc import engine, entry, learning, params, results, seeds
-from merc.alignment import AlignmentScore, PretrainWeights, SelfSupervised
-from merc.device import device
-from merc.shared_space import Space, measure
+from merc.runtime import entry_point, params, results
+from merc.runtime.device import select_device
+from merc.training.core import loop, seeds, supervision
+from merc.training.pretrain.alignment_loss import AlignmentScore, PretrainWeights, SelfSupervisedObjective
+from merc.training.pretrain.latent_space import LatentSpaceMetrics, measure_latent_space
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
@@ -18,78 +19,83 @@ OUT = Path("out/pretrain")
 WHEN = ("before", "after", "chance")
 
 
-class PretrainConfig(engine.Optimisation):
+class PretrainConfig(loop.OptimisationConfig):
     """Section `pretrain` of params.yaml."""
 
     epochs: int = Field(ge=0)
     weights: PretrainWeights
 
 
-class Job(NamedTuple):
-    """One seed."""
+class PretrainJob(NamedTuple):
+    """The pretraining of one seed."""
 
     seed: int
     config: PretrainConfig
     model: NetworkConfig
-    data: learning.Data
+    data: supervision.TrainingData
 
 
-class Told(NamedTuple):
-    """What one seed told."""
+class PretrainResult(NamedTuple):
+    """One seed's epochs, and its latent space on dev before and after pretraining and by chance."""
 
-    history: engine.History
-    before: Space
-    after: Space
-    chance: Space
+    history: loop.History
+    before: LatentSpaceMetrics
+    after: LatentSpaceMetrics
+    chance: LatentSpaceMetrics
 
 
 def main() -> None:
-    """Pretrain every seed, or leave a marker that says why not."""
+    """Pretrain every seed, or write a marker with the reason why pretraining is off."""
     config, model = params.read("pretrain", PretrainConfig), params.read("model", NetworkConfig)
-    numbers, data = params.read("train.seeds", seeds.Seeds), learning.data(model.modalities)
-    if reason := _off(config, model):
+    numbers, data = params.read("train.seeds", seeds.Seeds), supervision.read_data(model.modalities)
+    if reason := _off_reason(config, model):
         shutil.rmtree(OUT, ignore_errors=True)
         results.write_json(OUT / "off.json", {"off": reason})
         return _report(numbers, [])
-    jobs = [Job(seed, config, model, data) for seed in numbers]
+    jobs = [PretrainJob(seed, config, model, data) for seed in numbers]
     inputs = [config.model_dump(), model.model_dump(), numbers, data]
-    told = seeds.learn(OUT, jobs, pretrain, inputs, data.files())
-    return _report(numbers, [Told(history, *map(Space._make, spaces)) for history, *spaces in told])
+    outcomes = seeds.train_seeds(OUT, jobs, pretrain, inputs, data.files())
+    return _report(
+        numbers, [PretrainResult(history, *map(LatentSpaceMetrics._make, spaces)) for history, *spaces in outcomes]
+    )
 
 
-def pretrain(job: Job, folder: Path, watch: engine.Watch) -> Told:
-    """Train one seed and save its network."""
-    seed = learning.Seed.plant(job.seed)
+def pretrain(job: PretrainJob, folder: Path, watch: loop.EpochCallback) -> PretrainResult:
+    """Pretrain one seed's network and save it."""
+    seed = supervision.SeedRandomness.plant(job.seed)
     train, dev = job.data.read("train"), job.data.read("dev")
     network = Network(job.model, train.streams, train.heads())
-    engine.standardise(network, train)
-    network.to(device())
-    (before, _), objective = measure(network, dev), SelfSupervised(job.config.weights)
+    loop.standardise(network, train)
+    network.to(select_device())
+    (before, _), objective = measure_latent_space(network, dev), SelfSupervisedObjective(job.config.weights)
     draws = seed.draws(train, job.data.share, "shuffled", job.config.batch)
-    history = engine.fit(network, objective, train, draws, AlignmentScore(dev, objective), job.config, [watch])
+    history = loop.fit(network, objective, train, draws, AlignmentScore(dev, objective), job.config, [watch])
     checkpoint.save(folder, network)
-    after, chance = measure(network, dev)
-    return Told(history, before, after, chance)
+    after, chance = measure_latent_space(network, dev)
+    return PretrainResult(history, before, after, chance)
 
 
-def _off(config: PretrainConfig, model: NetworkConfig) -> str:
+def _off_reason(config: PretrainConfig, model: NetworkConfig) -> str:
+    """Why pretraining is off; empty if it is on."""
     if len(model.modalities) == 1:
         return "model.modalities names one modality: nothing to align it with"
     return "" if config.epochs else "pretrain.epochs is 0"
 
 
-def _report(seeds: list[int], told: list[Told]) -> None:
-    by_seed = dict(zip(seeds, told, strict=bool(told)))
-    spaces = {name: {when: _mean(told, when, name) for when in WHEN} for name in Space._fields}
-    best = {seed: engine.best_epoch(by_seed[seed].history) if told else None for seed in seeds}
+def _report(numbers: list[int], outcomes: list[PretrainResult]) -> None:
+    """Write metrics and learning curves; no outcomes if pretraining is off."""
+    by_seed = dict(zip(numbers, outcomes, strict=bool(outcomes)))
+    spaces = {name: {when: _mean(outcomes, when, name) for when in WHEN} for name in LatentSpaceMetrics._fields}
+    best = {seed: loop.best_epoch(by_seed[seed].history) if outcomes else None for seed in numbers}
     results.write_json(Path("metrics/pretrain.json"), spaces | {"best_epoch": best})
-    learning.write_curves("pretrain", {seed: one.history for seed, one in by_seed.items()})
+    supervision.write_learning_curves("pretrain", {seed: outcome.history for seed, outcome in by_seed.items()})
 
 
-def _mean(told: list[Told], when: str, name: str) -> float | None:
-    """Over the seeds; null where pretraining is off or dev cannot tell."""
-    return float(np.mean([getattr(getattr(one, when), name) for one in told])) if told else None
+def _mean(outcomes: list[PretrainResult], when: str, name: str) -> float | None:
+    """Mean over the seeds; None if pretraining is off, NaN if dev does not allow the measure."""
+    values = [getattr(getattr(outcome, when), name) for outcome in outcomes]
+    return float(np.mean(values)) if values else None
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry_point.run(main)

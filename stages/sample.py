@@ -1,21 +1,21 @@
-"""Draw the bundled corpus: conversations with voices, faces and known truth, in MELD's own layout."""
+"""Sample: generate the bundled corpus: conversations with voices, faces and known truth, in MELD's layout."""
 
 import shutil
 from pathlib import Path
 
-from merc import entry, params
-from merc.synthesis.corpus import Counts, draw_corpus
+from merc.corpora.synthesis.corpus import Counts, write_corpus
+from merc.runtime import entry_point, params
 
 FOLDER = Path("data/raw/sample")
 
 
 def main() -> None:
-    """Draw it anew from sample.seed."""
+    """Generate the corpus from sample.seed, replacing an earlier one."""
     seed = params.read("sample.seed", int)
     counts = params.read("sample.utterances", Counts)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    draw_corpus(FOLDER, seed, counts)
+    write_corpus(FOLDER, seed, counts)
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry_point.run(main)

@@ -1,65 +1,71 @@
-"""The teacher: the network learns from the labels, all modalities present, every seed."""
+"""Train: the teacher network of every seed, supervised by the labels, with all modalities."""
 
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from merc import engine, entry, label_fraction, learning, params, seeds
-from merc.kept_epochs import KeptEpochs
-from merc.label_fraction import Labelled
-from merc.objectives import Supervised
-from merc.sampling import drawn_shares
+from merc.data.batches import label_fraction
+from merc.data.batches.label_fraction import LabelSubset
+from merc.data.batches.sampling import drawn_class_fractions
+from merc.runtime import entry_point, params
+from merc.training.core import loop, seeds, supervision
+from merc.training.core.epoch_callbacks import EpochSnapshots
+from merc.training.core.objectives import SupervisedObjective
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
 OUT = Path("out/train")
 
 
-class TrainConfig(learning.Supervision):
+class TrainConfig(supervision.SupervisionConfig):
     """Section `train` of params.yaml."""
 
     seeds: seeds.Seeds
 
 
-class Job(NamedTuple):
-    """One seed."""
+class TrainJob(NamedTuple):
+    """The training of one seed's teacher."""
 
     seed: int
     config: TrainConfig
     model: NetworkConfig
-    data: learning.Data
+    data: supervision.TrainingData
     fraction: float  # of the labels
 
 
 def main() -> None:
-    """Train every seed."""
+    """Train the teacher of every seed."""
     config, model = params.read("train", TrainConfig), params.read("model", NetworkConfig)
-    data, fraction = learning.data(model.modalities), label_fraction.read()
-    jobs = [Job(seed, config, model, data, fraction) for seed in config.seeds]
+    data, fraction = supervision.read_data(model.modalities), label_fraction.read()
+    jobs = [TrainJob(seed, config, model, data, fraction) for seed in config.seeds]
     inputs = [config.model_dump(), model.model_dump(), data, fraction]
-    told = seeds.learn(OUT, jobs, teach, inputs, [*data.files(), *learning.weights(learning.PRETRAINED)])
-    learning.collect("train", config.seeds, [learning.Outcome(*one) for one in told])
+    outcomes = seeds.train_seeds(
+        OUT, jobs, train_teacher, inputs, [*data.files(), *supervision.weight_files(supervision.PRETRAINED)]
+    )
+    supervision.write_metrics("train", config.seeds, [supervision.SeedResult(*outcome) for outcome in outcomes])
 
 
-def teach(job: Job, folder: Path, watch: engine.Watch) -> learning.Outcome:
-    """Train one seed and save its network and calibration; of the first seed, some epochs' weights too."""
-    seed, config = learning.Seed.plant(job.seed), job.config
-    train, dev = Labelled(job.fraction, job.seed).thin(job.data.read("train")), job.data.read("dev")
-    network = learning.start(
+def train_teacher(job: TrainJob, folder: Path, watch: loop.EpochCallback) -> supervision.SeedResult:
+    """Train one seed's teacher, save it and its calibration; for the first seed, also some epochs' weights."""
+    seed, config = supervision.SeedRandomness.plant(job.seed), job.config
+    train, dev = LabelSubset(job.fraction, job.seed).thin(job.data.read("train")), job.data.read("dev")
+    network = supervision.initial_network(
         seed.number, checkpoint.load, lambda: Network(job.model, train.streams, train.heads()), train
     )
-    objective = Supervised(
+    objective = SupervisedObjective(
         config.label_loss(train), seed.hide(config.modality_dropout, config.modality_dropout_warmup)
     )
     draws = seed.draws(train, job.data.share, config.sampling, config.batch, unlabelled=False)
-    score, watches = learning.EmotionScore(dev, subsets=False), [watch]
+    score, watches = supervision.EmotionScore(dev, subsets=False), [watch]
     if job.seed == config.seeds[0]:
-        watches.append(KeptEpochs(folder / "epochs"))
-    drawn = partial(drawn_shares, train)
-    history = engine.fit(network, objective, train, draws, score, config, watches, drawn)
+        watches.append(EpochSnapshots(folder / "epochs"))
+    corpus_shares = partial(drawn_class_fractions, train)
+    history = loop.fit(network, objective, train, draws, score, config, watches, corpus_shares)
     checkpoint.save(folder, network)
-    return learning.Outcome(engine.best_epoch(history), history, learning.finish(network, dev, folder))
+    return supervision.SeedResult(
+        loop.best_epoch(history), history, supervision.calibrate_and_score(network, dev, folder)
+    )
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry_point.run(main)

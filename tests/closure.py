@@ -1,7 +1,4 @@
-"""The static import closure of a stage, and what dvc.yaml declares: read from the files, nothing is imported.
-
-`python tests/closure.py` (`make deps`) writes the closures into dvc.yaml, after an edit of an import.
-"""
+"""The static import closure of a stage, and what dvc.yaml declares: read from the files, nothing is imported."""
 
 import ast
 import itertools
@@ -105,7 +102,7 @@ def own_files(stage: str, item: dict[str, str]) -> set[Path]:
 def possible_instances() -> list[tuple[str, dict[str, str]]]:
     """As `instances`, for every corpus that there is a reader for, not only those of the committed params.yaml."""
     corpora = re.findall(
-        r'^    "(\w+)": "merc\.corpora', (ROOT / "merc/corpora/__init__.py").read_text(), re.MULTILINE
+        r'^    "(\w+)": "merc\.corpora', (ROOT / "merc/corpora/registry.py").read_text(), re.MULTILINE
     )
     found = []
     for name, stage in pipeline().items():
@@ -114,34 +111,3 @@ def possible_instances() -> list[tuple[str, dict[str, str]]]:
         }
         found += [(name, dict(zip(matrix, one, strict=True))) for one in itertools.product(*matrix.values())]
     return found
-
-
-def code_deps(stage: str) -> list[str]:
-    """What the stage's code deps should be; a file that differs by item is written with the item's placeholder."""
-    files: set[str] = set()
-    for item in (one for name, one in possible_instances() if name == stage):
-        by_item = {f"/{value}.py": f"/${{item.{key}}}.py" for key, value in item.items()}
-        looked_up = {f"{module.replace('.', '/')}.py" for module in LOOKED_UP.get(stage, lambda item: [])(item)}
-        for path in closure(own_files(stage, item)):
-            ending = "/" + path.rsplit("/", 1)[-1]
-            hidden = path in looked_up and ending in by_item
-            files.add(path.removesuffix(ending) + by_item[ending] if hidden else path)
-    return sorted(files)
-
-
-def write() -> None:
-    """Replaces the .py lines of every `deps` list in dvc.yaml, line by line, so that comments stay."""
-    path = ROOT / "dvc.yaml"
-    written, stage = [], ""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if found := re.fullmatch(r"  (\w+):", line):
-            stage = found[1]
-        if not re.fullmatch(r"      - \S+\.py", line):
-            written.append(line)
-        if line == "    deps:":
-            written += [f"      - {dep}" for dep in code_deps(stage)]
-    path.write_text("\n".join(written) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write()

@@ -7,9 +7,10 @@ import pandas as pd
 import torch
 from packed import copy_parameters
 
-from merc import explanation, packs, probe, truth
-from merc import manifest as manifests
-from merc.labels import MELD_EMOTIONS, MELD_SENTIMENTS
+from merc.data.records import manifest as manifests
+from merc.data.records import packs, truth
+from merc.data.records.labels import MELD_EMOTIONS, MELD_SENTIMENTS
+from merc.explanation import counterfactual, explainer
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
@@ -23,10 +24,10 @@ def write_world(
 ) -> pd.DataFrame:
     """manifest.parquet, truth.parquet and packs of a split below `folder`; one utterance has no sound."""
     manifest = _manifest(split, dialogues, turns)
-    place = folder / manifests.folder(split, "sample")
+    place = folder / manifests.split_folder(split, "sample")
     place.mkdir(parents=True)
-    manifests.write(place / "manifest.parquet", manifest)
-    truth.write(place / "truth.parquet", [_truth(row) for row in manifest.itertuples()])
+    manifests.write_manifest(place / "manifest.parquet", manifest)
+    truth.write_truth(place / "truth.parquet", [_truth(row) for row in manifest.itertuples()])
     random = np.random.default_rng(len(split))
     for modality in manifests.MODALITIES:
         made = [UNITS[modality](row) for row in manifest.itertuples()]
@@ -37,7 +38,7 @@ def write_world(
             for one, centre in zip(made, shown, strict=True)
         ]
         names = ("char_start", "char_end") if modality == "text" else ("start", "end")
-        pack = packs.collect(
+        pack = packs.build_pack(
             values,
             [None if one is None else one[0] for one in made],
             random.normal(size=(2, widths[modality])),
@@ -45,7 +46,7 @@ def write_world(
             unit_names=names,
             step_seconds=None if modality == "text" else 0.1,
         )
-        packs.write(folder / packs.path(split, "sample", modality), pack, manifest)
+        packs.write_pack(folder / packs.pack_path(split, "sample", modality), pack, manifest)
     return manifest
 
 
@@ -121,10 +122,10 @@ def _seconds(steps: int) -> tuple[np.ndarray, None]:
 def case_of(network, world):
     """Everything that is asked about a network's own predictions."""
     split, own = world.split, world.units
-    asked = probe.Probe(network, split.batch(range(split.dialogues)))
+    asked = counterfactual.Probe(network, split.batch(range(split.dialogues)))
     emotion = asked.logits(asked.rows).argmax(1)
     texts = split.manifest["text"].to_numpy()
-    return explanation.case_of(asked, emotion, own, np.arange(len(split)), texts)
+    return explainer.case_of(asked, emotion, own, np.arange(len(split)), texts)
 
 
 UNITS = {

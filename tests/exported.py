@@ -4,9 +4,10 @@ from pathlib import Path
 
 import torch
 
-from merc import exporting, results
-from merc.labels import MELD_EMOTIONS, MELD_SENTIMENTS
-from merc.synthesis.clip import Utterance, draw
+from merc.corpora.synthesis.clip import Utterance, synthesise
+from merc.data.records.labels import MELD_EMOTIONS, MELD_SENTIMENTS
+from merc.export import bundle
+from merc.runtime import results
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
@@ -61,14 +62,14 @@ def write_model(folder: Path, **changes) -> Path:
         for modality, name in names.items()
     }
     results.write_json(folder / "encoders.json", needed)
-    exporting.seal(folder)
+    bundle.write_hashes(folder)
     return folder
 
 
 def write_dialogue(folder: Path, count: int = 3) -> list[str]:
     """Clips dia0_utt<number>.mp4 of two speakers, and what is said in them."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [draw(_utterance(folder, number)).text for number in range(count)]
+    return [synthesise(_utterance(folder, number)).text for number in range(count)]
 
 
 def _utterance(folder: Path, number: int) -> Utterance:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import drawn
 
-from merc import manifest, truth
+from merc.data.records import manifest, truth
 
 ROOT = Path(__file__).resolve().parent.parent
 GRID = ROOT.parent / "shared" / "data" / "clips"
@@ -82,12 +82,12 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def table_of(split: str = "train", corpus: str = "sample"):
-    return manifest.read(split, [corpus]).set_index("utterance")
+    return manifest.read_manifests(split, [corpus]).set_index("utterance")
 
 
 def truthless(here: Path) -> None:
     for split in manifest.SPLITS:
-        truth.write(here / f"data/raw/sample/truth/{split}.parquet", [])
+        truth.write_truth(here / f"data/raw/sample/truth/{split}.parquet", [])
 
 
 def archive(path: Path, members: dict[str, bytes]) -> bytes:

@@ -8,8 +8,9 @@ import soundfile
 import torch
 import yaml
 
-from merc import manifest as manifests
-from merc import packs, results
+from merc.data.records import manifest as manifests
+from merc.data.records import packs
+from merc.runtime import results
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
@@ -30,14 +31,14 @@ def write(folder, params, dialogues=6, turns=5, seeds=(1, 2), dims=DIMS):
 
 def corpus(folder, rows, split, name, number, dims=DIMS):
     """A corpus's manifest, sounds and packs of one split; a status `missing` leaves a modality out."""
-    place = folder / manifests.folder(split, name)
+    place = folder / manifests.split_folder(split, name)
     place.mkdir(parents=True)
-    manifests.write(place / "manifest.parquet", rows)
+    manifests.write_manifest(place / "manifest.parquet", rows)
     if split == "test":
         write_sounds(place, rows)
     for modality, dim in dims.items():
         there = (rows[f"{modality}_status"] != manifests.MISSING).to_numpy(dtype=bool)
-        packs.write(folder / packs.path(split, name, modality), pack(modality, dim, there, number), rows)
+        packs.write_pack(folder / packs.pack_path(split, name, modality), pack(modality, dim, there, number), rows)
 
 
 def manifest(split, dialogues, turns, seed):
@@ -72,7 +73,7 @@ def pack(modality, dim, there, seed):
     drawn = [generator.normal(size=(steps, dim)) for steps in lengths]
     features = [one if present else None for one, present in zip(drawn, there, strict=True)]
     units = [None if one is None else np.zeros((len(one), 2), np.float32) for one in features]
-    return packs.collect(
+    return packs.build_pack(
         features, units, np.zeros((1, dim)), encoder=ENCODERS[modality], unit_names=("a", "b"), step_seconds=None
     )
 
@@ -98,7 +99,7 @@ def keep_epochs(folder, model, chosen=2, dims=DIMS):
         file = f"epoch-{epoch}.safetensors"
         network(folder / "other", model, dims, 100 + epoch)
         source = folder if epoch == chosen else folder / "other"
-        shutil.copyfile(source / checkpoint.WEIGHTS, folder / "epochs" / file)
+        shutil.copyfile(source / checkpoint.WEIGHTS_FILE, folder / "epochs" / file)
         epochs.append({"epoch": epoch, "dev": 0.5 + (epoch == chosen) / 10, "file": file})
     shutil.rmtree(folder / "other")
     log = {"selected_by": "dev macro_f1", "best": chosen, "epochs": epochs}

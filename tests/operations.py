@@ -25,13 +25,15 @@ from numpy.random import default_rng
 from torch import Tensor, nn
 from torch.nn import functional
 
-from merc import batches, engine, labels, learning, objectives
-from merc.numerics import square_root
+from merc.data.batches import dataset
+from merc.data.records import labels
+from merc.runtime.numerics import square_root
+from merc.training.core import loop, objectives, supervision
 from models.network import Network, NetworkConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-RATES = engine.LearningRates(text=1.0, audio=1.0, vision=1.0)
-OPTIMISATION = engine.Optimisation(
+RATES = loop.LearningRateScale(text=1.0, audio=1.0, vision=1.0)
+OPTIMISATION = loop.OptimisationConfig(
     epochs=2, patience=2, lr=0.002, lr_scale=RATES, optimiser="adamw", schedule="cosine", warmup=0.1,
     weight_decay=0.01, clip=1.0, average=0.9, batch=4, accumulate=1, precision="float32",
 )  # fmt: skip
@@ -142,20 +144,20 @@ def of_training(random: np.random.Generator) -> Iterator[tuple[str, tuple]]:
         for seed, split in enumerate(("train", "dev"), start=1):
             packed.write_split(split, seed=seed, dialogues=10)
         train, dev = (
-            batches.read_split(split, ["sample"], model["modalities"], labels.space("meld"))
+            dataset.read_split(split, ["sample"], model["modalities"], labels.label_space("meld"))
             for split in ("train", "dev")
         )
         os.chdir(before)
-    seed = learning.Seed.plant(1)
+    seed = supervision.SeedRandomness.plant(1)
     network = Network(NetworkConfig(**model), train.streams, train.heads())
-    engine.standardise(network, train)
+    loop.standardise(network, train)
     tasks = objectives.TaskWeights(emotion=1.0, sentiment=0.5)
-    loss = objectives.Supervised(objectives.Labels.of(train, 0.5, tasks, 0.05), seed.hide(0.3, 0.0))
+    loss = objectives.SupervisedObjective(objectives.LabelLoss.of(train, 0.5, tasks, 0.05), seed.hide(0.3, 0.0))
     draws = seed.draws(train, {"sample": 1.0}, "shuffled", OPTIMISATION.batch)
-    history = engine.fit(network, loss, train, draws, learning.EmotionScore(dev, subsets=True), OPTIMISATION)
+    history = loop.fit(network, loss, train, draws, supervision.EmotionScore(dev, subsets=True), OPTIMISATION)
     yield "training loss", tuple(row["train_loss"] for row in history)
     yield "training weights", tuple(network.state_dict().values())
-    yield "training logits", tuple(engine.predict(network, dev).values())
+    yield "training logits", tuple(loop.predict(network, dev).values())
 
 
 if __name__ == "__main__":

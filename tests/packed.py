@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from merc import manifest as manifests
-from merc import packs
-from merc.labels import MELD_EMOTIONS
+from merc.data.records import manifest as manifests
+from merc.data.records import packs
+from merc.data.records.labels import MELD_EMOTIONS
 
 SENTIMENT = {"joy": "positive", "surprise": "positive", "neutral": "neutral"}
 WIDTHS = {"text": 12, "audio": 9, "vision": 7}
@@ -29,18 +29,18 @@ def write_split(
     """A manifest and packs below the current folder; the emotion shows in every modality that is present."""
     random = np.random.default_rng(seed)
     manifest = _manifest(split, corpus, random.integers(1, 7, dialogues), random, missing)
-    folder = manifests.folder(split, corpus)
+    folder = manifests.split_folder(split, corpus)
     folder.mkdir(parents=True, exist_ok=True)
-    manifests.write(folder / "manifest.parquet", manifest)
+    manifests.write_manifest(folder / "manifest.parquet", manifest)
     for modality in manifests.MODALITIES:
         features = _features(manifest, modality, random)
-        packs.write(packs.path(split, corpus, modality), pack(features, WIDTHS[modality]), manifest)
+        packs.write_pack(packs.pack_path(split, corpus, modality), pack(features, WIDTHS[modality]), manifest)
     return manifest
 
 
 def pack(features: list[np.ndarray | None], width: int, encoder: str = "toy", dtype=np.float16) -> packs.Pack:
     units = [None if one is None else np.zeros((len(one), 1), np.float32) for one in features]
-    return packs.collect(
+    return packs.build_pack(
         features,
         units,
         np.zeros((1, width)),
@@ -74,7 +74,7 @@ def _manifest(split: str, corpus: str, lengths: np.ndarray, random, missing: flo
 def _features(manifest: pd.DataFrame, modality: str, random) -> list[np.ndarray | None]:
     centres = np.random.default_rng(len(modality)).normal(size=(len(MELD_EMOTIONS), WIDTHS[modality]))
     order = {label: index for index, label in enumerate(MELD_EMOTIONS)}
-    present = manifests.present(manifest, modality)
+    present = manifests.is_present(manifest, modality)
     return [
         centres[order.get(emotion, 0)] + random.normal(size=(random.integers(1, 6), WIDTHS[modality]))
         if here

@@ -31,7 +31,7 @@ REDUCED = {
     "compute": {"workers": 1, "device": "cpu"},
 }
 SHOWN = 5  # names of files that differ
-# A clip that has a time limit is read in a worker process, even by a single worker. Of explain every method runs, on
+# A clip that has a time limit is read in a worker process, even by a single worker. All methods of explain run, on
 # fewer utterances than params.yaml can say.
 PROGRAM = """
 import importlib, sys
@@ -39,12 +39,12 @@ import stages
 name, *words = sys.argv[1:]
 stage = importlib.import_module(f"stages.{name}")
 if name == "extract":
-    stage.extraction.CLIP_SECONDS = None
+    stage.extraction.CLIP_TIMEOUT = None
 if name == "explain":
-    choose = stage.showcase.choose
-    stage.showcase.choose = lambda *told: choose(*told)[:2]
-    stage.TOKENS = stage.sanity.CHECKED = 1
-    stage.shapreport.ROWS = 4
+    choose = stage.selection.choose_utterances
+    stage.selection.choose_utterances = lambda *arguments: choose(*arguments)[:2]
+    stage.TOKENS = stage.randomisation.MIN_UTTERANCES = 1
+    stage.figures.ROWS = 4
 stage.main(*words)
 """
 

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from merc import manifest as manifests
-from merc import tracks as face_tracks
-from merc import truth
-from merc.tracks import Track
+from merc.data.records import face_tracks, truth
+from merc.data.records import manifest as manifests
+from merc.data.records.face_tracks import Track
 
 SAMPLES = 640  # of sound a picture
 
@@ -47,12 +46,12 @@ def conversation(seed: int, pictures: int = 40) -> tuple[list[Track], np.ndarray
 
 def extracted(split: str, corpus: str, count: int, seed: int, *, known: bool = True) -> None:
     """What extract would leave of `count` such conversations, in dialogues of four, below the current directory."""
-    folder = manifests.folder(split, corpus)
+    folder = manifests.split_folder(split, corpus)
     for name in ("audio", "tracks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     facts = [_conversation(folder, f"dia{row // 4}_utt{row % 4}", seed + row) for row in range(count)]
-    truth.write(folder / "truth.parquet", facts if known else [])
-    manifests.write(folder / "manifest.parquet", rows(split, corpus, count))
+    truth.write_truth(folder / "truth.parquet", facts if known else [])
+    manifests.write_manifest(folder / "manifest.parquet", rows(split, corpus, count))
 
 
 def rows(split: str, corpus: str, count: int) -> pd.DataFrame:
@@ -78,7 +77,7 @@ def rows(split: str, corpus: str, count: int) -> pd.DataFrame:
 
 def _conversation(folder: Path, utterance: str, seed: int) -> dict:
     tracks, samples, speaks = conversation(seed)
-    face_tracks.write(folder / "tracks" / f"{utterance}.safetensors", tracks)
+    face_tracks.write_tracks(folder / "tracks" / f"{utterance}.safetensors", tracks)
     soundfile.write(folder / "audio" / f"{utterance}.wav", samples, 16_000, subtype="PCM_16")
     boxes = [
         {"character": number, "left": int(track.boxes[0, 0]), "top": 20, "width": 60, "height": 60}

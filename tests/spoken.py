@@ -6,8 +6,8 @@ import av
 import numpy as np
 from exported import write_dialogue
 
-from merc import media
-from merc.sound import SAMPLE_RATE
+from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.media import clip_reader
 
 PAUSE = 0.8  # seconds between clips
 
@@ -17,7 +17,9 @@ def conversation(folder, pause=PAUSE):
     write_dialogue(folder)
     samples, pictures = [], []
     for number in range(3):
-        sound, seen = media.read(folder / f"dia0_utt{number}.mp4", media.Limits(0.1, 60.0), ticks=True)
+        sound, seen = clip_reader.read_clip(
+            folder / f"dia0_utt{number}.mp4", clip_reader.Limits(0.1, 60.0), ticks=True
+        )
         ticks = [*seen.ticks, *[seen.ticks[-1]] * round(pause * 25)]
         length = len(ticks) * SAMPLE_RATE // 25
         samples.append(np.pad(sound.samples, (0, length))[:length])

@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 from torch import nn
 from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
 
-from merc import adapting, tuning
-from merc.encoders.raw import Line
-from merc.problem import Problem
-from merc.results import read_json
-from merc.unfreezing import Unfreezing
-from stages.adapt import NOTHING, main
+from merc.data.records.encoder_inputs import TextInput
+from merc.finetuning import one_encoder, tuning_loop
+from merc.finetuning.finetuning_config import UnfreezingConfig
+from merc.runtime.errors import UserError
+from merc.runtime.results import read_json
+from stages.adapt import OFF_METRICS, main
 
 ON = {"epochs": 8, "freeze_epochs": 1, "unfreeze_layers": 1, "lr": 0.01, "head_lr": 0.1, "batch": 2}
 
@@ -48,24 +48,24 @@ def test_off_it_leaves_a_marker_and_never_imports_torch(modality):
     set_up(f"adapt.{modality}", epochs=0)
     run_without_torch("adapt", modality)
     assert [path.name for path in Path("out/adapt", modality).iterdir()] == ["off.json"]
-    assert read_json(Path(f"metrics/adapt/{modality}.json")) == NOTHING
+    assert read_json(Path(f"metrics/adapt/{modality}.json")) == OFF_METRICS
 
 
 def test_an_encoder_without_weights_is_named():
     set_up("adapt.vision", **ON)
-    with pytest.raises(Problem, match=r"encode\.vision\.encoder = 'hog'.* set adapt\.vision\.epochs to 0"):
+    with pytest.raises(UserError, match=r"encode\.vision\.encoder = 'hog'.* set adapt\.vision\.epochs to 0"):
         main("vision")
 
 
 def test_an_encoder_that_would_never_learn_is_refused():
     set_up("adapt.text", **(ON | {"freeze_epochs": 8}))
-    with pytest.raises(Problem, match="freeze_epochs must be less than epochs"):
+    with pytest.raises(UserError, match="freeze_epochs must be less than epochs"):
         main("text")
 
 
-def how(**changes) -> Unfreezing:
+def how(**changes) -> UnfreezingConfig:
     plain = {"epochs": 2, "freeze_epochs": 1, "lr": 1.0, "layer_decay": 1.0, "lora": 0, "batch": 1, "accumulate": 1}
-    return Unfreezing(**(plain | {"checkpointing": False, "seed": 1} | changes))
+    return UnfreezingConfig(**(plain | {"checkpointing": False, "seed": 1} | changes))
 
 
 class Two(nn.Module):
@@ -89,14 +89,14 @@ def test_gradients_reach_the_encoder_only_once_it_is_unfrozen_and_the_best_epoch
         states.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
         return [0.1, 0.3, 0.9, 0.2][len(states) - 1]
 
-    plan = tuning.Plan(
+    plan = tuning_loop.TuningPlan(
         epochs=4,
         freeze_epochs=2,
-        above=[tuning.Part(list(network.above.parameters()), 0.1)],
-        encoder=[tuning.Part(list(network.below.parameters()), 0.1)],
+        above=[tuning_loop.TrainablePart(list(network.above.parameters()), 0.1)],
+        encoder=[tuning_loop.TrainablePart(list(network.below.parameters()), 0.1)],
     )
     batches = [torch.ones(3, 2), -torch.ones(3, 2)]
-    best = tuning.fit(network, plan, lambda: batches, lambda batch: network(batch).square().mean(), score)
+    best = tuning_loop.fit(network, plan, lambda: batches, lambda batch: network(batch).square().mean(), score)
     assert events == ["epoch", "epoch", *["gradient"] * 2, "epoch", *["gradient"] * 2, "epoch"]
     assert torch.equal(states[0]["below.weight"], states[1]["below.weight"])
     assert not torch.equal(states[0]["above.weight"], states[1]["above.weight"])
@@ -107,14 +107,14 @@ def test_gradients_reach_the_encoder_only_once_it_is_unfrozen_and_the_best_epoch
 def test_layers_are_found_in_any_network():
     layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
     bert = nn.ModuleDict({"embeddings": nn.Embedding(3, 2), "layer": layers})
-    assert tuning.layers_of(bert) == list(layers)
+    assert tuning_loop.layers_of(bert) == list(layers)
     residual = nn.Sequential(nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1)))
-    assert tuning.layers_of(residual) == [residual[0][0], residual[0][2]]
-    parts = tuning.top(bert, 2, how(lr=1.0, layer_decay=0.5))
+    assert tuning_loop.layers_of(residual) == [residual[0][0], residual[0][2]]
+    parts = tuning_loop.top_layers(bert, 2, how(lr=1.0, layer_decay=0.5))
     assert [part.rate for part in parts] == [1.0, 0.5]
     assert parts[0].parameters[0] is layers[2].weight
     bert.above = list  # it has nothing above its layers
-    every = tuning.whole(bert, how(lr=1.0, layer_decay=0.5))
+    every = tuning_loop.all_layers(bert, how(lr=1.0, layer_decay=0.5))
     assert [part.rate for part in every] == [1.0, 0.5, 0.25, 0.25]
     assert every[-1].parameters == [bert["embeddings"].weight]
     assert sum(len(part.parameters) for part in every) == len(list(bert.parameters()))
@@ -149,10 +149,10 @@ def test_accumulated_batches_step_as_one_large_batch_does():
     for batches, accumulate in (([values], 1), ([values[:1], values[1:2], values[2:3], values[3:]], 4)):
         torch.manual_seed(0)
         network = Two()
-        plan = tuning.Plan(
-            3, 0, above=[], encoder=[tuning.Part([*network.parameters()], 0.1)], accumulate=accumulate
+        plan = tuning_loop.TuningPlan(
+            3, 0, above=[], encoder=[tuning_loop.TrainablePart([*network.parameters()], 0.1)], accumulate=accumulate
         )
-        tuning.fit(
+        tuning_loop.fit(
             network, plan, lambda given=batches: given, lambda b, n=network: n(b).square().mean(), lambda: 0.0
         )
         ended.append(network.below.weight.detach())
@@ -165,7 +165,7 @@ class Killed(BaseException):
 
 def killed_after(monkeypatch, count: int) -> None:
     """The process ends in the middle of the epoch that follows `count` finished ones."""
-    learn, calls = tuning._learn, []
+    learn, calls = tuning_loop._train_epoch, []
 
     def once(*arguments):
         learn(*arguments)
@@ -173,7 +173,7 @@ def killed_after(monkeypatch, count: int) -> None:
         if len(calls) > count:
             raise Killed
 
-    monkeypatch.setattr(tuning, "_learn", once)
+    monkeypatch.setattr(tuning_loop, "_train_epoch", once)
 
 
 @pytest.mark.parametrize(("count", "lora"), [(1, 0), (2, 0), (3, 2)])
@@ -187,8 +187,8 @@ def test_killed_and_continued_is_byte_identical_and_does_no_epoch_twice(monkeypa
         with pytest.raises(Killed):
             main("text")
     assert [path.name for path in Path("out/adapt/text").iterdir()] == ["off.json"]
-    epochs, learn = [], tuning._learn
-    monkeypatch.setattr(tuning, "_learn", lambda *given: epochs.append(given[2]) or learn(*given))
+    epochs, learn = [], tuning_loop._train_epoch
+    monkeypatch.setattr(tuning_loop, "_train_epoch", lambda *given: epochs.append(given[2]) or learn(*given))
     main("text")
     assert epochs == list(range(count, 4))
     assert Path("out/adapt/text/model.safetensors").read_bytes() == whole
@@ -216,19 +216,19 @@ def test_a_mixture_of_layers_learns_while_the_encoder_is_frozen():
 
 
 def test_low_rank_updates_need_linear_maps():
-    with pytest.raises(Problem, match="no linear maps; set lora to 0"):
-        tuning.top(nn.ModuleList([nn.Conv1d(2, 2, 1)]), 1, how(lora=2))
+    with pytest.raises(UserError, match="no linear maps; set lora to 0"):
+        tuning_loop.top_layers(nn.ModuleList([nn.Conv1d(2, 2, 1)]), 1, how(lora=2))
 
 
 def test_only_what_is_heard_of_an_utterance_sorts_it():
     set_up("adapt.text", epochs=0)
     lengths = np.tile(np.arange(1, 9), 4)
-    lines = [Line("a" * 4 * length, "Ann") for length in lengths]
-    train = adapting.Utterances(lines, {"emotion": np.zeros(32, np.int64)}, np.ones(32))
+    lines = [TextInput("a" * 4 * length, "Ann") for length in lengths]
+    train = one_encoder.LabelledUtterances(lines, {"emotion": np.zeros(32, np.int64)}, np.ones(32))
 
     def spread(**cut) -> float:
         """Of the lengths in a batch, on average over five epochs."""
-        epochs = adapting.Epochs(train, original(), 4, seed=1, **cut)
+        epochs = one_encoder.EpochBatches(train, original(), 4, seed=1, **cut)
         return float(np.mean([np.ptp(lengths[batch]) for _ in range(5) for batch in epochs()]))
 
     assert spread() == 0
@@ -237,10 +237,10 @@ def test_only_what_is_heard_of_an_utterance_sorts_it():
 
 def test_shares_say_how_often_an_utterance_is_seen():
     set_up("adapt.text", epochs=0)
-    lines = [Line("a" * (1 + number % 5), "Ann") for number in range(40)]
+    lines = [TextInput("a" * (1 + number % 5), "Ann") for number in range(40)]
     share = np.repeat([2.0, 0.5, 0.0], [10, 20, 10])
-    train = adapting.Utterances(lines, {"emotion": np.zeros(40, np.int64)}, share)
-    epochs = adapting.Epochs(train, original(), 4, seed=1)
+    train = one_encoder.LabelledUtterances(lines, {"emotion": np.zeros(40, np.int64)}, share)
+    epochs = one_encoder.EpochBatches(train, original(), 4, seed=1)
     seen = np.zeros(40)
     for _ in range(50):
         for batch in epochs():

@@ -11,14 +11,14 @@ from torch import nn
 from torch.nn import functional
 from tuned_project import set_up
 
-from merc import adapting, encoders, tuning
-from merc.augmentation import Heard
-from merc.encoders import tuned
-from merc.encoders.encoder import features
-from merc.encoders.raw import Sound
-from merc.optimiser import MovingAverage
-from merc.problem import Problem
-from merc.results import read_json
+from merc.data.records.encoder_inputs import AudioInput
+from merc.encoders.base import factory, tuned
+from merc.encoders.base.encoder import extract_features
+from merc.finetuning import one_encoder, tuning_loop
+from merc.finetuning.augmentation import AugmentedBatch
+from merc.runtime.errors import UserError
+from merc.runtime.results import read_json
+from merc.training.core.optim import MovingAverage
 from stages import adapt, encode
 
 AUGMENT = {
@@ -41,7 +41,7 @@ def taught(**changes) -> bytes:
 
 
 def network(weights: Path | None = None):
-    return encoders.build("audio", "mel-network", encoders.section("audio"), weights=weights)
+    return factory.build("audio", "mel-network", factory.encoding_section("audio"), weights=weights)
 
 
 def test_all_of_it_learns_batch_statistics_too_and_encode_gets_it_in_eval_mode():
@@ -49,16 +49,18 @@ def test_all_of_it_learns_batch_statistics_too_and_encode_gets_it_in_eval_mode()
     before, after = network().state_dict(), load_file(WEIGHTS)
     assert {name for name in before if torch.equal(before[name], after[name])} == set()
     assert read_json(Path("metrics/adapt/audio.json"))["emotion"]["uar"] is not None
-    encoder = network(tuned.folder("audio", "mel-network"))
-    sound = Sound(np.random.default_rng(0).normal(0, 0.1, 9000).astype(np.float32))
+    encoder = network(tuned.tuned_folder("audio", "mel-network"))
+    sound = AudioInput(np.random.default_rng(0).normal(0, 0.1, 9000).astype(np.float32))
     assert not any(part.training for part in encoder.modules())
-    assert not np.allclose(features(encoder, [sound])[0], features(network(), [sound])[0], atol=1e-2)
+    assert not np.allclose(
+        extract_features(encoder, [sound])[0], extract_features(network(), [sound])[0], atol=1e-2
+    )
 
 
 def test_twice_and_killed_and_continued_are_the_same_bytes(monkeypatch):
     whole = taught()
     assert taught() == whole
-    learn, calls = tuning._learn, []
+    learn, calls = tuning_loop._train_epoch, []
 
     def killed(*given):
         learn(*given)
@@ -67,7 +69,7 @@ def test_twice_and_killed_and_continued_are_the_same_bytes(monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning, "_learn", killed)
+        patch.setattr(tuning_loop, "_train_epoch", killed)
         with pytest.raises(KeyboardInterrupt):
             taught()
     assert taught() == whole
@@ -83,14 +85,14 @@ def test_before_it_has_learnt_encode_refuses_it():
     set_up("adapt.audio", encoder="mel-network", epochs=0)
     extracted("test", "sample", 4, seed=200)
     adapt.main("audio")
-    with pytest.raises(Problem, match=r"mel-network has learnt nothing yet.* adapt\.audio\.epochs above 0"):
+    with pytest.raises(UserError, match=r"mel-network has learnt nothing yet.* adapt\.audio\.epochs above 0"):
         encode.main("sample", "audio")
 
 
 @pytest.mark.parametrize("wrong", [{"speed": -0.1}, {"mixup": 1.5}, {"time_mask": 1.0}, {"pitch": 0.1}])
 def test_wrong_values_are_refused_with_their_place(wrong):
     set_up("adapt.audio", encoder="mel-network", **(ON | {"augment": AUGMENT | wrong}))
-    with pytest.raises(Problem, match=rf"adapt\.audio.*augment\.{next(iter(wrong))}"):
+    with pytest.raises(UserError, match=rf"adapt\.audio.*augment\.{next(iter(wrong))}"):
         adapt.main("audio")
 
 
@@ -102,11 +104,11 @@ def test_the_loss_of_a_mixture_is_the_cross_entropy_of_soft_labels():
     class Fixed(nn.Module):
         norm, heads = nn.LayerNorm(3), {"emotion": nn.Linear(1, 3)}
 
-        def each(self, raw):
+        def part_logits(self, inputs):
             return {"emotion": logits[None]}
 
-    train = adapting.Utterances([0, 1, 2, 3], {"emotion": targets}, np.ones(4))
-    loss = adapting.Loss(Fixed(), train, 0.1, lambda raw: Heard(raw, other, share))
+    train = one_encoder.LabelledUtterances([0, 1, 2, 3], {"emotion": targets}, np.ones(4))
+    loss = one_encoder.ProbeLoss(Fixed(), train, 0.1, lambda raw: AugmentedBatch(raw, other, share))
     hot = np.eye(3, dtype=np.float32)
     soft = torch.from_numpy(share[:, None] * hot[targets] + (1 - share[:, None]) * hot[targets[other]]).float()
     expected = functional.cross_entropy(logits, soft, loss.weights["emotion"], label_smoothing=0.1)
@@ -137,7 +139,7 @@ def test_averaged_weights_stand_in_and_give_the_networks_own_back():
         network[1].num_batches_tracked.add_(3)
     own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     average.update()  # the plain mean, at first
-    with average.instead(network):
+    with average.applied_to(network):
         assert torch.allclose(network[0].weight, own["0.weight"] - 0.5)
         assert network[1].running_mean.tolist() == [2.0, 2.0] and network[1].num_batches_tracked == 3
     assert all(torch.equal(tensor, own[name]) for name, tensor in network.state_dict().items())
@@ -145,13 +147,14 @@ def test_averaged_weights_stand_in_and_give_the_networks_own_back():
 
 def test_each_network_judges_on_its_own_and_learns_from_its_own_mistakes():
     set_up("adapt.audio", encoder="mel-network")
-    probe = adapting.Probe(network(), {"emotion": 8, "sentiment": 3}).eval()
+    probe = one_encoder.LinearProbe(network(), {"emotion": 8, "sentiment": 3}).eval()
     assert probe.encoder.parts == len(probe.encoder.towers) > 1
     sounds = [
-        Sound(np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)) for length in (5000, 9000)
+        AudioInput(np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32))
+        for length in (5000, 9000)
     ]
-    each, together = probe.each(sounds), probe(sounds)
-    steps = [torch.from_numpy(one).mean(dim=0) for one in features(probe.encoder, sounds)]
+    each, together = probe.part_logits(sounds), probe(sounds)
+    steps = [torch.from_numpy(one).mean(dim=0) for one in extract_features(probe.encoder, sounds)]
     for task, head in probe.heads.items():
         assert torch.allclose(each[task].mean(dim=0), together[task])
         for part, weight in enumerate(head.weight.chunk(probe.encoder.parts, dim=1)):

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc import batches, packs, sampling
-from merc import manifest as manifests
-from merc.labels import UNLABELLED, space
+from merc.data.batches import dataset, sampling
+from merc.data.records import manifest as manifests
+from merc.data.records import packs
+from merc.data.records.labels import UNLABELLED, label_space
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def train(tmp_path, monkeypatch):
 
 
 def read(split, corpora=("sample",), modalities=manifests.MODALITIES):
-    return batches.read_split(split, list(corpora), modalities, space("meld"))
+    return dataset.read_split(split, list(corpora), modalities, label_space("meld"))
 
 
 def dialogue_rows(manifest, number):
@@ -30,16 +31,16 @@ def dialogue_rows(manifest, number):
 
 @pytest.mark.parametrize("chosen", [[0], [3, 1], [11, 0, 5, 5], list(range(12))])
 def test_a_batch_equals_a_slow_reading(train, chosen):
-    manifest = manifests.read("train", ["sample"])
+    manifest = manifests.read_manifests("train", ["sample"])
     rows = [row for number in chosen for row in dialogue_rows(manifest, number)]
     batch = train.batch(chosen)
     assert batch["index"].tolist() == rows
     lengths = [len(dialogue_rows(manifest, number)) for number in chosen]
     assert batch["place"].tolist() == [[b, t] for b, length in enumerate(lengths) for t in range(length)]
     for task in ("emotion", "sentiment"):
-        assert batch[task].tolist() == space("meld").indices(manifest, task)[rows].tolist()
+        assert batch[task].tolist() == label_space("meld").indices(manifest, task)[rows].tolist()
     for column, modality in enumerate(manifests.MODALITIES):
-        pack = packs.read(packs.path("train", "sample", modality), manifest)
+        pack = packs.read_pack(packs.pack_path("train", "sample", modality), manifest)
         stream = f"{modality}/toy"
         there = [position for position, row in enumerate(rows) if pack.present[row]]
         assert batch["present"][:, column].nonzero().flatten().tolist() == there
@@ -63,7 +64,7 @@ def test_a_packed_batch_is_the_padded_one_without_its_padding(train):
 
 
 def test_roles_follow_first_speech(train):
-    manifest = manifests.read("train", ["sample"])
+    manifest = manifests.read_manifests("train", ["sample"])
     for number in range(train.dialogues):
         rows = dialogue_rows(manifest, number)
         order = list(dict.fromkeys(manifest["speaker"][rows]))
@@ -75,7 +76,7 @@ def test_roles_follow_first_speech(train):
     holes=st.lists(st.tuples(st.integers(0, 31), st.integers(0, 4)), max_size=20),
 )
 def test_a_stream_joins_packs_and_drops_rows_without_a_number(lengths, holes):
-    from merc.streams import _join
+    from merc.data.batches.streams import _join
 
     features = [None if length == 0 else np.ones((length, 5)) * (row + 1) for row, length in enumerate(lengths)]
     values = packed.pack(features, 5, dtype=np.float32)
@@ -91,12 +92,12 @@ def test_a_stream_joins_packs_and_drops_rows_without_a_number(lengths, holes):
     for position, row in enumerate(told, start=2):
         own = gathered[position, : steps[position]].numpy()
         np.testing.assert_array_equal(own, values.utterance(row))
-    assert stream.blanks == np.isnan(values.values).sum()
+    assert stream.num_nan == np.isnan(values.values).sum()
 
 
 def test_statistics_are_those_of_present_steps(train):
-    manifest = manifests.read("train", ["sample"])
-    values = packs.read(packs.path("train", "sample", "audio"), manifest).values.astype(np.float64)
+    manifest = manifests.read_manifests("train", ["sample"])
+    values = packs.read_pack(packs.pack_path("train", "sample", "audio"), manifest).values.astype(np.float64)
     mean, spread = train.statistics()["audio/toy"]
     np.testing.assert_allclose(mean, values.mean(0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(spread, values.std(0), rtol=1e-5)
@@ -105,7 +106,7 @@ def test_statistics_are_those_of_present_steps(train):
 def test_two_corpora_with_two_encoders_make_two_streams(train):
     manifest = packed.write_split("train", seed=5, dialogues=3, corpus="meld")
     features = [np.ones((2, 4))] * len(manifest)
-    packs.write(packs.path("train", "meld", "text"), packed.pack(features, 4, "other"), manifest)
+    packs.write_pack(packs.pack_path("train", "meld", "text"), packed.pack(features, 4, "other"), manifest)
     both = read("train", ("sample", "meld"))
     assert both.streams["text/toy"] == packed.WIDTHS["text"] and both.streams["text/other"] == 4
     assert both.dialogues == train.dialogues + 3
@@ -151,7 +152,7 @@ def test_stratified_batches_keep_the_class_proportions_and_miss_no_dialogue(tmp_
         """The mean distance of a batch's class shares from those of the whole."""
         apart = []
         for seed in range(5):
-            draws = list(sampling.SAMPLINGS[method](split, share, 8, torch.Generator().manual_seed(seed)))
+            draws = list(sampling.SAMPLERS[method](split, share, 8, torch.Generator().manual_seed(seed)))
             assert sorted(torch.cat([one.dialogues for one in draws]).tolist()) == list(range(90))
             assert max(len(one.dialogues) for one in draws) <= 8 and len(draws) == 12
             counts = torch.stack([sampling.class_counts(split)[one.dialogues].sum(0) for one in draws])
@@ -161,16 +162,14 @@ def test_stratified_batches_keep_the_class_proportions_and_miss_no_dialogue(tmp_
     assert unevenness("stratified") < 0.6 * unevenness("shuffled")
 
 
-@pytest.mark.parametrize("method", sampling.SAMPLINGS)
+@pytest.mark.parametrize("method", sampling.SAMPLERS)
 def test_the_shares_that_were_drawn_are_those_of_a_slow_count(train, method):
-    draws = list(
-        sampling.SAMPLINGS[method](train, torch.ones(train.dialogues), 4, torch.Generator().manual_seed(1))
-    )
+    draws = list(sampling.SAMPLERS[method](train, torch.ones(train.dialogues), 4, torch.Generator().manual_seed(1)))
     seen = dict.fromkeys(train.labels["emotion"], 0.0)
     for draw in draws:
         for row in train.batch(draw.dialogues)["index"].tolist():
             if train.targets["emotion"][row] >= 0:
                 name = train.labels["emotion"][train.targets["emotion"][row]]
                 seen[name] += 1 if draw.count is None else draw.count[row].item()
-    told = sampling.drawn_shares(train, draws)
+    told = sampling.drawn_class_fractions(train, draws)
     assert told == {f"drawn_{name}": pytest.approx(one / sum(seen.values())) for name, one in seen.items()}

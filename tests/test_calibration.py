@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from merc import calibration
+from merc.training.core import calibration
 
 
 def simulate(rows, seed, scale=1.0):
@@ -26,7 +26,7 @@ def test_sets_cover():
     for seed in range(40):
         fitted = calibration.fit(*simulate(200, seed, 2.0))
         logits, labels = simulate(2_000, 1000 + seed, 2.0)
-        inside = calibration.members(calibration.apply(logits, fitted), fitted)
+        inside = calibration.label_sets(calibration.apply(logits, fitted), fitted)
         covered.append(inside[np.arange(len(labels)), labels].mean())
         assert inside.any(1).all()
     assert 0.89 <= np.mean(covered) <= 0.93

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc import encoders, parts
-from merc.encoders.cleaning import CLEANERS, Name, clean
-from merc.encoders.encoder import features
-from merc.encoders.raw import Line
+from merc.data.records.encoder_inputs import TextInput
+from merc.encoders.base import factory
+from merc.encoders.base.encoder import extract_features
+from merc.encoders.text.cleaning import CLEANERS, CleanerName, clean_text
+from merc.explanation import parts
 
 # each cleaner once more, in the plainest way
 EXPECTED = {
@@ -30,12 +31,12 @@ names = st.lists(st.sampled_from(list(CLEANERS)), max_size=4)
 
 
 def words(*cleaners):
-    config = encoders.section("text").model_copy(update={"clean": list(cleaners)})
-    return encoders.build("text", "minilm", config)
+    config = factory.encoding_section("text").model_copy(update={"clean": list(cleaners)})
+    return factory.build("text", "minilm", config)
 
 
 def test_the_tables_name_the_same_cleaners():
-    assert tuple(CLEANERS) == get_args(Name) == tuple(EXPECTED)
+    assert tuple(CLEANERS) == get_args(CleanerName) == tuple(EXPECTED)
 
 
 @given(texts, names)
@@ -43,12 +44,12 @@ def test_the_text_is_what_each_cleaner_makes_of_the_one_before(text, chosen):
     expected = text
     for name in chosen:
         expected = EXPECTED[name](expected)
-    assert clean(text, chosen).text == expected
+    assert clean_text(text, chosen).text == expected
 
 
 @given(texts, names)
 def test_every_character_knows_where_it_came_from(text, chosen):
-    cleaned = clean(text, chosen)
+    cleaned = clean_text(text, chosen)
     assert len(cleaned.origin) == len(cleaned.text)
     assert all(0 <= start <= end <= len(text) for start, end in cleaned.origin)
     assert sorted(cleaned.origin) == list(cleaned.origin)
@@ -56,14 +57,14 @@ def test_every_character_knows_where_it_came_from(text, chosen):
         original = text[start:end]
         known = one in original or one in original.lower() or "\x80" <= original <= "\x9f"
         assert not original or known, (one, original)
-    assert clean(text, []).origin == tuple((place, place + 1) for place in range(len(text)))
+    assert clean_text(text, []).origin == tuple((place, place + 1) for place in range(len(text)))
 
 
 SAID = "Wait!!! [loud laughter] LOOK (sighs) at www.x.org/a, it\x92s *gasps* over...!!"
 
 
 def test_pieces_are_spans_of_the_text_as_it_was():
-    spans = words(*CLEANERS).units([Line(SAID, "")])[0].astype(int)
+    spans = words(*CLEANERS).units([TextInput(SAID, "")])[0].astype(int)
     found = [SAID[start:end] for start, end in spans]
     assert found == ["", "Wait", "!!!", "LOOK", "at", "it", "\x92", "s", "over", "...", "!!"]
     owner, own = parts.CUTS["text"](spans.astype(np.float32), SAID, 0.0)
@@ -73,20 +74,22 @@ def test_pieces_are_spans_of_the_text_as_it_was():
 
 
 def test_features_are_those_of_the_cleaned_text():
-    cleaned = features(words(*CLEANERS), [Line(SAID, "")])
-    other = features(words(), [Line("Wait! LOOK at it’s over.!", "")])
+    cleaned = extract_features(words(*CLEANERS), [TextInput(SAID, "")])
+    other = extract_features(words(), [TextInput("Wait! LOOK at it’s over.!", "")])
     assert np.array_equal(cleaned[0], other[0])
-    assert not np.array_equal(features(words(), [Line(SAID, "")])[0][0], other[0][0])
+    assert not np.array_equal(extract_features(words(), [TextInput(SAID, "")])[0][0], other[0][0])
 
 
 @pytest.mark.parametrize("text", ["", "[laughter]", "(sighs)*gasps*", "www.x.org"])
 def test_what_is_left_empty_has_the_sentences_step_alone(text):
-    assert words(*CLEANERS).units([Line(text, "")])[0].tolist() == [[0, 0]]
-    assert np.array_equal(features(words(*CLEANERS), [Line(text, "")])[0], words().blank)
+    assert words(*CLEANERS).units([TextInput(text, "")])[0].tolist() == [[0, 0]]
+    assert np.array_equal(extract_features(words(*CLEANERS), [TextInput(text, "")])[0], words().blank)
 
 
 def test_neighbours_are_cleaned_as_well():
-    config = encoders.section("text").model_copy(update={"clean": ["asides"], "before": 1, "speakers": True})
-    encoder = encoders.build("text", "minilm", config)
-    loud, quiet = (Line("yes", "Ann", before=(Line(text, "Bob"),)) for text in ("No [shouts]", "No"))
-    assert np.array_equal(features(encoder, [loud])[0], features(encoder, [quiet])[0])
+    config = factory.encoding_section("text").model_copy(
+        update={"clean": ["asides"], "before": 1, "speakers": True}
+    )
+    encoder = factory.build("text", "minilm", config)
+    loud, quiet = (TextInput("yes", "Ann", before=(TextInput(text, "Bob"),)) for text in ("No [shouts]", "No"))
+    assert np.array_equal(extract_features(encoder, [loud])[0], extract_features(encoder, [quiet])[0])

@@ -8,8 +8,9 @@ import pytest
 from closure import ROOT
 from test_evaluate import SPACE, answers, manifest
 
-from merc import conditions, intervals, predictions, results, robustness, scoreboard
-from merc.__main__ import main
+from merc.__main__ import COMMANDS, main
+from merc.evaluation import bootstrap, conditions, headline, predictions, robustness
+from merc.runtime import results
 
 
 @pytest.fixture
@@ -17,12 +18,12 @@ def run(tmp_path, monkeypatch):
     """A folder with the metrics of made-up predictions."""
     monkeypatch.chdir(tmp_path)
     rows = manifest(40)
-    found = answers(rows, skill=3.0, names=conditions.names(("text", "audio", "vision"), [0.5], [], 1))
-    draws = intervals.draw(found.groups()[1], found.seeds(), 20, 1)
-    board = scoreboard.scoreboard(found, SPACE, manifest(40, split="train"), draws)
+    found = answers(rows, skill=3.0, names=conditions.condition_names(("text", "audio", "vision"), [0.5], [], 1))
+    draws = bootstrap.draw(found.groups()[1], found.seeds(), 20, 1)
+    board = headline.scoreboard(found, SPACE, manifest(40, split="train"), draws)
     results.write_json(tmp_path / "metrics/evaluate.json", board)
     results.write_json(tmp_path / "metrics/robustness.json", robustness.robustness(found))
-    predictions.write(predictions.FILE, found)
+    predictions.write_predictions(predictions.PREDICTIONS_FILE, found)
     return tmp_path
 
 
@@ -55,12 +56,20 @@ def test_mistakes_on_the_command_line_are_one_line(tmp_path, monkeypatch, capsys
 
 
 def test_compare_tells_runs_apart(run, capsys):
-    predictions.write(run / "other.parquet", answers(manifest(40), skill=0.5))
+    predictions.write_predictions(run / "other.parquet", answers(manifest(40), skill=0.5))
     assert main(["compare", "other.parquet"]) == 0
     told = capsys.readouterr().out
     assert "our student beats their student" in told
-    assert main(["compare", str(predictions.FILE)]) == 0
+    assert main(["compare", str(predictions.PREDICTIONS_FILE)]) == 0
     assert "our student beats" not in capsys.readouterr().out
-    predictions.write(run / "other.parquet", answers(manifest(30)))
+    predictions.write_predictions(run / "other.parquet", answers(manifest(30)))
     assert main(["compare", "other.parquet"]) == 2
     assert "different utterances" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_answers_help(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: python -m merc {command}")

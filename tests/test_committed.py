@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from merc import committed
-from merc.results import write_json
+from merc.runtime.results import write_json
+from merc.studies import committed
 
 COMMIT = ["git", "-c", "user.name=x", "-c", "user.email=x@y.z", "commit", "-qm", "result"]
 
@@ -36,7 +36,7 @@ def project(tmp_path, monkeypatch) -> Path:
 
 def test_the_same_result():
     result(0.7263)
-    assert committed.comparison() == "identical to the result of the last commit"
+    assert committed.compare_with_last_commit() == "identical to the result of the last commit"
 
 
 @pytest.mark.parametrize(
@@ -51,23 +51,23 @@ def test_the_same_result():
 def test_another_result(score, said):
     result(score, other=0.5)
     parameters(0.002, workers=1)
-    assert committed.comparison() == said
+    assert committed.compare_with_last_commit() == said
     assert len(said) <= 71
 
 
 def test_other_parameters_and_other_code_are_named_and_not_the_machine():
     result(0.6)
     Path("models/network.py").write_text("# changed\n", encoding="utf-8")
-    assert committed.comparison() == "emotion macro F1 0.600; the committed 0.726 is of other code"
+    assert committed.compare_with_last_commit() == "emotion macro F1 0.600; the committed 0.726 is of other code"
     parameters(0.003)
     said = "emotion macro F1 0.600; the committed 0.726 is of another params.yaml"
-    assert committed.comparison() == said
+    assert committed.compare_with_last_commit() == said
 
 
 def test_without_git_or_a_committed_result_there_is_nothing_to_compare_with(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("PATH", "")
-        assert committed.comparison().startswith("nothing to compare with: no Git here")
+        assert committed.compare_with_last_commit().startswith("nothing to compare with: no Git here")
     subprocess.run(["git", "rm", "-rq", "--cached", "metrics"], check=True)
     subprocess.run(COMMIT, check=True)
-    assert committed.comparison().startswith("nothing to compare with")
+    assert committed.compare_with_last_commit().startswith("nothing to compare with")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc import conditions
-from merc.problem import Problem
+from merc.evaluation import conditions
+from merc.runtime.errors import UserError
 
 MODALITIES = ("text", "audio", "vision")
 
@@ -26,7 +26,7 @@ def rows(count, start=0):
 
 
 def test_names_are_the_contract():
-    names = conditions.names(MODALITIES, [0.3, 0.5], [{"text": 0.7, "audio": 0.1}], 2)
+    names = conditions.condition_names(MODALITIES, [0.3, 0.5], [{"text": 0.7, "audio": 0.1}], 2)
     assert names[:7] == [
         "full",
         "only:text",
@@ -44,7 +44,7 @@ def test_names_are_the_contract():
 def test_a_mask_is_the_documented_hash():
     """Recomputed from the words of the design, with the whole 256-bit number."""
     table = rows(30)
-    mask = conditions.present("rate:0.3/2", table, MODALITIES, 9)
+    mask = conditions.condition_mask("rate:0.3/2", table, MODALITIES, 9)
     for index, row in enumerate(table.itertuples()):
         for column, modality in enumerate(MODALITIES):
             name = f"9/sample/test/{row.dialogue}/{row.utterance}/{modality}/2"
@@ -56,42 +56,46 @@ def test_a_mask_is_the_documented_hash():
 def test_rates_nest(one, other):
     low, high = sorted((one, other))
     table = rows(40)
-    less = conditions.present(f"rate:{low!r}/1", table, MODALITIES, 1)
-    more = conditions.present(f"rate:{high!r}/1", table, MODALITIES, 1)
+    less = conditions.condition_mask(f"rate:{low!r}/1", table, MODALITIES, 1)
+    more = conditions.condition_mask(f"rate:{high!r}/1", table, MODALITIES, 1)
     assert not (more & ~less).any()
 
 
 def test_rows_and_modalities_beside_change_nothing():
-    whole = conditions.present("rate:0.5/1", rows(40), MODALITIES, 1)
-    part = conditions.present("rate:0.5/1", rows(10, start=20), ("vision", "text"), 1)
+    whole = conditions.condition_mask("rate:0.5/1", rows(40), MODALITIES, 1)
+    part = conditions.condition_mask("rate:0.5/1", rows(10, start=20), ("vision", "text"), 1)
     assert np.array_equal(whole[20:30][:, [2, 0]], part)
 
 
 def test_seeds_repeats_and_modalities_draw_apart():
-    drawn = [conditions.fractions(rows(400), MODALITIES, seed, repeat) for seed in (1, 2) for repeat in (1, 2)]
+    drawn = [
+        conditions.missing_fractions(rows(400), MODALITIES, seed, repeat) for seed in (1, 2) for repeat in (1, 2)
+    ]
     columns = np.concatenate(drawn, axis=1)
     assert abs(np.corrcoef(columns.T) - np.eye(12)).max() < 0.2
     assert columns.mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_subsets_and_uneven_rates():
-    assert conditions.present("only:text+vision", rows(2), MODALITIES, 1).tolist() == [[True, False, True]] * 2
-    uneven = conditions.present("rate:text=1+audio=0/1", rows(20), MODALITIES, 1)
+    assert (
+        conditions.condition_mask("only:text+vision", rows(2), MODALITIES, 1).tolist() == [[True, False, True]] * 2
+    )
+    uneven = conditions.condition_mask("rate:text=1+audio=0/1", rows(20), MODALITIES, 1)
     assert uneven.mean(axis=0).tolist() == [0, 1, 1]
-    assert conditions.present("full", rows(2), MODALITIES, 1).all()
+    assert conditions.condition_mask("full", rows(2), MODALITIES, 1).all()
 
 
 def test_exported_masks_reproduce_the_condition():
     table = rows(20)
-    exported = conditions.masks(table, MODALITIES, 1, 2).to_pandas()
+    exported = conditions.mask_table(table, MODALITIES, 1, 2).to_pandas()
     again = np.stack([exported[f"{modality}/2"] >= 0.5 for modality in MODALITIES], axis=1)
-    assert np.array_equal(again, conditions.present("rate:0.5/2", table, MODALITIES, 1))
+    assert np.array_equal(again, conditions.condition_mask("rate:0.5/2", table, MODALITIES, 1))
 
 
 def test_an_empty_corpus_has_empty_masks():
-    assert conditions.present("rate:0.5/1", rows(0), MODALITIES, 1).shape == (0, 3)
+    assert conditions.condition_mask("rate:0.5/1", rows(0), MODALITIES, 1).shape == (0, 3)
 
 
 def test_an_unknown_condition_is_refused():
-    with pytest.raises(Problem, match="'fog'"):
-        conditions.present("fog", rows(1), MODALITIES, 1)
+    with pytest.raises(UserError, match="'fog'"):
+        conditions.condition_mask("fog", rows(1), MODALITIES, 1)

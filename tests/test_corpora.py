@@ -8,34 +8,35 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merc import corpora, labels, media
 from merc.corpora import folder as own
-from merc.corpora import ravdess
-from merc.manifest import SPLITS
-from merc.problem import Problem
+from merc.corpora import ravdess, registry
+from merc.data.records import labels
+from merc.data.records.manifest import SPLITS
+from merc.media import clip_reader
+from merc.runtime.errors import UserError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 # no speaker of one split is in another
 SPEAKER_INDEPENDENT = {"iemocap", "ravdess"}
-LIMITS = media.Limits(0.1, 15.0)
+LIMITS = clip_reader.Limits(0.1, 15.0)
 
 
 def listed(corpus: str, place: Path, **changes):
     options = corpora_files.FILES[corpus][1] | changes
-    reader = corpora.module(corpus)
+    reader = registry.reader_module(corpus)
     return reader.read(place, place / "scratch", reader.Options.model_validate(options))
 
 
-@pytest.fixture(params=sorted(corpora.CORPORA))
+@pytest.fixture(params=sorted(registry.READERS))
 def listing(request, tmp_path):
     corpora_files.FILES[request.param][0](tmp_path)
     return request.param, listed(request.param, tmp_path), tmp_path
 
 
 def test_every_corpus_has_files_here_and_maps_in_every_label_space():
-    assert set(corpora_files.FILES) == set(corpora.CORPORA) == set(labels.CORPORA)
-    for space in labels.SPACES.values():
-        assert set(space.emotion_maps) == set(space.sentiment_maps) == set(corpora.CORPORA)
+    assert set(corpora_files.FILES) == set(registry.READERS) == set(labels.CORPUS_NAMES)
+    for space in labels.LABEL_SPACES.values():
+        assert set(space.emotion_maps) == set(space.sentiment_maps) == set(registry.READERS)
         assert all(set(own.values()) <= set(space.emotion) for own in space.emotion_maps.values())
         assert all(set(own.values()) <= set(space.sentiment) for own in space.sentiment_maps.values())
 
@@ -64,7 +65,9 @@ def test_the_contract(listing):
 def test_what_is_listed_can_be_read(listing):
     _, found, _ = listing
     for one in found.utterances[:6]:
-        sound, _ = media.read(one.sound or one.media, LIMITS, ticks=False, window=None if one.sound else one.window)
+        sound, _ = clip_reader.read_clip(
+            one.sound or one.media, LIMITS, ticks=False, window=None if one.sound else one.window
+        )
         assert sound.samples is not None and np.abs(sound.samples).max() > 1000
 
 
@@ -78,7 +81,7 @@ def test_iemocap_reads_labels_words_times_and_halves(tmp_path):
     # the one who wears the markers (M, by the dialogue's name) is on the left, which is dark
     brightness = []
     for one in first:
-        _, pictures = media.read(one.media, LIMITS, ticks=True, window=one.window)
+        _, pictures = clip_reader.read_clip(one.media, LIMITS, ticks=True, window=one.window)
         brightness.append(pictures.middle.mean())
         assert pictures.middle.shape == (96, 80, 3)
         assert len(pictures.ticks) == 9 and pictures.ticks[0].shape == (96, 80, 3)
@@ -115,7 +118,7 @@ def test_iemocap_spaces_have_the_fields_classes(tmp_path):
     rows = pd.DataFrame(
         [{"corpus": "iemocap", "emotion": one.emotion} for one in listed("iemocap", tmp_path).utterances[:4]]
     )
-    six, four = labels.SPACES["iemocap6"], labels.SPACES["iemocap4"]
+    six, four = labels.LABEL_SPACES["iemocap6"], labels.LABEL_SPACES["iemocap4"]
     named = [
         [space.emotion[index] if index >= 0 else None for index in space.indices(rows, "emotion")]
         for space in (six, four)
@@ -155,10 +158,10 @@ def test_ravdess_folds_and_actors(tmp_path):
     found = listed("ravdess", tmp_path, fold=0, test_actors=[1, 2], dev_actors=[3]).utterances
     assert {int(one.name[-2:]) for one in found if one.split == "test"} == {1, 2}
     for wrong in ({"test_actors": [1], "dev_actors": [1]}, {"test_actors": [25], "dev_actors": []}):
-        with pytest.raises(Problem, match="actor"):
+        with pytest.raises(UserError, match="actor"):
             listed("ravdess", tmp_path, fold=0, **wrong)
     (tmp_path / "folds.csv").unlink()
-    with pytest.raises(Problem, match=r"folds\.csv: not there"):
+    with pytest.raises(UserError, match=r"folds\.csv: not there"):
         listed("ravdess", tmp_path)
 
 
@@ -171,7 +174,7 @@ def test_an_own_table_cuts_recordings_and_keeps_order(tmp_path):
         ("b", "long_4"),
         ("c", "long_5"),
     ]
-    sound, _ = media.read(found[1].media, LIMITS, ticks=False, window=found[1].window)
+    sound, _ = clip_reader.read_clip(found[1].media, LIMITS, ticks=False, window=found[1].window)
     assert len(sound.samples) == round(0.7 * 16000)
     assert found[2].emotion is None and found[1].emotion == "angry"
 
@@ -197,7 +200,7 @@ def test_a_mistake_in_an_own_table_gets_row_value_and_remedy(tmp_path, change, w
     cells = [row.cells for row in rows]
     cells[0] |= change
     corpora_files.table(tmp_path / own.TABLE, cells)
-    with pytest.raises(Problem, match=words):
+    with pytest.raises(UserError, match=words):
         listed("folder", tmp_path)
 
 
@@ -211,10 +214,10 @@ def test_a_mistake_in_an_own_table_gets_row_value_and_remedy(tmp_path, change, w
 )
 def test_an_own_table_that_is_none(tmp_path, content, words):
     (tmp_path / own.TABLE).write_text(content)
-    with pytest.raises(Problem, match=words):
+    with pytest.raises(UserError, match=words):
         listed("folder", tmp_path)
     (tmp_path / own.TABLE).unlink()
-    with pytest.raises(Problem, match="not there; write it with the columns"):
+    with pytest.raises(UserError, match="not there; write it with the columns"):
         listed("folder", tmp_path)
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import yaml
 
-from merc import batches, corruptions, labels
-from merc.manifest import MODALITIES
-from merc.problem import Problem
+from merc.data.batches import dataset
+from merc.data.records import labels
+from merc.data.records.manifest import MODALITIES
+from merc.evaluation import corruptions
+from merc.runtime.errors import UserError
 
 
 @pytest.fixture
@@ -18,42 +20,42 @@ def split(tmp_path, monkeypatch):
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
     finished.write(tmp_path, params | {"compute": {"workers": 1, "device": "cpu"}}, seeds=(1,))
     monkeypatch.chdir(tmp_path)
-    return batches.read_split("test", ["sample"], MODALITIES, labels.space("meld"))
+    return dataset.read_split("test", ["sample"], MODALITIES, labels.label_space("meld"))
 
 
 def test_damage_is_what_its_name_says(split):
     whole = split.features["vision/hog"]
-    mixed = corruptions.corrupted(split, "shuffle:vision", 1).features["vision/hog"]
+    mixed = corruptions.corrupt(split, "shuffle:vision", 1).features["vision/hog"]
     assert whole.values.sort(0).values.equal(mixed.values.sort(0).values)
     assert not whole.values.equal(mixed.values)
     words = split.features["text/minilm"].values
-    dropped = corruptions.corrupted(split, "drop:text/0.3", 1).features["text/minilm"].values
+    dropped = corruptions.corrupt(split, "drop:text/0.3", 1).features["text/minilm"].values
     assert (dropped == 0).all(1).float().mean() == pytest.approx(0.3, abs=0.07)
     assert words[(dropped != 0).all(1)].equal(dropped[(dropped != 0).all(1)])
     sound = split.features["audio/prosody"]
-    noisy = corruptions.corrupted(split, "noise:audio/10dB", 1).features["audio/prosody"]
+    noisy = corruptions.corrupt(split, "noise:audio/10dB", 1).features["audio/prosody"]
     assert (noisy.lengths > 0).equal(sound.lengths > 0)
 
 
 def test_noise_has_the_ratio_asked_for():
     generator = np.random.default_rng(0)
     samples = (0.1 * np.sin(np.arange(16000) / 20)).astype(np.float32)
-    noise = corruptions._add(samples, 10, generator) - samples
+    noise = corruptions._add_noise(samples, 10, generator) - samples
     assert 10 * np.log10(np.square(samples).mean() / np.square(noise).mean()) == pytest.approx(10, abs=0.2)
 
 
 @pytest.mark.parametrize("name", ["fog:audio/1", "noise:text/10dB", "blank:smell", "drop:text/often"])
 def test_an_unknown_corruption_is_named(split, name):
-    with pytest.raises(Problem, match=name):
-        corruptions.corrupted(split, name, 1)
+    with pytest.raises(UserError, match=name):
+        corruptions.corrupt(split, name, 1)
 
 
 def test_chance_follows_from_ids_and_strengths_share_it(split):
-    one, again = (corruptions.corrupted(split, "drop:text/0.2", 1).features["text/minilm"].values for _ in range(2))
-    more = corruptions.corrupted(split, "drop:text/0.5", 1).features["text/minilm"].values
+    one, again = (corruptions.corrupt(split, "drop:text/0.2", 1).features["text/minilm"].values for _ in range(2))
+    more = corruptions.corrupt(split, "drop:text/0.5", 1).features["text/minilm"].values
     assert one.equal(again)
     assert not ((one == 0).all(1) & ~(more == 0).all(1)).any()
 
 
 def test_a_modality_that_nobody_encodes_is_left_out(split):
-    assert corruptions.corrupted(split.known(["text/minilm"]), "blank:vision", 1) is None
+    assert corruptions.corrupt(split.known(["text/minilm"]), "blank:vision", 1) is None

@@ -8,11 +8,11 @@ import torch
 from pretend_device import pretend
 from tuned_project import set_up
 
-from merc import encoders, manifest
-from merc.encoders import packing
-from merc.lipsync import METRICS
-from merc.results import read_json
-from merc.resuming import Saved
+from merc.data.records import manifest
+from merc.encoders.base import factory, packing
+from merc.encoders.lipsync.candidates import METRIC_NAMES
+from merc.finetuning.resumption import SavedTraining
+from merc.runtime.results import read_json
 from stages import adapt, finetune, lipsync
 
 ADAPT = {"epochs": 2, "unfreeze_layers": 1, "batch": 8, "accumulate": 2, "average": 0.5, "label_smoothing": 0.1}
@@ -49,7 +49,7 @@ def test_an_encoder_is_adapted_and_a_killed_training_goes_on(monkeypatch):
     configure("adapt.text", **ADAPT)
     with pretend() as gpu:
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(Saved, "write", killed_after_an_epoch(Saved.write))
+            patch.setattr(SavedTraining, "write", killed_after_an_epoch(SavedTraining.write))
             adapt.main("text")
         adapt.main("text")
     assert torch.ops.aten.native_layer_norm_backward.default in gpu.kernels
@@ -72,7 +72,7 @@ def test_encoders_learn_inside_the_network_and_a_killed_training_goes_on(monkeyp
     configure("finetune", **FINETUNE)
     with pretend("mps") as gpu:
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(Saved, "write", killed_after_an_epoch(Saved.write))
+            patch.setattr(SavedTraining, "write", killed_after_an_epoch(SavedTraining.write))
             finetune.main()
         finetune.main()
     assert torch.ops.aten.native_layer_norm_backward.default in gpu.kernels
@@ -81,15 +81,15 @@ def test_encoders_learn_inside_the_network_and_a_killed_training_goes_on(monkeyp
 
 def test_a_network_encodes_on_the_gpu_and_signal_processing_on_the_cpu():
     configure("finetune", **FINETUNE)
-    rows, folder = manifest.read("dev", ["sample"]), manifest.folder("dev", "sample")
+    rows, folder = manifest.read_manifests("dev", ["sample"]), manifest.split_folder("dev", "sample")
     for modality, name, kind in (("text", "tiny", "cuda"), ("audio", "prosody", "cpu"), ("vision", "hog", "cpu")):
-        section = encoders.section(modality)
-        reader = encoders.module(modality).reader(section)
-        expected = packing.pack(encoders.build(modality, name, section), reader, folder, rows)
+        section = factory.encoding_section(modality)
+        reader = factory.modality_package(modality).reader(section)
+        expected = packing.encode_to_pack(factory.build(modality, name, section), reader, folder, rows)
         with pretend():
-            encoder = packing.place(encoders.build(modality, name, section))
+            encoder = packing.to_compute_device(factory.build(modality, name, section))
             assert {one.device.type for one in (*encoder.parameters(), *encoder.buffers())} == {kind}
-            found = packing.pack(encoder, reader, folder, rows)
+            found = packing.encode_to_pack(encoder, reader, folder, rows)
         np.testing.assert_allclose(found.values.astype(float), expected.values.astype(float), atol=2e-3)
 
 
@@ -98,4 +98,4 @@ def test_lip_sync_learns_and_answers():
     with pretend("mps") as gpu:
         lipsync.main()
     assert torch.ops.aten.searchsorted.Tensor in gpu.kernels
-    assert set(read_json(Path("metrics/lipsync.json"))) == set(METRICS)
+    assert set(read_json(Path("metrics/lipsync.json"))) == set(METRIC_NAMES)

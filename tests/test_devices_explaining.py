@@ -13,33 +13,23 @@ from pretend_device import pretend
 from tiny import STAND_INS
 from torch import nn
 
-from merc import (
-    encoders,
-    explain_one,
-    explanation,
-    labels,
-    probe,
-    reading,
-    sanity,
-    shapvalues,
-    sights,
-    tokenshap,
-    truth,
-    units,
-    verdicts,
-)
-from merc.batches import read_split
-from merc.encoders.looks import Looks, Scaling
-from merc.encoders.raw import Faces, Line, Sound
-from merc.through import Through
+from merc.data.batches.dataset import read_split
+from merc.data.records import labels, truth
+from merc.data.records.encoder_inputs import AudioInput, TextInput, VisionInput
+from merc.encoders.base import factory
+from merc.encoders.vision.vision_model_encoder import InputScaling, VisionModelEncoder
+from merc.explanation import counterfactual, explainer, one_utterance, units
+from merc.explanation.checks import ground_truth, randomisation
+from merc.explanation.methods import saliency_maps, shap_values, token_shap, word_masking
+from merc.explanation.methods.encoder_probe import EncoderProbe
 
 MODALITIES = ("text", "audio", "vision")
 WIDTHS = {"text": 16, "audio": 109, "vision": 320}  # of the encoders behind the network: tiny BERT, prosody, HOG
-CONFIG = explanation.ExplainConfig(utterances=6, random_orders=1, seed=1)
+CONFIG = explainer.ExplainConfig(utterances=6, random_orders=1, seed=1)
 RAW = {
-    "text": Line("so odd", "Ann"),
-    "audio": Sound((0.1 * np.random.default_rng(1).standard_normal(8000)).astype(np.float32)),
-    "vision": Faces(
+    "text": TextInput("so odd", "Ann"),
+    "audio": AudioInput((0.1 * np.random.default_rng(1).standard_normal(8000)).astype(np.float32)),
+    "vision": VisionInput(
         np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8),
         np.array([[5, 6, 50, 50]] * 3, np.float32),
         np.arange(3, dtype=np.float32) / 5,
@@ -60,11 +50,13 @@ def project(tmp_path_factory) -> Iterator[Path]:
         yield place
 
 
-def sources(device: torch.device | str) -> explanation.Sources:
-    split = read_split("test", ["sample"], MODALITIES, labels.space("meld"))
-    language = encoders.build("text", "bert-base-uncased", encoders.section("text"))
-    readings = {"text/toy": reading.Reading(language, [Line(text, "") for text in split.manifest["text"]])}
-    return explanation.Sources(split.to(device), units.read("test", ["sample"], split), readings)
+def sources(device: torch.device | str) -> explainer.Sources:
+    split = read_split("test", ["sample"], MODALITIES, labels.label_space("meld"))
+    language = factory.build("text", "bert-base-uncased", factory.encoding_section("text"))
+    readings = {
+        "text/toy": word_masking.WordMasker(language, [TextInput(text, "") for text in split.manifest["text"]])
+    }
+    return explainer.Sources(split.to(device), units.read("test", ["sample"], split), readings)
 
 
 def student(project: Path, device: torch.device | str, **changes) -> Any:
@@ -75,24 +67,24 @@ def test_everything_that_the_stage_explains(project):
     """Coalitions, gates, integrated gradients, occlusion, SHAP, unread words, deletion and insertion."""
     with pretend("mps") as gpu:
         network = student(project, gpu.device)
-        found = explanation.explain(network, network, sources(gpu.device), CONFIG, [0, 1])
+        found = explainer.explain(network, network, sources(gpu.device), CONFIG, [0, 1])
     assert any("log_sigmoid" in kernel._schema.name for kernel in gpu.kernels)  # ESAG's
     for name, one in vars(found).items():
         assert not isinstance(one, np.ndarray) or np.isfinite(one).any(), name
-    for method in (*explanation.PART_METHODS, explanation.UNREAD):
+    for method in (*explainer.PART_METHODS, explainer.UNREAD):
         assert found.parts[method].notna().any(), method
 
 
 def test_what_the_stage_checks(project, monkeypatch):
     """Redrawn weights, noise, SHAP of features, and verdicts by the truth."""
-    monkeypatch.setattr(sanity, "LAYERS", {})
-    monkeypatch.setattr(shapvalues, "SAMPLES", 2)
+    monkeypatch.setattr(randomisation, "LAYERS", {})
+    monkeypatch.setattr(shap_values, "SAMPLES", 2)
     with pretend("mps") as gpu:
         network, known = student(project, gpu.device), sources(gpu.device)
-        checked = sanity.checks(network, known, 1, 0)
-        features, means, names = shapvalues.of_features(case_of(network, known), [1], 1)
-        verdict = verdicts.verdict(network, known, truth.read("test", ["sample"]), [0], 1)
-        sanity.draw_anew(network.fusion, torch.Generator().manual_seed(1))
+        checked = randomisation.sanity_checks(network, known, 1, 0)
+        features, means, names = shap_values.feature_shap_values(case_of(network, known), [1], 1)
+        verdict = ground_truth.ground_truth_hits(network, known, truth.read_truth("test", ["sample"]), [0], 1)
+        randomisation.redraw_weights(network.fusion, torch.Generator().manual_seed(1))
         assert {one.device for one in network.fusion.parameters()} == {gpu.device}
     assert np.isfinite(checked["rank"]).any()
     assert features.values["emotion"].shape == means.shape == (1, len(names))
@@ -102,7 +94,7 @@ def test_what_the_stage_checks(project, monkeypatch):
 def coders(*modalities: str) -> dict[str, Any]:
     """The encoders behind the network, as if the toy streams were theirs."""
     named = {"text": "bert-base-uncased", "audio": "prosody", "vision": "hog"}
-    return {f"{m}/toy": encoders.build(m, named[m], encoders.section(m)) for m in modalities}
+    return {f"{m}/toy": factory.build(m, named[m], factory.encoding_section(m)) for m in modalities}
 
 
 def test_one_utterance_through_its_encoders(project):
@@ -110,8 +102,8 @@ def test_one_utterance_through_its_encoders(project):
     with pretend("mps") as gpu:
         network, batch = student(project, gpu.device), sources(gpu.device).split.batch([0])
         asked = (network, batch, 1, RAW, coders(*MODALITIES))
-        found = explain_one.explain(*asked) | tokenshap.explain(*asked)
-    assert found["picture"][0]["method"] == sights.OCCLUSION
+        found = one_utterance.explain(*asked) | token_shap.explain(*asked)
+    assert found["picture"][0]["method"] == saliency_maps.OCCLUSION
     for name in ("words", "tokens", "influence", "sound"):
         assert np.isfinite([scored[-1] for scored in found[name]]).all()
         assert len(found[name]) > 1
@@ -121,7 +113,7 @@ def test_one_utterance_without_its_encoders(project):
     """What can be said without: modalities and attention."""
     with pretend() as gpu:
         network, batch = student(project, gpu.device, fusion="crossmodal"), sources(gpu.device).split.batch([0])
-        found = explain_one.explain(network, batch, 1, {}, coders("audio"))
+        found = one_utterance.explain(network, batch, 1, {}, coders("audio"))
     assert found["modalities"].keys() == set(MODALITIES)
     assert found["attention"]
 
@@ -137,15 +129,17 @@ class Maps(nn.Module):
         return self.second(self.first(clips[:, 0]).relu()).mean(dim=(2, 3))
 
 
-def vit() -> Looks:
+def vit() -> VisionModelEncoder:
     path, write = STAND_INS["vit-base-patch16-224"]
     write(Path("data/weights") / path)
-    return encoders.build("vision", path, encoders.section("vision"))
+    return factory.build("vision", path, factory.encoding_section("vision"))
 
 
 SEERS = {
-    sights.GRAD_CAM: lambda: Looks("maps", Maps(), 4, Scaling(32, 32, (0.5,) * 3, (0.5,) * 3), 5.0),
-    sights.ROLLOUT: vit,
+    saliency_maps.GRAD_CAM: lambda: VisionModelEncoder(
+        "maps", Maps(), 4, InputScaling(32, 32, (0.5,) * 3, (0.5,) * 3), 5.0
+    ),
+    saliency_maps.ROLLOUT: vit,
 }
 
 
@@ -156,8 +150,8 @@ def test_pictures_by_gradients_and_by_attention(project, method):
         shape = batch["values"]["vision/toy"].shape[:2]
         batch["values"]["vision/toy"] = torch.ones(*shape, seer.dim, device=gpu.device)
         network = write_student(project, widths=WIDTHS | {"vision": seer.dim}).to(gpu.device)
-        through = Through(probe.Probe(network, batch), "vision/toy", seer)
+        through = EncoderProbe(counterfactual.Probe(network, batch), "vision/toy", seer)
         row = torch.tensor([1], device=gpu.device)
-        sight = sights.look(through, row, through.probe.ask(row).argmax(1), RAW["vision"])
+        sight = saliency_maps.compute_saliency(through, row, through.probe.ask(row).argmax(1), RAW["vision"])
     assert sight.method == method
     assert np.isfinite(sight.maps).all()

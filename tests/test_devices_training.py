@@ -10,8 +10,9 @@ from packed import copy_parameters
 from pretend_device import Pretended, pretend
 from torch import nn
 
-from merc import batches, engine, objectives
-from merc.labels import space
+from merc.data.batches import dataset
+from merc.data.records.labels import label_space
+from merc.training.core import loop, objectives
 from models import checkpoint
 from models.network import Network, NetworkConfig
 from models.stems import STEMS
@@ -38,24 +39,24 @@ def project(tmp_path_factory) -> Path:
         yield place
 
 
-def read(split: str) -> batches.Split:
-    return batches.read_split(split, ["sample"], MODALITIES, space("meld"))
+def read(split: str) -> dataset.Split:
+    return dataset.read_split(split, ["sample"], MODALITIES, label_space("meld"))
 
 
-def built(split: batches.Split, stem: str = "mlp", **changes) -> Network:
+def built(split: dataset.Split, stem: str = "mlp", **changes) -> Network:
     values = {
         "modalities": list(MODALITIES), "stem": dict.fromkeys(MODALITIES, stem), "fusion": "esag", "context": "gru",
         "heads": "hierarchical", "dim": 8, "fused": 8, "dropout": 0.1, "causal": False, "roles": 3,
     }  # fmt: skip
     network = Network(NetworkConfig(**(values | changes)), split.streams, split.heads())
-    engine.standardise(network, split)
+    loop.standardise(network, split)
     return network
 
 
-def learnt_and_asked(gpu: Pretended, split: batches.Split, network: nn.Module) -> None:
+def learnt_and_asked(gpu: Pretended, split: dataset.Split, network: nn.Module) -> None:
     """One step of training, packed, and one of answering, padded; everything stays on the device."""
     split, network, here, every = split.to(gpu.device), network.to(gpu.device), gpu.device, range(split.dialogues)
-    labels = objectives.Labels.of(split, 0.5, objectives.TaskWeights(emotion=1.0, sentiment=0.5), 0.1)
+    labels = objectives.LabelLoss.of(split, 0.5, objectives.TaskWeights(emotion=1.0, sentiment=0.5), 0.1)
     batch = split.batch(every, packed=True)
     loss = sum(labels(network.train()(batch), batch).values())
     loss.backward()
@@ -110,7 +111,9 @@ def test_the_stages_that_train_and_evaluate(project, tmp_path, monkeypatch, kind
         (tmp_path / "out" / name).symlink_to(project / "out" / name)
     monkeypatch.chdir(tmp_path)
     copy_parameters(tmp_path, **(SMALL | changes))
-    monkeypatch.setattr("merc.scoring.write", lambda *_: None)  # numpy and plots alone, which take seconds
+    monkeypatch.setattr(
+        "merc.evaluation.report.result_files.write_results", lambda *_: None
+    )  # numpy and plots alone, which take seconds
     for stage in stages:
         with pretend(kind) as gpu:
             stage.main()

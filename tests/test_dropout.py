@@ -6,8 +6,8 @@ import torch
 from models.dropout import Dropout
 from models.esag import EarlierBelief
 from models.misls import MISLS, AttentionPool
-from models.packed import Attended, Beside, Laid, Larger, Taken
-from models.stems import within
+from models.packed import AttentionPooling, GatherRows, PairMaximum, ScatterRows, WithNeighbours
+from models.stems import step_mask
 
 VALUES = torch.ones(400, 250)
 
@@ -53,21 +53,21 @@ def test_the_ways_back_through_pairs_and_neighbours_are_right(steps):
     values = torch.randn(size, 3, dtype=torch.float64, requires_grad=True)
     even = torch.cat([torch.arange(0, int(n), 2) + s for n, s in zip(steps, first, strict=True)])
     odd = torch.minimum(even + 1, torch.repeat_interleave(steps.cumsum(0), (steps + 1) // 2) - 1)
-    assert torch.autograd.gradcheck(lambda x: Larger.apply(x, even, odd), values)
+    assert torch.autograd.gradcheck(lambda x: PairMaximum.apply(x, even, odd), values)
     inner = torch.ones(size, 1, dtype=torch.float64).index_fill(0, steps.cumsum(0) - 1, 0)[:-1]
-    assert torch.autograd.gradcheck(lambda x: Beside.apply(x, inner), values)
+    assert torch.autograd.gradcheck(lambda x: WithNeighbours.apply(x, inner), values)
 
 
 def test_the_ways_back_through_what_is_laid_out_and_attended_to_are_right():
     torch.manual_seed(6)
     values = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
     query = torch.randn(2, dtype=torch.float64, requires_grad=True)
-    real = within(torch.tensor([4, 1, 2]), 4)
-    assert torch.autograd.gradcheck(lambda x, q: Attended.apply(x, q, real), (values, query))
+    real = step_mask(torch.tensor([4, 1, 2]), 4)
+    assert torch.autograd.gradcheck(lambda x, q: AttentionPooling.apply(x, q, real), (values, query))
     where = torch.tensor([5, 0, 3])
-    assert torch.autograd.gradcheck(lambda x: Laid.apply(x, where, 7), values[:, 0])
-    assert torch.autograd.gradcheck(lambda x: Taken.apply(x, torch.tensor([2, 0])), values[:, 0])
-    assert Laid.apply(values[:, 0], where, 7)[[1, 2, 4, 6]].eq(0).all()
+    assert torch.autograd.gradcheck(lambda x: ScatterRows.apply(x, where, 7), values[:, 0])
+    assert torch.autograd.gradcheck(lambda x: GatherRows.apply(x, torch.tensor([2, 0])), values[:, 0])
+    assert ScatterRows.apply(values[:, 0], where, 7)[[1, 2, 4, 6]].eq(0).all()
 
 
 def test_an_utterance_is_pooled_in_training_as_in_an_answer():
@@ -103,4 +103,4 @@ def test_training_tells_of_the_absent_what_an_answer_tells():
         lengths = answered[1][m]
         assert trained[1][m].equal(lengths)
         assert lengths.tolist() == torch.where(present[:, space.modalities.index(m)], steps[m], 1).tolist()
-        assert trained[0][m][within(lengths, 3)].equal(answered[0][m][within(lengths, 3)])
+        assert trained[0][m][step_mask(lengths, 3)].equal(answered[0][m][step_mask(lengths, 3)])

@@ -11,10 +11,11 @@ import soundfile
 from PIL import Image
 from safetensors.torch import save_file
 
-from merc import encoders, joining, manifest, packs, results, tracks
-from merc.encoders import packing, raw
-from merc.encoders.encoder import features
-from merc.problem import Problem
+from merc.data.records import encoder_inputs, face_tracks, manifest, packs
+from merc.encoders.base import factory, packing
+from merc.encoders.base.encoder import extract_features
+from merc.runtime import results
+from merc.runtime.errors import UserError
 from stages import encode
 
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
@@ -41,23 +42,23 @@ def picture(seed, side, frames):
 
 def track(seed, frames, size):
     boxes = np.tile(np.array([5, 6, size, size], np.float32), (frames, 1))
-    return tracks.Track(np.arange(2, 2 + frames, dtype=np.int32), boxes, picture(seed, 64, frames))
+    return face_tracks.Track(np.arange(2, 2 + frames, dtype=np.int32), boxes, picture(seed, 64, frames))
 
 
 def extract(split):
-    folder = manifest.folder(split, "sample")
+    folder = manifest.split_folder(split, "sample")
     for kind in ("audio", "frames", "tracks"):
         (folder / kind).mkdir(parents=True)
     rows = pd.DataFrame(
         [row(split, turn) for turn in range(0 if split == "test" else 4)], columns=manifest.SCHEMA.names
     )
-    manifest.write(folder / "manifest.parquet", rows)
+    manifest.write_manifest(folder / "manifest.parquet", rows)
     for one in rows[: 3 if len(rows) else 0].itertuples():
         samples = 0.1 * np.random.default_rng(one.turn).standard_normal(9_000)
         soundfile.write(folder / one.wav, samples, 16_000, subtype="PCM_16")
         Image.fromarray(picture(one.turn, 40, 1)[0]).save(folder / one.frame)
         if isinstance(one.tracks, str):
-            tracks.write(folder / one.tracks, [track(one.turn, 9, 20), track(one.turn + 5, 12, 30)])
+            face_tracks.write_tracks(folder / one.tracks, [track(one.turn, 9, 20), track(one.turn + 5, 12, 30)])
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +70,7 @@ def corpus(tmp_path, monkeypatch):
 
 
 def pack(modality, split="train"):
-    return packs.read(packs.path(split, "sample", modality), manifest.read(split, ["sample"]))
+    return packs.read_pack(packs.pack_path(split, "sample", modality), manifest.read_manifests(split, ["sample"]))
 
 
 @pytest.mark.parametrize(
@@ -89,12 +90,12 @@ def test_what_is_missing_is_absent_and_has_no_steps(modality, present):
 
 def test_a_pack_holds_what_the_encoder_says_of_each_utterance():
     encode.main("sample", "audio")
-    config = encoders.section("audio")
-    encoder = encoders.build("audio", "prosody", config)
-    rows = manifest.read("train", ["sample"])
-    sounds = raw.sounds(manifest.folder("train", "sample"), rows)
+    config = factory.encoding_section("audio")
+    encoder = factory.build("audio", "prosody", config)
+    rows = manifest.read_manifests("train", ["sample"])
+    sounds = encoder_inputs.audio_inputs(manifest.split_folder("train", "sample"), rows)
     for index in (0, 1):
-        expected = features(encoder, [sounds[index]])[0]
+        expected = extract_features(encoder, [sounds[index]])[0]
         assert np.allclose(pack("audio").utterance(index), expected, atol=0.01)
 
 
@@ -112,7 +113,7 @@ def test_twice_is_the_same_to_the_bit_whatever_the_number_of_workers():
         text = PARAMS.read_text(encoding="utf-8").replace("workers: 0", f"workers: {workers}")
         Path("params.yaml").write_text(text)
         encode.main("sample", "audio")
-        written.append(packs.path("train", "sample", "audio").read_bytes())
+        written.append(packs.pack_path("train", "sample", "audio").read_bytes())
     assert written[0] == written[1]
 
 
@@ -125,7 +126,7 @@ def test_none_writes_the_same_rows_all_absent():
 
 
 def tuned_weights(stage, factor, name="minilm"):
-    encoder = encoders.build("text", "minilm", encoders.section("text"))
+    encoder = factory.build("text", "minilm", factory.encoding_section("text"))
     folder = Path("out") / stage / "text"
     folder.mkdir(parents=True)
     save_file({key: value * factor for key, value in encoder.state_dict().items()}, folder / "model.safetensors")
@@ -144,17 +145,17 @@ def test_finetuned_weights_win_over_adapted_over_original_ones():
 
 def test_weights_of_another_encoder_and_a_stage_that_is_off_change_nothing():
     encode.main("sample", "text")
-    before = packs.path("train", "sample", "text").read_bytes()
+    before = packs.pack_path("train", "sample", "text").read_bytes()
     tuned_weights("adapt", 0.5, "another")
     Path("out/finetune/text").mkdir(parents=True)
     results.write_json(Path("out/finetune/text/off.json"), {"off": "finetune.epochs is 0"})
     encode.main("sample", "text")
-    assert packs.path("train", "sample", "text").read_bytes() == before
+    assert packs.pack_path("train", "sample", "text").read_bytes() == before
 
 
 def test_a_pack_of_shards_has_the_bytes_of_a_pack_written_at_once(tmp_path):
     random = np.random.default_rng(0)
-    rows = pd.concat([manifest.read("train", ["sample"]).iloc[:3]] * 3, ignore_index=True)
+    rows = pd.concat([manifest.read_manifests("train", ["sample"]).iloc[:3]] * 3, ignore_index=True)
     rows["dialogue"] = np.repeat(["0", "1", "2"], 3)
     steps = [3, None, 1, None, None, None, 2, 5, None]  # the second part is absent throughout
     about = {"encoder": "x", "unit_names": ("start", "end"), "step_seconds": 0.1}
@@ -164,32 +165,32 @@ def test_a_pack_of_shards_has_the_bytes_of_a_pack_written_at_once(tmp_path):
         units = [None if count is None else random.random((count, 2)) for count in steps]
 
         def pack(own, values=values, units=units, dtype=dtype):
-            return packs.collect(values[own], units[own], blank, **about, dtype=dtype)
+            return packs.build_pack(values[own], units[own], blank, **about, dtype=dtype)
 
         parts = []
         for number in range(3):
             own = slice(3 * number, 3 * number + 3)
-            parts.append(joining.Part(tmp_path / f"{number}", rows.iloc[own]))
-            packs.write(parts[-1].file, pack(own), rows.iloc[own])
-        packs.write(tmp_path / "at-once", pack(slice(None)), rows)
-        joining.write(tmp_path / "joined", parts, rows)
+            parts.append(packs.PackPart(tmp_path / f"{number}", rows.iloc[own]))
+            packs.write_pack(parts[-1].file, pack(own), rows.iloc[own])
+        packs.write_pack(tmp_path / "at-once", pack(slice(None)), rows)
+        packs.join_packs(tmp_path / "joined", parts, rows)
         assert (tmp_path / "joined").read_bytes() == (tmp_path / "at-once").read_bytes()
 
 
 def test_joining_holds_one_part_at_a_time(tmp_path):
-    rows = pd.concat([manifest.read("train", ["sample"]).iloc[:1]] * 40, ignore_index=True)
-    parts = [joining.Part(tmp_path / f"{number}", rows.iloc[[number]]) for number in range(40)]
+    rows = pd.concat([manifest.read_manifests("train", ["sample"]).iloc[:1]] * 40, ignore_index=True)
+    parts = [packs.PackPart(tmp_path / f"{number}", rows.iloc[[number]]) for number in range(40)]
     blank, units = np.zeros((1, 250)), np.zeros((1000, 2))
     about = {"encoder": "x", "unit_names": ("start", "end"), "step_seconds": 0.1}
     for part in parts:  # half a megabyte each
-        packs.write(part.file, packs.collect([np.ones((1000, 250))], [units], blank, **about), part.rows)
+        packs.write_pack(part.file, packs.build_pack([np.ones((1000, 250))], [units], blank, **about), part.rows)
     tracemalloc.start()
-    joining.write(tmp_path / "joined", parts, rows)
+    packs.join_packs(tmp_path / "joined", parts, rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (tmp_path / "joined").stat().st_size > 20_000_000
     assert peak < 5_000_000
-    assert packs.read(tmp_path / "joined", rows).values.all()
+    assert packs.read_pack(tmp_path / "joined", rows).values.all()
 
 
 class Killed(BaseException):
@@ -197,14 +198,14 @@ class Killed(BaseException):
 
 
 def test_killed_and_continued_encodes_no_shard_twice_and_gives_the_same_bytes(monkeypatch):
-    monkeypatch.setattr(packing, "SHARD", 1)
-    file = manifest.folder("train", "sample") / "manifest.parquet"
-    rows = manifest.read("train", ["sample"])
+    monkeypatch.setattr(packing, "MIN_SHARD_ROWS", 1)
+    file = manifest.split_folder("train", "sample") / "manifest.parquet"
+    rows = manifest.read_manifests("train", ["sample"])
     rows["dialogue"] = [str(number) for number in range(len(rows))]
-    manifest.write(file, rows)
+    manifest.write_manifest(file, rows)
     encode.main("sample", "audio")
-    whole = packs.path("train", "sample", "audio").read_bytes()
-    done, write = [], packing._Job.write
+    whole = packs.pack_path("train", "sample", "audio").read_bytes()
+    done, write = [], packing._ShardEncoder.write
 
     def killed(job, shard, sounds):
         if len(done) == 2:
@@ -213,30 +214,30 @@ def test_killed_and_continued_encodes_no_shard_twice_and_gives_the_same_bytes(mo
         write(job, shard, sounds)
 
     with monkeypatch.context() as patch:
-        patch.setattr(packing._Job, "write", killed)
+        patch.setattr(packing._ShardEncoder, "write", killed)
         with pytest.raises(Killed):
             encode.main("sample", "audio")
     done.append("")
     monkeypatch.setattr(
-        packing._Job, "write", lambda job, shard, sounds: done.append(shard) or write(job, shard, sounds)
+        packing._ShardEncoder, "write", lambda job, shard, sounds: done.append(shard) or write(job, shard, sounds)
     )
     encode.main("sample", "audio")
-    assert packs.path("train", "sample", "audio").read_bytes() == whole
+    assert packs.pack_path("train", "sample", "audio").read_bytes() == whole
     assert [one.file.name for one in done[3:]][:2] == ["2.safetensors", "3.safetensors"]
     assert not list(Path("out/.partial").glob("encode-*/*"))
 
 
 def test_shards_are_whole_dialogues():
     names = [str(number) for number in range(40) for _ in range(9)]
-    shards = list(packing.shards(pd.DataFrame({"dialogue": names})))
+    shards = list(packing.split_into_shards(pd.DataFrame({"dialogue": names})))
     assert [name for shard in shards for name in shard["dialogue"]] == names
-    assert all(len(shard) % 9 == 0 and len(shard) >= packing.SHARD for shard in shards[:-1])
+    assert all(len(shard) % 9 == 0 and len(shard) >= packing.MIN_SHARD_ROWS for shard in shards[:-1])
 
 
 def test_lines_know_their_own_dialogue_only():
     rows = pd.DataFrame([row("train", turn) for turn in (0, 1, 2, 0)])
     rows["dialogue"] = ["0", "0", "0", "1"]
-    lines = raw.lines(Path(), rows)
+    lines = encoder_inputs.text_inputs(Path(), rows)
     assert [len(line.before) for line in lines] == [0, 1, 2, 0]
     assert [len(line.after) for line in lines] == [2, 1, 0, 0]
     assert lines[2].before[-1].text == ""
@@ -244,7 +245,7 @@ def test_lines_know_their_own_dialogue_only():
 
 def pictures_of_a_second(fps):
     """What extract leaves with extract.video.fps on: of the first two utterances, the second too short for any."""
-    folder = manifest.folder("train", "sample")
+    folder = manifest.split_folder("train", "sample")
     results.write_json(folder / manifest.FRAMES_RATE, {"fps": fps})
     (folder / "frames/dia0_utt0").mkdir()
     for number in range(6):
@@ -254,8 +255,8 @@ def pictures_of_a_second(fps):
 
 def test_frames_at_a_fixed_rate_are_read_with_their_times():
     pictures_of_a_second(4.0)
-    rows = manifest.read("train", ["sample"])
-    read = raw.frames(manifest.folder("train", "sample"), rows)
+    rows = manifest.read_manifests("train", ["sample"])
+    read = encoder_inputs.frame_inputs(manifest.split_folder("train", "sample"), rows)
     assert [one and one.times.tolist() for one in read] == [[n / 4 for n in range(6)], [0.0], [0.0], None]
     assert [int(crop.mean()) // 10 for crop in read[0].crops] == [4 * n for n in range(6)]
     assert read[0].boxes.tolist() == [[0, 0, 40, 24]] * 6
@@ -265,11 +266,11 @@ def test_frames_at_a_fixed_rate_are_read_with_their_times():
 def test_frames_are_encoded_and_without_any_it_says_what_to_set():
     text = Path("params.yaml").read_text(encoding="utf-8").replace("picture: face", "picture: frames")
     Path("params.yaml").write_text(text)
-    with pytest.raises(Problem, match=r"set extract\.video\.fps"):
+    with pytest.raises(UserError, match=r"set extract\.video\.fps"):
         encode.main("sample", "vision")
     for split in manifest.SPLITS:
-        results.write_json(manifest.folder(split, "sample") / manifest.FRAMES_RATE, {"fps": 4.0})
-    (manifest.folder("train", "sample") / manifest.FRAMES_RATE).unlink()
+        results.write_json(manifest.split_folder(split, "sample") / manifest.FRAMES_RATE, {"fps": 4.0})
+    (manifest.split_folder("train", "sample") / manifest.FRAMES_RATE).unlink()
     pictures_of_a_second(4.0)
     encode.main("sample", "vision")
     made = pack("vision")

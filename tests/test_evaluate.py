@@ -10,29 +10,21 @@ import pytest
 import yaml
 from sklearn.metrics import f1_score
 
-from merc import (
-    batches,
-    conditions,
-    engine,
-    evaluation,
-    intervals,
-    labels,
-    predictions,
-    results,
-    robustness,
-    scoreboard,
-    scores,
-    tables,
-)
-from merc.predictions import Key, Predictions
-from merc.problem import Problem
+from merc.data.batches import dataset
+from merc.data.records import labels
+from merc.evaluation import bootstrap, conditions, headline, inference, predictions, robustness
+from merc.evaluation.predictions import BlockKey, Predictions
+from merc.evaluation.report import tables
+from merc.runtime import results
+from merc.runtime.errors import UserError
+from merc.training.core import loop, scores
 from models import checkpoint
 from stages import evaluate
 
-SPACE = labels.space("meld")
+SPACE = labels.label_space("meld")
 MODALITIES = ("text", "audio", "vision")
 UNEVEN = [{m: 0.7 if m == most else 0.1 for m in MODALITIES} for most in MODALITIES]
-CONDITIONS = conditions.names(MODALITIES, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], UNEVEN, 2)
+CONDITIONS = conditions.condition_names(MODALITIES, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], UNEVEN, 2)
 
 
 def manifest(dialogues=12, turns=5, split="test"):
@@ -51,10 +43,10 @@ def manifest(dialogues=12, turns=5, split="test"):
 def answers(rows, skill=1.0, seeds=(1, 2), names=("full",), seed=0):
     """Made-up networks: the truth shines through as far as they are skilled."""
     generator = np.random.default_rng(seed)
-    keys = [Key(model, each, name) for model in ("teacher", "student") for each in seeds for name in names]
+    keys = [BlockKey(model, each, name) for model in ("teacher", "student") for each in seeds for name in names]
     made = {task: _softmax(rows, task, len(keys), skill, generator) for task in labels.TASKS}
     whole = {task: {"raw": p, "probability": p, "set": p > 0.1} for task, p in made.items()}
-    kept = rows[list(predictions.ROW) + list(labels.TASKS)]
+    kept = rows[list(predictions.ID_COLUMNS) + list(labels.TASKS)]
     return Predictions(kept, {task: getattr(SPACE, task) for task in labels.TASKS}, tuple(keys), whole)
 
 
@@ -67,8 +59,8 @@ def _softmax(rows, task, blocks, skill, generator):
 
 
 def board_of(found, train=None):
-    draws = intervals.draw(found.groups()[1], 2, 50, 1)
-    return scoreboard.scoreboard(found, SPACE, manifest(20, split="train") if train is None else train, draws)
+    draws = bootstrap.draw(found.groups()[1], 2, 50, 1)
+    return headline.scoreboard(found, SPACE, manifest(20, split="train") if train is None else train, draws)
 
 
 def numbers(content):
@@ -85,7 +77,7 @@ def test_the_board_is_the_contract():
                 scores.scores(found.actual(task), each[0], len(found.orders[task]))
                 for each in found.predicted(task, model)
             ]
-            for name in scores.HEADLINE:
+            for name in scores.HEADLINE_METRICS:
                 expected = np.mean([each[name] for each in by_seed])
                 assert board[model][task][name] == pytest.approx(expected)
                 assert board[model][task][f"{name}_low"] <= board[model][task][f"{name}_high"]
@@ -114,16 +106,16 @@ def test_a_task_without_labels_keeps_its_keys_with_null(tmp_path):
         for task in whole[model]:
             assert list(written[model][task]) == list(whole[model][task])
             assert all((value is None) == (task == "sentiment") for value in written[model][task].values())
-    predictions.write(tmp_path / "predictions.parquet", found)
-    assert list(predictions.read(tmp_path / "predictions.parquet").answers) == ["emotion"]
+    predictions.write_predictions(tmp_path / "predictions.parquet", found)
+    assert list(predictions.read_predictions(tmp_path / "predictions.parquet").answers) == ["emotion"]
 
 
 def test_predictions_are_read_as_written_with_the_same_bytes(tmp_path):
     found = answers(manifest(), names=("full", "only:text"))
     for name in ("one", "two"):
-        predictions.write(tmp_path / name, found)
+        predictions.write_predictions(tmp_path / name, found)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    again = predictions.read(tmp_path / "one")
+    again = predictions.read_predictions(tmp_path / "one")
     assert again.keys == found.keys
     assert again.orders == found.orders
     for task in labels.TASKS:
@@ -185,7 +177,7 @@ def test_the_stage_gives_the_same_bytes_again(evaluated, monkeypatch):
 
 def test_scores_are_recomputed_from_the_file_alone(evaluated):
     folder, _ = evaluated
-    found = predictions.read(folder / predictions.FILE)
+    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
     written = results.read_json(folder / "metrics/evaluate.json")
     for model in ("teacher", "student"):
         for task in labels.TASKS:
@@ -195,33 +187,37 @@ def test_scores_are_recomputed_from_the_file_alone(evaluated):
 
 def test_a_missing_modality_changes_answers_and_the_other_conditions_do_not_matter(evaluated, monkeypatch):
     folder, _ = evaluated
-    found = predictions.read(folder / predictions.FILE)
+    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
     full, text = (found.of("emotion", "student", [name]) for name in ("full", "only:text"))
     assert not np.allclose(full, text)
     monkeypatch.chdir(folder)
-    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
+    split = dataset.read_split("test", ["sample"], MODALITIES, SPACE)
     network = checkpoint.load(folder / "out/distill/seed-2")
-    mask = conditions.present("rate:0.5/1", split.manifest, MODALITIES, 1)
+    mask = conditions.condition_mask("rate:0.5/1", split.manifest, MODALITIES, 1)
     calibrated = results.read_json(folder / "out/distill/seed-2/calibration.json")
-    alone = evaluation.ask(network, split, {"rate:0.5/1": mask}, calibrated)["emotion"]["probability"][0]
+    alone = inference.predict_conditions(network, split, {"rate:0.5/1": mask}, calibrated)["emotion"][
+        "probability"
+    ][0]
     assert np.array_equal(alone, found.of("emotion", "student", ["rate:0.5/1"])[1, 0])
 
 
 def test_the_answers_are_those_of_the_engine(evaluated, monkeypatch):
     folder, _ = evaluated
     monkeypatch.chdir(folder)
-    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
+    split = dataset.read_split("test", ["sample"], MODALITIES, SPACE)
     network = checkpoint.load(folder / "out/train/seed-1")
-    mask = conditions.present("only:text", split.manifest, MODALITIES, 1)
-    logits = engine.predict(network, split, mask)["sentiment"] / 1.5  # the temperature that was made up
+    mask = conditions.condition_mask("only:text", split.manifest, MODALITIES, 1)
+    logits = loop.predict(network, split, mask)["sentiment"] / 1.5  # the temperature that was made up
     expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    found = predictions.read(folder / predictions.FILE).of("sentiment", "teacher", ["only:text"])[0, 0]
+    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE).of(
+        "sentiment", "teacher", ["only:text"]
+    )[0, 0]
     assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_corruptions_are_asked_of_the_first_seed_alone(evaluated):
     folder, _ = evaluated
-    found = predictions.read(folder / predictions.FILE)
+    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
     asked = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["evaluate"]["corruptions"]
     assert {key.seed for key in found.keys if key.condition in asked} == {1}
     full = found.of("emotion", "student", ["full"])[0, 0]
@@ -235,11 +231,11 @@ def test_corruptions_are_asked_of_the_first_seed_alone(evaluated):
 def test_the_selection_gap_is_what_the_best_kept_epoch_would_have_added(evaluated, monkeypatch):
     folder, _ = evaluated
     monkeypatch.chdir(folder)
-    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
+    split = dataset.read_split("test", ["sample"], MODALITIES, SPACE)
     actual, reached = split.targets["emotion"].numpy(), {}
     for epoch in (1, 2, 3):
         network = checkpoint.load("out/train/seed-1", weights=f"epochs/epoch-{epoch}.safetensors")
-        reached[epoch] = f1_score(actual, engine.predict(network, split)["emotion"].argmax(1), average="macro")
+        reached[epoch] = f1_score(actual, loop.predict(network, split)["emotion"].argmax(1), average="macro")
     told = results.read_json(folder / "metrics/evaluate.json")["selection_gap"]["emotion"]
     assert told["macro_f1"] == pytest.approx(max(reached.values()) - reached[2], abs=1e-4)
     assert told["epochs"] == 3 and told["macro_f1"] >= 0
@@ -273,11 +269,11 @@ def test_without_kept_epochs_the_gap_is_null(tmp_path):
 )
 def test_a_network_that_cannot_be_read_is_one_line(evaluated, tmp_path, monkeypatch, file, content, words):
     monkeypatch.chdir(evaluated[0])
-    split = batches.read_split("test", ["sample"], MODALITIES, SPACE)
+    split = dataset.read_split("test", ["sample"], MODALITIES, SPACE)
     shutil.copytree("out/distill/seed-2", tmp_path / "distill/seed-2")
     target = tmp_path / "distill/seed-2" / file
     target.unlink() if content is None else target.write_bytes(content)
     full = {"full": np.ones((len(split), 3), bool)}
-    with pytest.raises(Problem, match=words) as raised:
-        evaluate.answer(split, full, evaluate.Job(Key("student", 2, ""), target.parent, {}, {}))
+    with pytest.raises(UserError, match=words) as raised:
+        evaluate.predict_job(split, full, evaluate.EvaluateJob(BlockKey("student", 2, ""), target.parent, {}, {}))
     assert "\n" not in str(raised.value)

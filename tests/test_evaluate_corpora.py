@@ -8,7 +8,8 @@ import pytest
 import yaml
 from sklearn.metrics import f1_score
 
-from merc import predictions, results
+from merc.evaluation import predictions
+from merc.runtime import results
 from stages import evaluate
 
 ACTED = "ravdess"  # actors who say one sentence each: no sentiment, no picture, a group an actor
@@ -42,7 +43,7 @@ def evaluated(request, tmp_path_factory):
 def test_each_corpus_has_its_own_scores(evaluated):
     folder, size = evaluated
     told = results.read_json(folder / "out/evaluate/corpora.json")
-    found = predictions.read(folder / predictions.FILE)
+    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
     assert list(told) == ["sample", ACTED][: 2 if size else 1]
     for corpus in told:
         own = (found.rows["corpus"] == corpus).to_numpy()

@@ -7,21 +7,17 @@ import pytest
 import torch
 from explained import SILENT, case_of, write_params, write_student, write_world
 
-from merc import (
-    attribution,
-    explanation,
-    faithfulness,
-    labels,
-    probe,
-    results,
-    units,
-)
-from merc.batches import read_split
+from merc.data.batches.dataset import read_split
+from merc.data.records import labels
+from merc.explanation import counterfactual, explainer, units
+from merc.explanation.checks import deletion
+from merc.explanation.methods import part_attribution
+from merc.runtime import results
 from models.network import FUSIONS
 from stages import explain
 
 MODALITIES = ("text", "audio", "vision")
-CONFIG = explanation.ExplainConfig(utterances=12, random_orders=2, seed=1)
+CONFIG = explainer.ExplainConfig(utterances=12, random_orders=2, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +32,8 @@ def folder(tmp_path_factory):
 def world(folder, monkeypatch):
     """The test split and its units, read as the stage reads them."""
     monkeypatch.chdir(folder)
-    split = read_split("test", ["sample"], MODALITIES, labels.space("meld"))
-    return explanation.Sources(split, units.read("test", ["sample"], split), {})
+    split = read_split("test", ["sample"], MODALITIES, labels.label_space("meld"))
+    return explainer.Sources(split, units.read("test", ["sample"], split), {})
 
 
 def student(folder, **changes):
@@ -46,7 +42,7 @@ def student(folder, **changes):
 
 def explained(network, *rest):
     """Every utterance, the network being its own teacher."""
-    return explanation.explain(network, network, *rest)
+    return explainer.explain(network, network, *rest)
 
 
 def students(folder, **changes):
@@ -61,7 +57,7 @@ def test_a_question_about_one_row_is_answered_as_the_network_would(folder, world
     split = world.split
     network = student(folder, fusion=fusion)
     batch = split.batch(range(split.dialogues))
-    asked = probe.Probe(network, batch)
+    asked = counterfactual.Probe(network, batch)
     whole = network(batch)["emotion"]
     assert torch.allclose(asked.logits(asked.rows), whole, atol=1e-5)
     hidden = torch.ones(len(split), 3, dtype=torch.bool)
@@ -82,9 +78,9 @@ def test_a_question_about_one_row_is_answered_as_the_network_would(folder, world
 
 def test_many_questions_are_asked_in_several_passes(folder, world, monkeypatch):
     network, rows = student(folder), torch.arange(12).repeat(3)
-    asked = probe.Probe(network, world.split.batch(range(3)))
+    asked = counterfactual.Probe(network, world.split.batch(range(3)))
     at_once = asked.logits(rows)
-    monkeypatch.setattr(probe, "ROWS", 9)
+    monkeypatch.setattr(counterfactual, "ROWS", 9)
     assert len(list(asked.chunks(rows))) > 10
     assert torch.allclose(asked.logits(rows), at_once, atol=1e-5)
 
@@ -99,7 +95,7 @@ def test_what_the_network_ignores_gets_nothing(folder, world):
     found = explained(network, world, CONFIG, [0, 1, 2])
     assert np.abs(found.shapley[:, 2]).max() < 1e-6
     vision = found.parts[found.parts["modality"] == "vision"]
-    assert vision[list(explanation.PART_METHODS)].abs().to_numpy().max() < 1e-6
+    assert vision[list(explainer.PART_METHODS)].abs().to_numpy().max() < 1e-6
     assert np.abs(found.shapley[:, :2]).max() > 0.01
 
 
@@ -114,7 +110,7 @@ def test_an_absent_modality_gets_exactly_nothing_and_values_add_up(folder, world
 
 
 def test_imported_features_alone_are_explained_as_modalities_and_have_no_parts(folder, world):
-    nothing = explanation.Sources(world.split, units.Units({}, {}, {}), {})
+    nothing = explainer.Sources(world.split, units.Units({}, {}, {}), {})
     found = explained(student(folder), nothing, CONFIG, [0, 1, 2])
     assert not len(found.parts)
     assert np.isfinite(found.falls).all()
@@ -123,10 +119,10 @@ def test_imported_features_alone_are_explained_as_modalities_and_have_no_parts(f
 
 def test_integrated_gradients_add_up_to_the_difference_from_blank(folder, world):
     case = case_of(student(folder), world)
-    found = attribution.integrated_gradients(case)
+    found = part_attribution.integrated_gradients(case)
     gone = torch.ones(len(case.probe), int(case.parts.counts.max()), dtype=torch.bool)
-    blank = probe.log_odds(case.without(case.probe.rows, gone), case.emotion)
-    whole = probe.log_odds(case.probe.logits(case.probe.rows), case.emotion)
+    blank = counterfactual.log_odds(case.emotion_logits_without(case.probe.rows, gone), case.emotion)
+    whole = counterfactual.log_odds(case.probe.logits(case.probe.rows), case.emotion)
     assert found.explained == pytest.approx((whole - blank).numpy(), abs=1e-5)
     assert (np.abs(found.gap) <= np.maximum(0.01 * np.abs(found.explained), 1e-3)).mean() > 0.9
     assert np.nansum(found.of_parts(case.parts), 1) == pytest.approx(found.explained - found.gap, abs=1e-4)
@@ -146,7 +142,7 @@ def test_integrated_gradients_of_a_linear_way_are_gradient_times_difference(fold
     network.misls.forward, network.unite = lambda hidden, steps, here: (hidden, steps), unite
     case = case_of(network, world)
     case.emotion[:] = 0
-    found = attribution.integrated_gradients(case)
+    found = part_attribution.integrated_gradients(case)
     stem, standard = network.stems["text/toy"].layers[0], network.standards["text/toy"]
     slope = stem.weight.sum(0) / standard.std
     values = split.batch(range(3))["values"]["text/toy"]
@@ -158,12 +154,12 @@ def test_integrated_gradients_of_a_linear_way_are_gradient_times_difference(fold
 
 def test_occlusion_is_the_fall_without_one_part(folder, world):
     case = case_of(student(folder), world)
-    found = attribution.occlusion(case)
+    found = part_attribution.occlusion(case)
     gone = torch.zeros(1, int(case.parts.counts.max()), dtype=torch.bool)
     gone[0, 2] = True
     row = torch.tensor([3])
-    after = probe.log_odds(case.without(row, gone), case.emotion[row])
-    before = probe.log_odds(case.probe.logits(row), case.emotion[row])
+    after = counterfactual.log_odds(case.emotion_logits_without(row, gone), case.emotion[row])
+    before = counterfactual.log_odds(case.probe.logits(row), case.emotion[row])
     assert found[3, 2] == pytest.approx(float(before - after), abs=1e-5)
     assert np.isnan(found[0, case.parts.counts[0] :]).all()
 
@@ -174,7 +170,7 @@ def test_questions_asked_together_are_answered_as_by_a_batch_with_blank_values(f
     case = case_of(network, world)
     table, gone = case.parts.table, torch.zeros(5, int(case.parts.counts.max()), dtype=torch.bool)
     gone[0, [1, 5]] = gone[1, [1, 6]] = gone[2, [0, 2]] = gone[4, 3] = True
-    found = case.without(rows, gone)
+    found = case.emotion_logits_without(rows, gone)
     for question, row in enumerate(rows.tolist()):
         other = world.split.batch(range(3))
         for stream, owner in case.owner.items():
@@ -191,22 +187,24 @@ def test_questions_asked_together_are_answered_as_by_a_batch_with_blank_values(f
 
 def test_the_best_order_beats_random_and_the_worst_loses(folder, world):
     case = case_of(student(folder), world)
-    scores = attribution.occlusion(case)
+    scores = part_attribution.occlusion(case)
     names = [f"row{row}" for row in range(len(scores))]
-    orders = [faithfulness.random_scores(names, case.parts.counts, order, 1) for order in range(3)]
-    best, worst, *random = faithfulness.area(faithfulness.deletion(case, [scores, -scores, *orders])).mean(1)
+    orders = [deletion.random_scores(names, case.parts.counts, order, 1) for order in range(3)]
+    best, worst, *random = deletion.area_under_curves(
+        deletion.deletion_curves(case, [scores, -scores, *orders])
+    ).mean(1)
     assert best < np.mean(random) < worst
 
 
 def test_dialogues_are_chosen_whole_by_name_and_explained_in_any_grouping(folder, world):
     split = world.split
-    few = explanation.choose(split, 5)
+    few = explainer.choose(split, 5)
     assert sum(map(len, few)) == 2  # two dialogues of four
-    assert explanation.choose(split, 1000) == [[0, 1, 2]]
+    assert explainer.choose(split, 1000) == [[0, 1, 2]]
     network = student(folder)
     one = explained(network, world, CONFIG, [0, 1, 2])
     pieces = [explained(network, world, CONFIG, [dialogue]) for dialogue in range(3)]
-    other = explanation.join(pieces)
+    other = explainer.join(pieces)
     assert np.allclose(one.worth, other.worth, atol=1e-4)
     assert np.allclose(one.falls, other.falls, atol=1e-4)
     pd.testing.assert_frame_equal(one.parts, other.parts, check_dtype=False, atol=1e-2)
@@ -219,7 +217,7 @@ def test_the_stage_writes_its_contract_twice_the_same(folder, monkeypatch):
     metrics = results.read_json(explain.METRICS)
     for name in ("modality_hit", "modality_hit_chance", "word_hit", "word_hit_chance"):
         assert metrics[name] is None or 0 <= metrics[name] <= 1
-    for method in ("shapley", "gates", *explanation.PART_METHODS):
+    for method in ("shapley", "gates", *explainer.PART_METHODS):
         for measure in ("deletion", "insertion"):
             assert metrics[f"{method}_{measure}_low"] <= metrics[f"{method}_{measure}"]
         assert -1 <= metrics[f"{method}_randomised_rank"] <= metrics[f"{method}_stability"] <= 1
@@ -238,11 +236,11 @@ def test_the_stage_writes_its_contract_twice_the_same(folder, monkeypatch):
 
 
 def test_without_truth_or_gates_their_metrics_are_null(folder, tmp_path, monkeypatch):
-    from merc import truth
+    from merc.data.records import truth
 
     monkeypatch.chdir(tmp_path)
     write_world(tmp_path)
-    truth.write(tmp_path / "out/extract/test/sample/truth.parquet", [])
+    truth.write_truth(tmp_path / "out/extract/test/sample/truth.parquet", [])
     write_params(tmp_path)
     students(tmp_path, fusion="concat")
     explain.main()

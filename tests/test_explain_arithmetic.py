@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc import faithfulness, parts, pointing, shapley
+from merc.explanation import parts
+from merc.explanation.checks import deletion, ground_truth
+from merc.explanation.methods import shapley
 
 MODALITIES = ("text", "audio", "vision")
 
@@ -27,9 +29,9 @@ def test_shapley_values_equal_the_mean_over_all_orders_and_add_up(players, seed)
 
 def test_leaving_in_any_order_is_the_mean_over_all_orders():
     worth, present = np.random.default_rng(1).normal(size=(2, 8)), np.array([[1, 1, 1], [1, 0, 1]], bool)
-    worth = shapley.only_present(worth, present)
+    worth = shapley.restrict_to_present(worth, present)
     scores = np.array([[0.1, 0.3, 0.2], [0.1, 0.9, 0.2]])
-    own, random = (list(map(shapley.area, one)) for one in shapley.paths(worth, scores, present))
+    own, random = (list(map(shapley.curve_area, one)) for one in shapley.removal_curves(worth, scores, present))
     path = worth[0, [7, 5, 1, 0]]  # audio goes first, then vision, then text
     assert own[0] == pytest.approx(np.trapezoid(path, [0, 1 / 3, 2 / 3, 1]))
     areas = []
@@ -62,17 +64,17 @@ def test_sound_is_taken_apart_into_few_spans_that_cover_it(steps):
 def test_the_lower_bound_draws_whole_groups():
     groups = np.repeat(["a", "b", "c", "d", "e"], 40)
     gains = np.repeat([1.0, 0.0, 1.0, 0.0, 1.0], 40) + 0.01 * np.random.default_rng(0).normal(size=200)
-    assert 0.1 < faithfulness.lower_bound(gains, groups, 1) < 0.3  # of 200 independent rows it would be 0.53
-    assert np.isnan(faithfulness.lower_bound(gains[:0], groups[:0], 1))
+    assert 0.1 < deletion.bootstrap_lower_bound(gains, groups, 1) < 0.3  # of 200 independent rows it would be 0.53
+    assert np.isnan(deletion.bootstrap_lower_bound(gains[:0], groups[:0], 1))
 
 
 def test_hits_count_the_cases_that_truth_decides():
     scores = np.array([[3.0, 1.0, 2.0], [0.0, np.nan, 1.0], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
-    hits = pointing.modality_hits(scores, MODALITIES, [["text"], ["text"], ["text", "audio"], []])
+    hits = ground_truth.modality_hits(scores, MODALITIES, [["text"], ["text"], ["text", "audio"], []])
     assert hits["hit"].tolist() == [True, False]
     assert hits["chance"].tolist() == [pytest.approx(1 / 3), 0.5]
     table = pd.DataFrame(
         {"row": 0, "modality": "text", "word": ["", "so", "glad"], "start": [0, 0, 3], "end": [0, 2, 7]}
     )
-    words = pointing.word_hits(table.assign(score=[9.0, 1.0, 2.0]), "score", {0: [{"start": 3, "end": 7}]})
+    words = ground_truth.word_hits(table.assign(score=[9.0, 1.0, 2.0]), "score", {0: [{"start": 3, "end": 7}]})
     assert (words["hit"].tolist(), words["chance"].tolist()) == ([True], [0.5])

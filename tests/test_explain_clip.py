@@ -8,7 +8,7 @@ import pytest
 from exported import write_dialogue, write_model
 
 from merc.__main__ import main
-from merc.serve.predictor import Predictor
+from merc.serve.predictor.predictor import Predictor
 
 PAGES = Path("out/runs/explain")
 

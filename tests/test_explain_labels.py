@@ -6,8 +6,10 @@ import torch
 from explained import write_params, write_student, write_world
 from torch.nn import functional
 
-from merc import concordance, explanation, labels, probe, sanity, units
-from merc.batches import read_split
+from merc.data.batches.dataset import read_split
+from merc.data.records import labels
+from merc.explanation import counterfactual, explainer, units
+from merc.explanation.checks import agreement, randomisation
 
 MODALITIES = ("text", "audio", "vision")
 STEPS = 150
@@ -20,7 +22,7 @@ def worlds(tmp_path, monkeypatch):
     write_params(tmp_path)
     write_world(tmp_path, split="train", dialogues=60)
     write_world(tmp_path, split="test", dialogues=10)
-    read = [read_split(name, ["sample"], MODALITIES, labels.space("meld")) for name in ("train", "test")]
+    read = [read_split(name, ["sample"], MODALITIES, labels.label_space("meld")) for name in ("train", "test")]
     return tmp_path, *read
 
 
@@ -52,12 +54,12 @@ def test_a_network_that_learnt_shuffled_labels_is_explained_otherwise(worlds):
     emotion, texts = batch["emotion"], test.manifest["text"].to_numpy()
 
     def scores(network):
-        asked = probe.Probe(network, batch)
-        return sanity.part_scores(explanation.case_of(asked, emotion, read, np.arange(len(test)), texts), 1)
+        asked = counterfactual.Probe(network, batch)
+        return randomisation.part_scores(explainer.case_of(asked, emotion, read, np.arange(len(test)), texts), 1)
 
     own, twin, wrong = map(scores, (one, again, other))
     for method, before in own.items():
-        same = np.nanmean(concordance.rank_correlation(before, twin[method]))
-        chance = np.nanmean(concordance.rank_correlation(before, wrong[method]))
+        same = np.nanmean(agreement.rank_correlation(before, twin[method]))
+        chance = np.nanmean(agreement.rank_correlation(before, wrong[method]))
         # measured: 0.56 to 0.63 against 0.02 to 0.07
         assert abs(chance) < 0.3 < same, (method, chance, same)

@@ -11,13 +11,15 @@ from explained import WIDTHS, write_params, write_student, write_world
 from tiny import STAND_INS
 from torch import nn
 
-from merc import encoders, explain_one, influence, labels, probe, sights, tokenshap, wordgradients
-from merc.batches import read_split
-from merc.encoders import raw
-from merc.encoders.hog import Hog
-from merc.encoders.looks import Looks, Scaling
-from merc.integration import allowed
-from merc.through import Through
+from merc.data.batches.dataset import read_split
+from merc.data.records import encoder_inputs, labels
+from merc.encoders.base import factory
+from merc.encoders.vision.hog import Hog
+from merc.encoders.vision.vision_model_encoder import InputScaling, VisionModelEncoder
+from merc.explanation import counterfactual, one_utterance
+from merc.explanation.methods import dialogue_influence, saliency_maps, token_shap, word_gradients
+from merc.explanation.methods.encoder_probe import EncoderProbe
+from merc.explanation.methods.integrated_gradients import gap_tolerance
 
 MODALITIES = ("text", "audio", "vision")
 
@@ -32,7 +34,7 @@ def world(tmp_path, monkeypatch):
         if not (tmp_path / "out").exists():
             write_world(tmp_path, widths=widths)
         network = write_student(tmp_path, widths=widths, scale=5.0, **changes)
-        return network, read_split("test", ["sample"], MODALITIES, labels.space("meld")).batch([0, 1, 2])
+        return network, read_split("test", ["sample"], MODALITIES, labels.label_space("meld")).batch([0, 1, 2])
 
     return make
 
@@ -41,24 +43,25 @@ def language_model(name: str, folder):
     """A tiny model as Hugging Face publishes it, read as any language model is."""
     path, write = STAND_INS[name]
     write(folder / "data/weights" / path)
-    return encoders.build("text", path, encoders.section("text"))
+    return factory.build("text", path, factory.encoding_section("text"))
 
 
-def face(side: int = 32) -> raw.Faces:
+def face(side: int = 32) -> encoder_inputs.VisionInput:
     crops = np.random.default_rng(1).integers(0, 90, (3, side, side, 3)).astype(np.uint8)
-    return raw.Faces(crops, np.array([[5, 6, 50, 50]] * 3, np.float32), np.arange(3, dtype=np.float32) / 5)
+    return encoder_inputs.VisionInput(
+        crops, np.array([[5, 6, 50, 50]] * 3, np.float32), np.arange(3, dtype=np.float32) / 5
+    )
 
 
 @pytest.mark.parametrize("name", ["bert-base-uncased", "deberta-v3-base"])
 def test_word_gradients_equal_captums_and_close_the_gap(world, tmp_path, name):
     network, batch = world({**WIDTHS, "text": 16})
     encoder, rows = language_model(name, tmp_path), torch.tensor([1, 6])
-    lines = [raw.Line("so odd", "Ann"), raw.Line("glad, you", "Bob")]
-    asked = probe.Probe(network, batch)
-    through, emotion = Through(asked, "text/toy", encoder), torch.tensor([2, 3])
-    found = wordgradients.read_words(through, rows, emotion, lines)
-    assert found.converged.all()
-    assert (found.gap.abs() <= allowed(found.explained)).all()
+    lines = [encoder_inputs.TextInput("so odd", "Ann"), encoder_inputs.TextInput("glad, you", "Bob")]
+    asked = counterfactual.Probe(network, batch)
+    through, emotion = EncoderProbe(asked, "text/toy", encoder), torch.tensor([2, 3])
+    found = word_gradients.word_integrated_gradients(through, rows, emotion, lines)
+    assert (found.gap.abs() <= gap_tolerance(found.explained)).all()
     tensors = through.prepare(lines)
     ids, unsaid = tensors.pop("input_ids"), encoder.unsaid(encoder.prepare(lines), lines)
 
@@ -71,17 +74,17 @@ def test_word_gradients_equal_captums_and_close_the_gap(world, tmp_path, name):
     scores = layer.attribute(ids, unsaid, additional_forward_args=(torch.arange(2),), n_steps=200)
     expected = scores.sum(2).gather(1, tensors["kept"]).detach()
     for row, steps in enumerate(tensors["steps"].tolist()):
-        assert found.steps[wordgradients.STEPS][row, :steps] == pytest.approx(
+        assert found.steps[word_gradients.WORD_STREAM][row, :steps] == pytest.approx(
             expected[row, :steps], abs=0.02 * float(expected.abs().max()) + 2e-3
         )
-    assert (found.steps[wordgradients.STEPS][:, 0] == 0).all()  # CLS is the same in both sentences
+    assert (found.steps[word_gradients.WORD_STREAM][:, 0] == 0).all()  # CLS is the same in both sentences
 
 
 def test_only_the_utterances_own_pieces_are_unsaid(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path, encode__text__before=1, encode__text__speakers=True)
     encoder = language_model("bert-base-uncased", tmp_path)
-    line = raw.Line("I am", "Bob", before=(raw.Line("no", "Ann"),))
+    line = encoder_inputs.TextInput("I am", "Bob", before=(encoder_inputs.TextInput("no", "Ann"),))
     tensors = encoder.prepare([line])
     changed = (encoder.unsaid(tensors, [line]) != tensors["input_ids"])[0].nonzero()[:, 0].tolist()
     assert changed == tensors["kept"][0, 1:].tolist()
@@ -125,16 +128,16 @@ def listens_to_vision(network):
 @pytest.mark.parametrize("place", [(3, 20), (25, 9)])
 def test_grad_cam_and_occlusion_point_at_the_planted_pixel(world, place):
     network, batch = world({**WIDTHS, "vision": 2})
-    asked = probe.Probe(listens_to_vision(network), batch)
+    asked = counterfactual.Probe(listens_to_vision(network), batch)
     planted, row, emotion = face(), torch.tensor([2]), torch.tensor([0])
     planted.crops[:, place[0], place[1], 0] = 255
-    encoder = Looks("planted", Planted(), 2, Scaling(32, 32, (0.0,) * 3, (1.0,) * 3), 5.0)
-    through = Through(asked, "vision/toy", encoder)
-    sight = sights.look(through, row, emotion, planted)
-    assert (sight.method, sight.maps.shape) == (sights.GRAD_CAM, (3, 32, 32))
+    encoder = VisionModelEncoder("planted", Planted(), 2, InputScaling(32, 32, (0.0,) * 3, (1.0,) * 3), 5.0)
+    through = EncoderProbe(asked, "vision/toy", encoder)
+    sight = saliency_maps.compute_saliency(through, row, emotion, planted)
+    assert (sight.method, sight.maps.shape) == (saliency_maps.GRAD_CAM, (3, 32, 32))
     for one in sight.maps:
         assert np.unravel_index(one.argmax(), one.shape) == place
-    (fall,) = sights.hidden(through, row, emotion, through.prepare([planted]))
+    (fall,) = saliency_maps.occlusion_map(through, row, emotion, through.prepare([planted]))
     assert np.unravel_index(fall.argmax(), fall.shape) == (place[0] // 4, place[1] // 4)
 
 
@@ -144,14 +147,17 @@ def test_every_kind_of_vision_encoder_has_its_map(world, tmp_path, monkeypatch, 
     monkeypatch.setattr("torchvision.models.video.r3d_18", tiny.r3d_18)
     path, write = STAND_INS[name]
     write(tmp_path / "data/weights" / path)
-    encoder = encoders.build("vision", name, encoders.section("vision"))
+    encoder = factory.build("vision", name, factory.encoding_section("vision"))
     network, batch = world({**WIDTHS, "vision": encoder.dim})
-    through = Through(probe.Probe(network, batch), "vision/toy", encoder)
-    sight = sights.look(through, torch.tensor([2]), torch.tensor([0]), face())
-    by_name = {"vit-base-patch16-224": sights.ROLLOUT, "timesformer-base-finetuned-k400": sights.OCCLUSION}
-    assert sight.method == by_name.get(name, sights.GRAD_CAM)
+    through = EncoderProbe(counterfactual.Probe(network, batch), "vision/toy", encoder)
+    sight = saliency_maps.compute_saliency(through, torch.tensor([2]), torch.tensor([0]), face())
+    by_name = {
+        "vit-base-patch16-224": saliency_maps.ROLLOUT,
+        "timesformer-base-finetuned-k400": saliency_maps.OCCLUSION,
+    }
+    assert sight.method == by_name.get(name, saliency_maps.GRAD_CAM)
     assert np.isfinite(sight.maps).all()
-    assert len(sight.maps) == (1 if sight.method == sights.OCCLUSION else 3)
+    assert len(sight.maps) == (1 if sight.method == saliency_maps.OCCLUSION else 3)
     if name == "vit-base-patch16-224":
         tensors = through.prepare([face()])
         model = encoder.backbone.network
@@ -166,18 +172,22 @@ def test_every_kind_of_vision_encoder_has_its_map(world, tmp_path, monkeypatch, 
 
 def test_influence_adds_up_and_without_context_only_the_utterance_itself_counts(world):
     network, batch = world()
-    asked = probe.Probe(network, batch)
-    found = influence.influence(asked, 5, 3)
-    scores = found.steps[influence.UTTERANCES][0]
-    assert found.converged.all()
+    asked = counterfactual.Probe(network, batch)
+    found = dialogue_influence.influence(asked, 5, 3)
+    scores = found.steps[dialogue_influence.UTTERANCE_STREAM][0]
+    assert (found.gap.abs() <= gap_tolerance(found.explained)).all()
     assert len(scores) == 4
     assert float(scores.sum() + found.gap) == pytest.approx(float(found.explained), abs=1e-5)
     assert scores[[0, 2, 3]].abs().max() > 1e-4
     alone, batch = world(context="none")
-    scores = influence.influence(probe.Probe(alone, batch), 5, 3).steps[influence.UTTERANCES][0]
+    scores = dialogue_influence.influence(counterfactual.Probe(alone, batch), 5, 3).steps[
+        dialogue_influence.UTTERANCE_STREAM
+    ][0]
     assert scores[[0, 2, 3]].abs().max() == 0
     earlier, batch = world(causal=True)
-    scores = influence.influence(probe.Probe(earlier, batch), 5, 3).steps[influence.UTTERANCES][0]
+    scores = dialogue_influence.influence(counterfactual.Probe(earlier, batch), 5, 3).steps[
+        dialogue_influence.UTTERANCE_STREAM
+    ][0]
     assert scores[[2, 3]].abs().max() == 0
 
 
@@ -185,25 +195,25 @@ def test_token_values_are_shapleys_for_two_tokens_and_always_add_up(world, tmp_p
     """Against every coalition, its masked sentence read by the language model on its own."""
     network, batch = world({**WIDTHS, "text": 16})
     encoder, at = language_model("bert-base-uncased", tmp_path), torch.tensor([1])  # it knows no [MASK]: padding
-    through, emotion = Through(probe.Probe(network, batch), "text/toy", encoder), torch.tensor([2])
+    through, emotion = EncoderProbe(counterfactual.Probe(network, batch), "text/toy", encoder), torch.tensor([2])
 
     def worth(line, masked):
         tensors = through.prepare([line])
-        tensors["input_ids"][0, [1 + place for place in masked]] = tokenshap.mask_id(encoder)
+        tensors["input_ids"][0, [1 + place for place in masked]] = token_shap.mask_token_id(encoder)
         with torch.no_grad():
             return float(through.log_odds(at, emotion, tensors))
 
-    two = raw.Line("i a", "Ann")
-    found = tokenshap.read_tokens(through, at, emotion, two)
+    two = encoder_inputs.TextInput("i a", "Ann")
+    found = token_shap.token_shap_values(through, at, emotion, two)
     assert found.spans == [(0, 1), (2, 3)]
     v = {masked: worth(two, masked) for masked in ((), (0,), (1,), (0, 1))}
     first = (v[()] - v[(0,)] + v[(1,)] - v[(0, 1)]) / 2
     assert found.scores == pytest.approx([first, v[()] - v[(0, 1)] - first], abs=1e-4)
-    whole = encoders.build("text", "minilm", encoders.section("text"))
-    assert whole.tokenizer.id_to_token(tokenshap.mask_id(whole)) == "[MASK]"
+    whole = factory.build("text", "minilm", factory.encoding_section("text"))
+    assert whole.tokenizer.id_to_token(token_shap.mask_token_id(whole)) == "[MASK]"
     for text in ("i", "glad, you are so odd", ""):
-        line = raw.Line(text, "Ann")
-        found = tokenshap.read_tokens(through, at, emotion, line)
+        line = encoder_inputs.TextInput(text, "Ann")
+        found = token_shap.token_shap_values(through, at, emotion, line)
         assert (len(found.scores) > 0) == bool(text)
         assert found.gap < 1e-4
         all_masked = worth(line, range(len(found.scores)))
@@ -215,8 +225,8 @@ def test_one_utterance_is_explained_in_values_that_json_knows(world, tmp_path, f
     widths = {**WIDTHS, "text": 16, "vision": 320}
     network, batch = world(widths, fusion=fusion)
     coders = {"text/toy": language_model("bert-base-uncased", tmp_path), "vision/toy": Hog("hog", 5.0)}
-    given = {"text": raw.Line("so odd", "Ann"), "vision": face(64), "audio": None}
-    found = explain_one.explain(network, batch, 2, given, coders)
+    given = {"text": encoder_inputs.TextInput("so odd", "Ann"), "vision": face(64), "audio": None}
+    found = one_utterance.explain(network, batch, 2, given, coders)
     assert json.loads(json.dumps(found))["emotion"] == found["emotion"]
     assert [word for word, _ in found["words"]] == ["so", "odd"]
     assert found["word_spans"] == [(0, 2), (3, 6)]

@@ -5,9 +5,11 @@ import pytest
 import torch
 from explained import case_of, write_params, write_student, write_world
 
-from merc import encoders, explanation, labels, probe, reading, units
-from merc.batches import read_split
-from merc.encoders import raw
+from merc.data.batches.dataset import read_split
+from merc.data.records import encoder_inputs, labels
+from merc.encoders.base import factory
+from merc.explanation import counterfactual, explainer, units
+from merc.explanation.methods import word_masking
 
 MODALITIES = ("text", "audio", "vision")
 
@@ -16,15 +18,15 @@ def test_a_word_left_unread_is_neither_attended_to_nor_kept(tmp_path, monkeypatc
     """Through a real language model: another word in its place changes nothing, another word elsewhere does."""
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
-    encoder = encoders.build("text", "minilm", encoders.section("text"))
+    encoder = factory.build("text", "minilm", factory.encoding_section("text"))
     lines = [
-        raw.Line("so wonderful today", "Ann"),
-        raw.Line("so terrible today", "Ann"),
-        raw.Line("so wonderful again", "Ann"),
+        encoder_inputs.TextInput("so wonderful today", "Ann"),
+        encoder_inputs.TextInput("so terrible today", "Ann"),
+        encoder_inputs.TextInput("so wonderful again", "Ann"),
     ]
     hit = torch.zeros(3, 4, dtype=torch.bool)
     hit[:, 2] = True  # CLS, so, wonderful, today
-    kept, same, other = reading._without(encoder, lines, hit)
+    kept, same, other = word_masking._masked_features(encoder, lines, hit)
     rest = [0, 1, 3]
     assert torch.allclose(kept[rest], same[rest], atol=1e-5)
     assert not torch.allclose(kept[rest], other[rest], atol=1e-2)
@@ -35,12 +37,12 @@ def test_unread_words_are_scored_through_the_language_model(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     write_world(tmp_path)
     write_params(tmp_path)
-    split = read_split("test", ["sample"], MODALITIES, labels.space("meld"))
+    split = read_split("test", ["sample"], MODALITIES, labels.label_space("meld"))
     case = case_of(
-        write_student(tmp_path, scale=5.0), explanation.Sources(split, units.read("test", ["sample"], split), {})
+        write_student(tmp_path, scale=5.0), explainer.Sources(split, units.read("test", ["sample"], split), {})
     )
-    read = reading.Reading(Blind(), [raw.Line(text, "") for text in split.manifest["text"]])
-    scores = reading.unread(case, {"text/toy": read}, np.arange(len(split)))
+    read = word_masking.WordMasker(Blind(), [encoder_inputs.TextInput(text, "") for text in split.manifest["text"]])
+    scores = word_masking.masked_word_scores(case, {"text/toy": read}, np.arange(len(split)))
     table = case.parts.table
     spoken = (table["word"] != "").to_numpy()
     own = scores[table["row"], table["part"]]
@@ -50,9 +52,11 @@ def test_unread_words_are_scored_through_the_language_model(tmp_path, monkeypatc
     gone = torch.arange(scores.shape[1])[None] == first["part"]
     row = torch.tensor([first["row"]])
     case.probe.batch["values"]["text/toy"].zero_()  # what Blind reads, whatever it is given
-    after = probe.log_odds(case.without(row, gone), case.emotion[row])
+    after = counterfactual.log_odds(case.emotion_logits_without(row, gone), case.emotion[row])
     before = scores[first["row"], first["part"]] + float(after)
-    assert before == pytest.approx(float(probe.log_odds(case.probe.logits(row), case.emotion[row])), abs=1e-5)
+    assert before == pytest.approx(
+        float(counterfactual.log_odds(case.probe.logits(row), case.emotion[row])), abs=1e-5
+    )
 
 
 class Blind:

@@ -11,11 +11,11 @@ from explained import LABELS, write_params, write_student, write_world
 from safetensors.torch import save_file
 from tiny import BertConfig, BertModel, language
 
-from merc import exporting, modelcard, results
-from merc.encoders import naming, portable
-from merc.encoders.encoder import features
-from merc.encoders.raw import Line
-from merc.problem import Problem
+from merc.data.records.encoder_inputs import TextInput
+from merc.encoders.base.encoder import extract_features
+from merc.export import bundle, model_card, needed_encoders, onnx_encoders
+from merc.runtime import results
+from merc.runtime.errors import UserError
 from models import checkpoint
 from stages import export
 
@@ -39,8 +39,8 @@ def world(tmp_path_factory):
 def exported(world, tmp_path, monkeypatch):
     shutil.copytree(world, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("merc.encoders.naming.needs", lambda modality, streams: dict(ENCODER))
-    monkeypatch.setattr("merc.encoders.naming.restore", lambda *about: None)
+    monkeypatch.setattr("merc.export.needed_encoders.describe_encoder", lambda modality, streams: dict(ENCODER))
+    monkeypatch.setattr("merc.export.needed_encoders.restore_encoder", lambda *about: None)
     export.main()
     return Path("out/export")
 
@@ -66,32 +66,32 @@ def test_what_is_exported_is_the_checkpoint_and_loads_without_parameters(exporte
 
 
 def test_the_same_inputs_give_the_same_bytes(exported):
-    before = exporting.verify(exported)
+    before = bundle.verify(exported)
     export.main()
-    assert exporting.verify(exported) == before
+    assert bundle.verify(exported) == before
 
 
 def test_a_folder_that_is_not_what_was_exported_is_refused_by_name(exported):
-    exporting.verify(exported)
+    bundle.verify(exported)
     with (exported / "labels.json").open("a") as opened:
         opened.write(" ")
-    with pytest.raises(Problem, match=r"labels\.json: was changed"):
-        exporting.verify(exported)
+    with pytest.raises(UserError, match=r"labels\.json: was changed"):
+        bundle.verify(exported)
     (exported / "labels.json").unlink()
-    with pytest.raises(Problem, match=r"labels\.json: is missing"):
-        exporting.verify(exported)
+    with pytest.raises(UserError, match=r"labels\.json: is missing"):
+        bundle.verify(exported)
 
 
 def test_a_foreign_file_a_newer_format_and_no_model_are_refused(exported):
     (exported / "extra.py").write_text("")
-    with pytest.raises(Problem, match=r"extra\.py"):
-        exporting.verify(exported)
+    with pytest.raises(UserError, match=r"extra\.py"):
+        bundle.verify(exported)
     known = results.read_json(exported / "hashes.json")
-    results.write_json(exported / "hashes.json", known | {"format": exporting.FORMAT + 1})
-    with pytest.raises(Problem, match="newer"):
-        exporting.verify(exported)
-    with pytest.raises(Problem, match="dvc repro export"):
-        exporting.verify(exported / "nothing")
+    results.write_json(exported / "hashes.json", known | {"format": bundle.FORMAT + 1})
+    with pytest.raises(UserError, match="newer"):
+        bundle.verify(exported)
+    with pytest.raises(UserError, match="dvc repro export"):
+        bundle.verify(exported / "nothing")
 
 
 def test_tuned_encoders_and_the_lip_sync_network_go_along(world, tmp_path, monkeypatch):
@@ -103,11 +103,12 @@ def test_tuned_encoders_and_the_lip_sync_network_go_along(world, tmp_path, monke
         results.write_json(Path(place) / "config.json", {"encoder": "toy"})
     tuned = {"text": "out/adapt/text"}
     monkeypatch.setattr(
-        "merc.encoders.naming.needs", lambda modality, streams: ENCODER | {"weights": tuned.get(modality)}
+        "merc.export.needed_encoders.describe_encoder",
+        lambda modality, streams: ENCODER | {"weights": tuned.get(modality)},
     )
-    monkeypatch.setattr("merc.encoders.naming.restore", lambda *about: None)
+    monkeypatch.setattr("merc.export.needed_encoders.restore_encoder", lambda *about: None)
     export.main()
-    files = exporting.verify(Path("out/export"))
+    files = bundle.verify(Path("out/export"))
     assert {"encoders/text/model.safetensors", "lipsync/model.safetensors", "lipsync/config.json"} <= set(files)
     assert {"model.onnx", "model.int8.onnx"} <= set(files)
     needed = json.loads(Path("out/export/encoders.json").read_text())
@@ -117,16 +118,16 @@ def test_tuned_encoders_and_the_lip_sync_network_go_along(world, tmp_path, monke
 
 def test_the_seed_is_the_best_on_dev_or_the_one_asked_for():
     scores = {"1": 0.4, "2": 0.5, "3": 0.5, "4": None}
-    assert exporting.choose("best", [1, 2, 3, 4], scores) == 2
-    assert exporting.choose(4, [1, 2, 3, 4], scores) == 4
-    with pytest.raises(Problem, match=r"export\.seed = 9"):
-        exporting.choose(9, [1, 2], scores)
+    assert bundle.choose_seed("best", [1, 2, 3, 4], scores) == 2
+    assert bundle.choose_seed(4, [1, 2, 3, 4], scores) == 4
+    with pytest.raises(UserError, match=r"export\.seed = 9"):
+        bundle.choose_seed(9, [1, 2], scores)
 
 
 def test_the_card_tells_dev_figures_and_the_limits(exported):
     card = (exported / "card.md").read_text()
     network = checkpoint.load(exported)
-    assert f"{modelcard.parameters(network):,} parameters" in card
+    assert f"{model_card.count_parameters(network):,} parameters" in card
     assert "| emotion | " in card
     assert "drawn by a program" in card
     assert "seed 2" in card
@@ -135,12 +136,14 @@ def test_the_card_tells_dev_figures_and_the_limits(exported):
 def test_untouched_encoders_are_named_by_the_digest_of_their_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
-    text, sound = (naming.needs(m, [s]) for m, s in (("text", "text/minilm"), ("audio", "audio/prosody")))
+    text, sound = (
+        needed_encoders.describe_encoder(m, [s]) for m, s in (("text", "text/minilm"), ("audio", "audio/prosody"))
+    )
     assert text["weights"] is None
     assert len(text["sha256"]) == 64
     assert "all-MiniLM-L6-v2" in text["source"]
     assert sound["sha256"] is None  # it has no weights
-    assert naming.needs("vision", ["text/minilm"]) is None
+    assert needed_encoders.describe_encoder("vision", ["text/minilm"]) is None
 
 
 def test_weights_that_were_tuned_here_are_copied_computed_and_sealed(tmp_path, monkeypatch):
@@ -148,9 +151,9 @@ def test_weights_that_were_tuned_here_are_copied_computed_and_sealed(tmp_path, m
     monkeypatch.chdir(tmp_path)
     language(BertModel, BertConfig, tmp_path / "data/weights/tiny-bert")
     write_params(tmp_path, encode__text__encoder="tiny-bert")
-    original = naming.needs("text", ["text/tiny-bert"])
+    original = needed_encoders.describe_encoder("text", ["text/tiny-bert"])
     assert original["weights"] is None
-    tuned = naming.restore("text", original, tmp_path)
+    tuned = needed_encoders.restore_encoder("text", original, tmp_path)
     with torch.no_grad():
         tuned.model.get_input_embeddings().weight.add_(0.5)
     Path("out/adapt/text").mkdir(parents=True)
@@ -161,18 +164,21 @@ def test_weights_that_were_tuned_here_are_copied_computed_and_sealed(tmp_path, m
     needed = export.write_encoders(own)["text"]
     assert needed["weights"] == "encoders/text"
     assert needed["onnx"] == "exported"
-    assert needed["sha256"] == naming.digest(tuned) != original["sha256"]
+    assert needed["sha256"] == needed_encoders.weights_sha256(tuned) != original["sha256"]
     shutil.rmtree("out/adapt")
     Path("params.yaml").unlink()
-    lines = [Line("so good", "Ann"), Line("no", "Bob")]
-    restored = naming.restore("text", needed, Path("out/export"))
-    expected = features(tuned, lines)
-    for encoder in (restored, portable.exchange(restored, Path("out/export/encoders/text/model.onnx"))):
-        for one, other in zip(features(encoder, lines), expected, strict=True):
+    lines = [TextInput("so good", "Ann"), TextInput("no", "Bob")]
+    restored = needed_encoders.restore_encoder("text", needed, Path("out/export"))
+    expected = extract_features(tuned, lines)
+    for encoder in (
+        restored,
+        onnx_encoders.use_onnx_network(restored, Path("out/export/encoders/text/model.onnx")),
+    ):
+        for one, other in zip(extract_features(encoder, lines), expected, strict=True):
             assert np.abs(one - other).max() < 1e-4
     save_file(
         {name: tensor + 1 for name, tensor in tuned.state_dict().items()},
         "out/export/encoders/text/model.safetensors",
     )
-    with pytest.raises(Problem, match="not those that the model was trained with"):
-        naming.restore("text", needed, Path("out/export"))
+    with pytest.raises(UserError, match="not those that the model was trained with"):
+        needed_encoders.restore_encoder("text", needed, Path("out/export"))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from merc import extraction, manifest, text, tracks
-from merc.problem import Problem
+from merc.data.records import face_tracks, manifest, transcripts
+from merc.media.extraction import extraction
+from merc.runtime.errors import UserError
 from stages import extract
 
 
@@ -23,10 +24,12 @@ def test_everything_is_written_and_fits_the_manifest(here):
         assert list(table["turn"]) == [0, 1] and list(table["group"]) == [f"sample/{split}/0"] * 2
         assert list(table["audio_status"]) == ["ok", "ok"] and list(table["vision_status"]) == ["no_face"] * 2
         for row in table.to_dict("records"):
-            place = manifest.folder(split, "sample")
+            place = manifest.split_folder(split, "sample")
             samples, rate = soundfile.read(place / row["wav"])
             assert rate == 16000 and len(samples) == pytest.approx(0.4 * rate, abs=20)
-            assert (place / row["frame"]).stat().st_size > 0 and tracks.read(place / row["tracks"]) == []
+            assert (place / row["frame"]).stat().st_size > 0 and face_tracks.read_tracks(
+                place / row["tracks"]
+            ) == []
     assert json.loads(Path("metrics/extract/sample.json").read_text())["train"]["emotion"] == {"joy": 2}
     assert Path("plots/extract/sample/classes.csv").read_text().splitlines()[1] == "dev,joy,2"
 
@@ -81,13 +84,13 @@ def _die(job):
     return extraction_extract(job)
 
 
-extraction_extract = extraction.extract
+extraction_extract = extraction.extract_utterance
 
 
 def test_a_decoder_that_crashes_costs_its_clip(here, monkeypatch):
     extracted.corpus(here / "data/raw/sample")
     extracted.truthless(here)
-    monkeypatch.setattr(extraction, "extract", _die)
+    monkeypatch.setattr(extraction, "extract_utterance", _die)
     extract.main("sample")
     table = extracted.table_of()
     assert list(table["audio_status"]) == ["ok", "missing"]
@@ -103,16 +106,19 @@ def test_pictures_at_a_fixed_rate(here, detector):
     extract.main("sample")
     files = sorted(Path("out/extract/dev/sample/frames/dia0_utt0").iterdir())
     assert [file.name for file in files] == ["0000.jpg", "0001.jpg", "0002.jpg", "0003.jpg"]
-    shown = [tracks.decode(np.fromfile(file, np.uint8)) for file in files]
+    shown = [face_tracks.decode_jpeg(np.fromfile(file, np.uint8)) for file in files]
     assert shown[0].shape == (48, 80, 3) and [one.mean() > 128 for one in shown] == [False, False, True, True]
     assert (extracted.table_of("dev")["tracks"].isna() == (detector == "none")).all()
 
 
 def test_repair_touches_strays_alone():
-    assert text.repair("It\x92s \x93fine\x94 \x96 caf\xe9\x81") == ("It\u2019s \u201cfine\u201d \u2013 caf\xe9", 5)
-    assert text.repair("It\u2019s fine.") == ("It\u2019s fine.", 0)
-    assert text.decode("caf\xe9 \u2019".encode("cp1252")) == "caf\xe9 \u2019"
-    assert text.decode(b"\xef\xbb\xbfSr No.") == "Sr No."
+    assert transcripts.repair("It\x92s \x93fine\x94 \x96 caf\xe9\x81") == (
+        "It\u2019s \u201cfine\u201d \u2013 caf\xe9",
+        5,
+    )
+    assert transcripts.repair("It\u2019s fine.") == ("It\u2019s fine.", 0)
+    assert transcripts.decode("caf\xe9 \u2019".encode("cp1252")) == "caf\xe9 \u2019"
+    assert transcripts.decode(b"\xef\xbb\xbfSr No.") == "Sr No."
 
 
 def test_settings_that_cannot_be_are_refused(here):
@@ -126,5 +132,5 @@ def test_settings_that_cannot_be_are_refused(here):
         ("detector:", "detectr:", "did you mean detector"),
     ):
         Path("params.yaml").write_text(extracted.PARAMS.replace(old, new), encoding="utf-8")
-        with pytest.raises(Problem, match=words):
+        with pytest.raises(UserError, match=words):
             extract.main("sample")

@@ -4,12 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from merc import facetracks, haar, portraits, tracks
-from merc.boxes import overlap
-from merc.faces import Face
-from merc.pictures import Pictures
-from merc.synthesis import scene
-from merc.synthesis.cast import PEOPLE
+from merc.corpora.synthesis.picture import scene
+from merc.corpora.synthesis.plan.cast import PEOPLE
+from merc.data.records import face_tracks
+from merc.data.records.face_tracks import intersection_over_union
+from merc.media import images
+from merc.media.faces import haar, tracking
+from merc.media.faces.detectors import Face
+from merc.media.images import Pictures
 
 
 def test_a_face_is_followed_smoothly_over_a_gap_but_not_over_a_cut():
@@ -26,7 +28,7 @@ def test_a_face_is_followed_smoothly_over_a_gap_but_not_over_a_cut():
         boxes = [[] if not len(at) else [Face(np.array([at[0][1], at[0][0], size, size], float))] for at in found]
         return [[] if number == 2 else faces for number, faces in enumerate(boxes)]
 
-    followed = facetracks.follow(Pictures(ticks=ticks, first=3, scale=2.0), detect, 32)
+    followed = tracking.track_faces(Pictures(ticks=ticks, first=3, scale=2.0), detect, 32)
     assert len(followed) == 1 and len(calls) == 2
     track = followed[0]
     assert list(track.frames) == list(range(3, 63)) and track.crops.shape == (60, 32, 32, 3)
@@ -39,30 +41,30 @@ def test_the_picture_can_be_the_sharpest_of_the_largest_face():
     blurred = np.full((32, 32, 3), 90, np.uint8)
     crops = np.stack([rng.integers(0, 255, (32, 32, 3), np.uint8) if tick == 24 else blurred for tick in range(40)])
     boxes = np.tile(np.array([[0, 0, 30, 30]], np.float32), (40, 1))
-    track = tracks.Track(np.arange(3, 43, dtype=np.int32), boxes, crops)
+    track = face_tracks.Track(np.arange(3, 43, dtype=np.int32), boxes, crops)
     kept = {tick: (lambda tick=tick: np.full((2, 2, 3), tick)) for tick in (3, 15, 27, 39)}
     pictures = Pictures(middle=np.zeros((2, 2, 3)), kept=kept, first=3)
-    assert portraits.PORTRAITS["face"](pictures, [track])[0, 0, 0] == 27
-    assert portraits.PORTRAITS["face"](pictures, [])[0, 0, 0] == 0
-    assert portraits.PORTRAITS["middle"](pictures, [track])[0, 0, 0] == 0
+    assert images.PORTRAITS["face"](pictures, [track])[0, 0, 0] == 27
+    assert images.PORTRAITS["face"](pictures, [])[0, 0, 0] == 0
+    assert images.PORTRAITS["middle"](pictures, [track])[0, 0, 0] == 0
 
 
 def test_tracks_survive_their_file(tmp_path):
     rng = np.random.default_rng(0)
     smooth = np.repeat(np.repeat(rng.integers(0, 255, (150, 4, 4, 3), dtype=np.uint8), 8, 1), 8, 2)
-    track = tracks.Track(np.arange(7, 157, dtype=np.int32), rng.random((150, 4)).astype(np.float32), smooth)
-    other = tracks.Track(track.frames[:3], track.boxes[:3], smooth[:3])
-    tracks.write(tmp_path / "a.safetensors", [track, other])
-    for wrote, found in zip([track, other], tracks.read(tmp_path / "a.safetensors"), strict=True):
+    track = face_tracks.Track(np.arange(7, 157, dtype=np.int32), rng.random((150, 4)).astype(np.float32), smooth)
+    other = face_tracks.Track(track.frames[:3], track.boxes[:3], smooth[:3])
+    face_tracks.write_tracks(tmp_path / "a.safetensors", [track, other])
+    for wrote, found in zip([track, other], face_tracks.read_tracks(tmp_path / "a.safetensors"), strict=True):
         assert (found.frames == wrote.frames).all() and (found.boxes == wrote.boxes).all()
         assert np.abs(found.crops.astype(int) - wrote.crops).mean() < 25
-    tracks.write(tmp_path / "b.safetensors", [])
-    assert tracks.read(tmp_path / "b.safetensors") == []
+    face_tracks.write_tracks(tmp_path / "b.safetensors", [])
+    assert face_tracks.read_tracks(tmp_path / "b.safetensors") == []
 
 
 def _keys(seed: int, people: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Pictures of a drawn conversation, half a second apart, and where its faces are at rest."""
-    drawn = scene.compose(next(iter(PEOPLE)), "joy", [np.zeros(110)] * people, np.random.default_rng(seed))
+    drawn = scene.compose_scene(next(iter(PEOPLE)), "joy", [np.zeros(110)] * people, np.random.default_rng(seed))
     boxes = [np.array([one.box()[edge] for edge in ("left", "top", "width", "height")]) for one in drawn.people]
     return list(drawn.pictures())[::12], boxes
 
@@ -70,8 +72,8 @@ def _keys(seed: int, people: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
 @pytest.fixture
 def everywhere(monkeypatch) -> list:
     """The pictures that are searched everywhere, each with what was found."""
-    calls, search = [], haar._everywhere
-    monkeypatch.setattr(haar, "_everywhere", lambda grey: calls.append(search(grey)) or calls[-1])
+    calls, search = [], haar._search_fully
+    monkeypatch.setattr(haar, "_search_fully", lambda grey: calls.append(search(grey)) or calls[-1])
     return calls
 
 
@@ -80,30 +82,30 @@ def test_faces_that_stay_are_found_near_by_as_by_a_search_of_each_picture(people
     for seed in range(3):
         keys, truth = _keys(seed, people)
         everywhere.clear()
-        found = haar.find(keys)
+        found = haar.find_faces(keys)
         assert len(everywhere) == 2 and len(keys) == 10
-        for alone, boxes in zip((haar.find([key])[0] for key in keys), found, strict=True):
+        for alone, boxes in zip((haar.find_faces([key])[0] for key in keys), found, strict=True):
             assert len(boxes) == len(alone) == people
-            assert all(overlap(*pair) > 0.7 for pair in zip(boxes, alone, strict=True))
-            assert all(max(overlap(box, face) for box in boxes) > 0.4 for face in truth)
+            assert all(intersection_over_union(*pair) > 0.7 for pair in zip(boxes, alone, strict=True))
+            assert all(max(intersection_over_union(box, face) for box in boxes) > 0.4 for face in truth)
 
 
 def test_a_face_that_comes_late_and_goes_early_is_followed_while_it_is_there(everywhere):
     keys, _ = _keys(4, 1)
     empty = np.full_like(keys[0], 128)
     shown = [empty, empty, *keys[:6], empty, empty]
-    assert [len(boxes) for boxes in haar.find(shown)] == [0, 0, *[1] * 6, 0, 0]
+    assert [len(boxes) for boxes in haar.find_faces(shown)] == [0, 0, *[1] * 6, 0, 0]
     assert len(everywhere) == 6  # two of the face, and the four empty ones
-    assert haar.find([]) == []
+    assert haar.find_faces([]) == []
 
 
 def test_a_large_face_is_followed_past_the_edge_of_a_large_picture():
     keys, _ = _keys(5, 1)
-    (left, top, wide, high), shift = haar.find(keys[:1])[0][0], 20
+    (left, top, wide, high), shift = haar.find_faces(keys[:1])[0][0], 20
     close = [cv2.resize(key[int(top) - 10 :, int(left) - 5 :], None, fx=6, fy=6) for key in keys]
     moved = [np.roll(one, index * shift, 1) for index, one in enumerate(close)]
-    found = haar.find(moved)
+    found = haar.find_faces(moved)
     assert [len(boxes) for boxes in found] == [1] * len(moved)
-    for alone, boxes in zip((haar.find([one])[0] for one in moved), found, strict=True):
-        assert overlap(boxes[0], alone[0]) > 0.5
+    for alone, boxes in zip((haar.find_faces([one])[0] for one in moved), found, strict=True):
+        assert intersection_over_union(boxes[0], alone[0]) > 0.5
     assert high == wide and found[-1][0][0] - found[0][0][0] == pytest.approx(shift * (len(keys) - 1), abs=wide)

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from packed import copy_parameters, pack, write_split
 
-from merc import encoders, manifest, packs
 from merc.__main__ import main
-from merc.encoders import imported, importing
-from merc.feature_files import WORDS, WRITERS
+from merc.data.records import manifest, packs
+from merc.encoders.base import factory
+from merc.encoders.imported import importing, reader
+from merc.export.feature_files import FILE_NAMES, WRITERS
 
 WIDTHS = {"text": 5, "audio": 3, "vision": 1}
 STEPS = {"text": 6, "audio": 1, "vision": 4}  # at most; audio is one vector an utterance
@@ -25,7 +26,7 @@ def rows(tmp_path, monkeypatch) -> dict[str, pd.DataFrame]:
     found = {split: write_split(split, seed=seed) for seed, split in enumerate(manifest.SPLITS)}
     for split, own in found.items():
         for modality in manifest.MODALITIES:
-            packs.write(packs.path(split, "sample", modality), made(own, modality, len(split)), own)
+            packs.write_pack(packs.pack_path(split, "sample", modality), made(own, modality, len(split)), own)
     return found
 
 
@@ -35,13 +36,13 @@ def made(rows: pd.DataFrame, modality: str, seed: int) -> packs.Pack:
     arrays = [random.normal(size=shape) * 10.0 ** random.integers(-6, 4) for shape in shapes]
     if modality == "audio":
         arrays[2][0, 1] = np.nan
-    there = manifest.present(rows, modality)
+    there = manifest.is_present(rows, modality)
     features = [array if own else None for array, own in zip(arrays, there, strict=True)]
     return pack(features, WIDTHS[modality], dtype=KINDS[modality])
 
 
 def expected(rows, split: str, modality: str) -> dict[str, np.ndarray]:
-    known = packs.read(packs.path(split, "sample", modality), rows[split])
+    known = packs.read_pack(packs.pack_path(split, "sample", modality), rows[split])
     names = zip(rows[split]["utterance"], known.present, strict=True)
     return {name: known.utterance(i).astype(np.float32) for i, (name, there) in enumerate(names) if there}
 
@@ -50,9 +51,9 @@ def expected(rows, split: str, modality: str) -> dict[str, np.ndarray]:
 def test_reading_back_gives_the_same_arrays(rows, kind):
     assert main(["features", "--to", kind]) == 0
     for split in manifest.SPLITS:
-        for modality, word in WORDS.items():
+        for modality, word in FILE_NAMES.items():
             known = expected(rows, split, modality)
-            found = imported.read(f"out/features/sample/{split}_features/{word}_features.{kind}")
+            found = reader.read(f"out/features/sample/{split}_features/{word}_features.{kind}")
             assert list(found) == list(known) and len(known) < len(rows[split])
             assert all(np.array_equal(found[name], known[name], equal_nan=True) for name in known)
 
@@ -61,15 +62,15 @@ def test_reading_back_gives_the_same_arrays(rows, kind):
 @pytest.mark.parametrize("name", ["features", "{word}_features"])
 def test_as_an_imported_encoder_they_make_the_same_packs(rows, kind, name):
     assert main(["features", "data/features", "--to", kind]) == 0
-    for modality, word in WORDS.items():
-        encoder = encoders.IMPORTED + name.format(word=word)
-        join = importing.join("sample", modality, encoder, rows)
+    for modality, word in FILE_NAMES.items():
+        encoder = factory.IMPORTED_PREFIX + name.format(word=word)
+        join = importing.match_features("sample", modality, encoder, rows)
         assert join.unknown() == {}
         files = {split: Path("again") / f"{split}.{modality}" for split in rows}
-        importing.write(files, encoder, join, rows)
+        importing.write_packs(files, encoder, join, rows)
         for split in rows:
-            first = packs.read(packs.path(split, "sample", modality), rows[split])
-            again = packs.read(files[split], rows[split])
+            first = packs.read_pack(packs.pack_path(split, "sample", modality), rows[split])
+            again = packs.read_pack(files[split], rows[split])
             assert np.array_equal(again.values, first.values.astype(np.float32), equal_nan=True)
             assert np.array_equal(again.offsets, first.offsets) and np.array_equal(again.present, first.present)
 
@@ -77,7 +78,7 @@ def test_as_an_imported_encoder_they_make_the_same_packs(rows, kind, name):
 def test_a_modality_that_nobody_encodes_has_no_file(rows, capsys):
     for split, own in rows.items():
         nothing = pack([None] * len(own), 0, encoder="none")
-        packs.write(packs.path(split, "sample", "vision"), nothing, own)
+        packs.write_pack(packs.pack_path(split, "sample", "vision"), nothing, own)
     assert main(["features", "--to", "npz", "there"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 9 and sum("not written" in line for line in told) == 3
@@ -103,15 +104,15 @@ def test_a_mistake_on_the_command_line_is_one_line(rows, capsys, words, said):
 def test_names_that_would_be_read_as_others_are_refused(rows, capsys, names, said):
     own = rows["train"]
     own.loc[[0, 1], "utterance"] = names
-    manifest.write(manifest.folder("train", "sample") / "manifest.parquet", own)
+    manifest.write_manifest(manifest.split_folder("train", "sample") / "manifest.parquet", own)
     for modality in manifest.MODALITIES:
-        packs.write(packs.path("train", "sample", modality), made(own, modality, 5), own)
+        packs.write_pack(packs.pack_path("train", "sample", modality), made(own, modality, 5), own)
     assert main(["features", "--to", "json"]) == 2
     assert said in capsys.readouterr().err
     assert not list(Path("out/features").rglob("*.json"))
 
 
 def test_packs_of_other_rows_and_stages_that_have_not_run_are_named(rows, capsys):
-    packs.path("dev", "sample", "audio").unlink()
+    packs.pack_path("dev", "sample", "audio").unlink()
     assert main(["features", "--to", "json"]) == 2
     assert "run `dvc repro encode`" in capsys.readouterr().err

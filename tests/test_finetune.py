@@ -8,17 +8,18 @@ import torch
 from torch import nn
 from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
 
-from merc import finetuning, learning, objectives, tuning
-from merc.encoders.encoder import features
-from merc.encoders.raw import Line
-from merc.labels import TASKS
-from merc.manifest import MODALITIES
-from merc.problem import Problem
-from merc.results import read_json
-from merc.resuming import Saved
-from merc.sampling import Draw
+from merc.data.batches.sampling import DrawnBatch
+from merc.data.records.encoder_inputs import TextInput
+from merc.data.records.labels import TASKS
+from merc.data.records.manifest import MODALITIES
+from merc.encoders.base.encoder import extract_features
+from merc.finetuning import tuning_loop, whole_network
+from merc.finetuning.resumption import SavedTraining
+from merc.runtime.errors import UserError
+from merc.runtime.results import read_json
+from merc.training.core import objectives, supervision
 from models.network import Network, NetworkConfig
-from stages.finetune import NOTHING, main
+from stages.finetune import OFF_METRICS, main
 
 ON = {"epochs": 3, "freeze_epochs": 1, "encoders": ["text"], "lr": 0.01, "network_lr": 0.01, "batch": 3}
 
@@ -30,9 +31,9 @@ def project(tmp_path, monkeypatch):
 
 def test_the_named_encoder_learns_after_the_frozen_epochs_and_encode_loads_it(monkeypatch):
     set_up("finetune", **ON)
-    events, start, score = [], finetuning.start, finetuning.Judge.__call__
+    events, start, score = [], whole_network.load_encoders, whole_network.EndToEndScorer.__call__
 
-    def watched(*arguments) -> list[finetuning.Inside]:
+    def watched(*arguments) -> list[whole_network.NetworkEncoder]:
         insides = start(*arguments)
         weight = next(iter(insides[0].encoder.parameters()))
         weight.register_post_accumulate_grad_hook(lambda _: events.append("gradient"))
@@ -43,8 +44,8 @@ def test_the_named_encoder_learns_after_the_frozen_epochs_and_encode_loads_it(mo
         assert 0 <= score(judge) <= 1
         return len(events)
 
-    monkeypatch.setattr(finetuning, "start", watched)
-    monkeypatch.setattr(finetuning.Judge, "__call__", rising)
+    monkeypatch.setattr(whole_network, "load_encoders", watched)
+    monkeypatch.setattr(whole_network.EndToEndScorer, "__call__", rising)
     main()
     assert events == ["epoch", *["gradient"] * 2, "epoch", *["gradient"] * 2, "epoch"]
     weights = {name for name, _ in original().named_parameters() if "pooler" not in name}
@@ -63,8 +64,8 @@ def test_it_starts_from_what_adapt_left():
     set_up("finetune", **ON)
     encoder = original()
     nn.init.zeros_(next(iter(encoder.parameters())))
-    tuning.save(Path("out/adapt/text"), encoder)
-    text = finetuning.start(["text"], ["sample"])[0].encoder
+    tuning_loop.save_encoder(Path("out/adapt/text"), encoder)
+    text = whole_network.load_encoders(["text"], ["sample"])[0].encoder
     assert not changed(encoder, text)
     assert changed(original(), text)
 
@@ -72,7 +73,8 @@ def test_it_starts_from_what_adapt_left():
 def how_far(judge) -> float:
     """How far the encoder has moved."""
     moved, there = (
-        features(one, [Line("so what", "")])[0] for one in (judge.network.learnt["text/tiny"], original())
+        extract_features(one, [TextInput("so what", "")])[0]
+        for one in (judge.network.trainable["text/tiny"], original())
     )
     return float(np.abs(moved - there).mean())
 
@@ -84,18 +86,18 @@ class Killed(BaseException):
 @pytest.mark.parametrize("changes", [{}, {"lora": 2, "accumulate": 2, "checkpointing": True}])
 def test_killed_and_continued_is_byte_identical(monkeypatch, changes):
     set_up("finetune", **(ON | changes))
-    monkeypatch.setattr(finetuning.Judge, "__call__", how_far)  # so that the last epoch is the best
+    monkeypatch.setattr(whole_network.EndToEndScorer, "__call__", how_far)  # so that the last epoch is the best
     main()
     files = [Path("out/finetune/text/model.safetensors"), Path("metrics/finetune.json")]
-    whole, write = [file.read_bytes() for file in files], Saved.write
+    whole, write = [file.read_bytes() for file in files], SavedTraining.write
     with monkeypatch.context() as patch:
 
         def killed(saved, *given):
             write(saved, *given)
-            if given[-1]["epochs"] == 2:
+            if given[-1]["num_epochs"] == 2:
                 raise Killed
 
-        patch.setattr(Saved, "write", killed)
+        patch.setattr(SavedTraining, "write", killed)
         with pytest.raises(Killed):
             main()
     assert not files[0].exists()
@@ -104,13 +106,13 @@ def test_killed_and_continued_is_byte_identical(monkeypatch, changes):
     assert changed(original(), as_encode_loads_it())
 
 
-def end_to_end() -> finetuning.EndToEnd:
+def end_to_end() -> whole_network.EndToEndNetwork:
     """All three encoders inside a network, before any step."""
     torch.manual_seed(0)
-    data = learning.data(list(MODALITIES))
-    insides = finetuning.start(MODALITIES, data.learnt)
-    learnt = finetuning.learnt(insides, ["text"])
-    train = finetuning.read("train", data, insides, learnt)
+    data = supervision.read_data(list(MODALITIES))
+    insides = whole_network.load_encoders(MODALITIES, data.learnt)
+    learnt = whole_network.select_trainable(insides, ["text"])
+    train = whole_network.read_encoded_split("train", data, insides, learnt)
     stems = dict.fromkeys(MODALITIES, "linear")
     config = NetworkConfig(
         **{
@@ -125,14 +127,14 @@ def end_to_end() -> finetuning.EndToEnd:
     )
     network = Network(config, train.split.streams, train.split.heads())
     weights = objectives.TaskWeights(emotion=1.0, sentiment=1.0)
-    loss = objectives.Labels.of(train.split, 0.5, weights, smoothing=0.0)
-    return finetuning.EndToEnd(network, learnt, train, loss)
+    loss = objectives.LabelLoss.of(train.split, 0.5, weights, smoothing=0.0)
+    return whole_network.EndToEndNetwork(network, learnt, train, loss)
 
 
 def test_an_awake_encoder_says_the_same_as_its_kept_features():
     set_up("finetune", **ON)
-    whole, batch = end_to_end(), Draw(torch.tensor([2, 0]), None)
-    encoder = whole.learnt["text/tiny"]
+    whole, batch = end_to_end(), DrawnBatch(torch.tensor([2, 0]), None)
+    encoder = whole.trainable["text/tiny"]
     awake = whole.step(batch)
     awake.backward()
     assert any(parameter.grad.abs().sum() > 0 for parameter in encoder.parameters() if parameter.grad is not None)
@@ -145,7 +147,7 @@ def test_dev_is_judged_with_the_encoder_as_it_is_now():
     whole = end_to_end()
     before = whole.predict(whole.source)["emotion"]
     with torch.no_grad():
-        for parameter in whole.learnt["text/tiny"].parameters():
+        for parameter in whole.trainable["text/tiny"].parameters():
             parameter.mul_(0.5)
     assert abs(whole.predict(whole.source)["emotion"] - before).max() > 1e-4
 
@@ -155,7 +157,7 @@ def test_off_it_leaves_three_markers_and_never_imports_torch():
     run_without_torch("finetune")
     for modality in MODALITIES:
         assert [path.name for path in Path("out/finetune", modality).iterdir()] == ["off.json"]
-    assert read_json(Path("metrics/finetune.json")) == NOTHING
+    assert read_json(Path("metrics/finetune.json")) == OFF_METRICS
 
 
 @pytest.mark.parametrize(
@@ -163,5 +165,5 @@ def test_off_it_leaves_three_markers_and_never_imports_torch():
 )
 def test_what_cannot_be_fine_tuned_is_named(wanted, said):
     set_up("finetune", **(ON | {"encoders": [wanted]}))
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(UserError, match=said):
         main()

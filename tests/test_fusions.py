@@ -6,7 +6,7 @@ import pytest
 import torch
 from networks import LABELS, MODALITIES, batch, every_combination, every_fusion, network
 
-from models.graph import relations
+from models.graph import relation_masks
 from models.network import Network
 
 
@@ -112,12 +112,12 @@ def test_cross_modal_attention_knows_the_order_of_steps():
 def test_graph_edges_are_typed_by_speaker_and_direction_within_the_window():
     place = torch.tensor([(0, t) for t in range(12)] + [(1, 0)])
     speaker = torch.tensor([0, 1] * 6 + [0])
-    edges = relations(place, speaker, causal=False)
+    edges = relation_masks(place, speaker, causal=False)
     hears = [{j for j in range(13) if edges[r, 11, j]} for r in range(4)]
     assert hears == [{1, 3, 5, 7, 9}, {2, 4, 6, 8, 10}, set(), set()]  # turn 11; turn 0 is beyond the window
     assert [int(one) for one in edges[:, 0].sum(1)] == [0, 0, 5, 5]
     assert edges.sum(0).max() == 1
-    assert not relations(place, speaker, causal=True)[2:].any()
+    assert not relation_masks(place, speaker, causal=True)[2:].any()
 
 
 def test_graph_absent_nodes_say_nothing():

@@ -1,4 +1,4 @@
-"""merc.encoders.imported.read: what must be refused, in one line that names the file, and nothing runs."""
+"""merc.encoders.imported.reader.read: what must be refused, in one line that names the file, and nothing runs."""
 
 import io
 import os
@@ -12,8 +12,8 @@ from feature_writers import WRITERS, to_hdf5, zip_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc.encoders import imported
-from merc.problem import Problem
+from merc.encoders.imported import reader
+from merc.runtime.errors import UserError
 
 
 class Calls:
@@ -44,8 +44,8 @@ def test_whatever_else_a_pickle_asks_for_is_refused_by_name_and_nothing_runs(tmp
         "evil.npz": zip_of({"a.npy": _npy_of(evil)}),
     }.items():
         (tmp_path / file).write_bytes(content)
-        with pytest.raises(Problem, match=rf"{file}.*asks for (\S*\.)?{name.split('.')[1]}") as refused:
-            imported.read(tmp_path / file)
+        with pytest.raises(UserError, match=rf"{file}.*asks for (\S*\.)?{name.split('.')[1]}") as refused:
+            reader.read(tmp_path / file)
         assert "\n" not in str(refused.value)
         assert not trace.exists()
 
@@ -61,11 +61,11 @@ def _npy_of(content: bytes) -> bytes:
 
 def test_torch_files_that_need_the_full_unpickler_are_refused_by_name(tmp_path):
     torch.save({"dia0_utt0": Calls(os.system, f"touch {tmp_path / 'trace'}")}, tmp_path / "evil.pt")
-    with pytest.raises(Problem, match=r"evil\.pt: asks for posix\.system"):
-        imported.read(tmp_path / "evil.pt")
+    with pytest.raises(UserError, match=r"evil\.pt: asks for posix\.system"):
+        reader.read(tmp_path / "evil.pt")
     torch.save({"dia0_utt0": np.ones(2), "dia0_utt1": Calls(os.system, "true")}, tmp_path / "evil.pt")
-    with pytest.raises(Problem, match=r"evil\.pt: asks for posix\.system"):
-        imported.read(tmp_path / "evil.pt")
+    with pytest.raises(UserError, match=r"evil\.pt: asks for posix\.system"):
+        reader.read(tmp_path / "evil.pt")
     assert not (tmp_path / "trace").exists()
 
 
@@ -95,8 +95,8 @@ SMUGGLERS = {
 @pytest.mark.parametrize("case", SMUGGLERS)
 def test_no_array_type_or_opcode_smuggles_anything(tmp_path, case):
     (tmp_path / "a.pkl").write_bytes(SMUGGLERS[case])
-    with pytest.raises(Problem, match=r"a\.pkl: ") as refused:
-        imported.read(tmp_path / "a.pkl")
+    with pytest.raises(UserError, match=r"a\.pkl: ") as refused:
+        reader.read(tmp_path / "a.pkl")
     assert "\n" not in str(refused.value)
 
 
@@ -164,8 +164,8 @@ HOSTILE = {
 def test_a_file_that_cannot_be_used_is_one_line_that_names_it(tmp_path, name):
     content, words = HOSTILE[name]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Problem, match=words) as refused:
-        imported.read(tmp_path / name)
+    with pytest.raises(UserError, match=words) as refused:
+        reader.read(tmp_path / name)
     assert str(refused.value).startswith(str(tmp_path / name))
     assert "\n" not in str(refused.value)
 
@@ -179,8 +179,8 @@ def test_a_cut_or_changed_file_is_a_problem_or_features_and_nothing_else(tmp_pat
     for broken in (content[: int(len(content) * cut)], _changed(content, cut, flip)):
         path.write_bytes(broken)
         try:
-            assert len(imported.read(path)) >= 1
-        except Problem as problem:
+            assert len(reader.read(path)) >= 1
+        except UserError as problem:
             assert "\n" not in str(problem)
 
 
@@ -191,23 +191,23 @@ def _changed(content: bytearray, where: float, flip: int) -> bytearray:
 
 
 def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("merc.encoders.formats.archives.LARGEST", 1000)
+    monkeypatch.setattr("merc.encoders.imported.formats.archives.MAX_UNPACKED_BYTES", 1000)
     for name, content in {
         "a.zip": zip_of({"a.json": b" " * 1_000_000}),
         "a.npz": zip_of({"a.npy": bytes(10**6)}),
     }.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(Problem, match="unpacks to 1,000,000 bytes, more than"):
-            imported.read(tmp_path / name)
+        with pytest.raises(UserError, match="unpacks to 1,000,000 bytes, more than"):
+            reader.read(tmp_path / name)
     with h5py.File(tmp_path / "a.h5", "w") as opened:
         opened.create_dataset("dia0_utt0", (10**9, 10**3), "f4", chunks=True)
-    with pytest.raises(Problem, match="taken for a trap"):
-        imported.read(tmp_path / "a.h5")
+    with pytest.raises(UserError, match="taken for a trap"):
+        reader.read(tmp_path / "a.h5")
 
 
 def test_links_out_of_an_hdf5_file_are_refused(tmp_path):
     to_hdf5(tmp_path / "other.h5", {"dia0_utt0": np.ones((1, 2))})
     with h5py.File(tmp_path / "a.h5", "w") as opened:
         opened["dia0_utt0"] = h5py.ExternalLink("other.h5", "dia0_utt0")
-    with pytest.raises(Problem, match="is a link"):
-        imported.read(tmp_path / "a.h5")
+    with pytest.raises(UserError, match="is a link"):
+        reader.read(tmp_path / "a.h5")

@@ -11,9 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc import encoders, manifest, packs
-from merc.encoders import coverage, importing
-from merc.problem import Problem
+from merc.data.records import manifest, packs
+from merc.encoders.base import factory
+from merc.encoders.imported import coverage, importing
+from merc.runtime.errors import UserError
 from stages import encode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +55,7 @@ def write_json(path: Path, entries) -> None:
 
 
 def joined(rows, name="imported/x", modality="audio"):
-    return importing.join("meld", modality, name, rows)
+    return importing.match_features("meld", modality, name, rows)
 
 
 def agree(join, rows, expected) -> None:
@@ -104,7 +105,7 @@ def test_one_file_whose_keys_name_the_splits(rows):
 
 def test_one_name_for_two_splits_is_refused_and_for_one_is_not(rows):
     write_json(FOLDER / "x.json", vectors(rows, "train"))
-    with pytest.raises(Problem, match=r"x\.json: dia0_utt0 is an utterance of train and of dev; say which split"):
+    with pytest.raises(UserError, match=r"x\.json: dia0_utt0 is an utterance of train and of dev; say which split"):
         joined(rows)
     rows = {split: manifest_of(split, {d: [0, 1]}) for d, split in enumerate(rows)}
     expected = {split: vectors(rows, split) for split in rows}
@@ -194,13 +195,13 @@ def test_a_name_that_does_not_mean_one_thing_is_one_line(rows, files, name, said
     for file, content in files.items():
         (FOLDER / file).parent.mkdir(exist_ok=True)
         (FOLDER / file).write_text(json.dumps(content))
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(UserError, match=said):
         joined(rows, name)
 
 
 def test_a_corpus_without_a_folder_of_features_says_where_to_put_them(rows):
     FOLDER.rmdir()
-    with pytest.raises(Problem, match="data/features/meld: not there"):
+    with pytest.raises(UserError, match="data/features/meld: not there"):
         joined(rows)
 
 
@@ -221,8 +222,8 @@ def test_the_encode_stage_writes_packs_of_float32_and_a_report(rows, capsys):
     expected = {split: vectors(rows, split) for split in rows}
     expected["train"]["dia0_utt1"][0, 0] = 70_000
     for split, own in rows.items():
-        manifest.folder(split, "meld").mkdir(parents=True)
-        manifest.write(manifest.folder(split, "meld") / "manifest.parquet", own)
+        manifest.split_folder(split, "meld").mkdir(parents=True)
+        manifest.write_manifest(manifest.split_folder(split, "meld") / "manifest.parquet", own)
         write_json(FOLDER / f"x_{split}.json", expected[split])
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["encode"]["audio"]["encoder"] = "imported/x"
@@ -230,12 +231,12 @@ def test_the_encode_stage_writes_packs_of_float32_and_a_report(rows, capsys):
     encode.main("meld", "audio")
     mean = np.concatenate(list(expected["train"].values())).mean(0, dtype=np.float64)
     for split, own in rows.items():
-        pack = packs.read(packs.path(split, "meld", "audio"), own)
+        pack = packs.read_pack(packs.pack_path(split, "meld", "audio"), own)
         assert pack.values.dtype == np.float32 and pack.unit_names == () and pack.step_seconds is None
         assert pack.encoder == "imported/x" and pack.present.all()
         assert np.array_equal(pack.values, np.concatenate([expected[split][name] for name in names(rows, split)]))
         assert np.allclose(pack.blank, mean[None], rtol=1e-6)
-    report = json.loads(coverage.path("meld", "audio").read_text())
+    report = json.loads(coverage.report_path("meld", "audio").read_text())
     assert report["splits"]["train"] == {"utterances": 4, "present": 4, "missing": {}, "nan": 0, "infinite": 0}
     assert report["files"] == ["x_train.json", "x_dev.json", "x_test.json"] and report["width"] == 3
     assert "meld.audio: imported/x: dev: 2 of 2 utterances" in capsys.readouterr().out
@@ -246,7 +247,7 @@ def test_the_encode_stage_writes_packs_of_float32_and_a_report(rows, capsys):
 
 def test_nobody_builds_an_imported_encoder():
     for modality in manifest.MODALITIES:
-        assert encoders.build(modality, "imported/x", None) is None
+        assert factory.build(modality, "imported/x", None) is None
 
 
 @pytest.mark.real

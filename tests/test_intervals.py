@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from merc import comparisons, intervals, scores
+from merc.evaluation import bootstrap, significance
+from merc.training.core import scores
 
 CLASSES = 4
 PRIORS = np.array([0.5, 0.25, 0.15, 0.1])
@@ -32,8 +33,8 @@ def test_replicates_equal_rows_drawn_again():
     generator = np.random.default_rng(0)
     actual, group, answers = study(generator, groups=6, models=2)
     table = scores.grouped_confusion(actual, answers[:, None], group, 6, CLASSES)
-    draws = intervals.draw(6, 2, 5, seed=3)
-    ours = intervals.replicate(table, draws)["macro_f1"]
+    draws = bootstrap.draw(6, 2, 5, seed=3)
+    ours = bootstrap.replicate(table, draws)["macro_f1"]
     for round_ in range(5):
         rows = np.repeat(np.arange(len(actual)), draws.groups[round_].astype(int)[group])
         by_seed = [sklearn.metrics.f1_score(actual[rows], one[rows], average="macro") for one in answers]
@@ -42,10 +43,10 @@ def test_replicates_equal_rows_drawn_again():
 
 def test_one_group_or_none_has_an_interval_without_width():
     table = counts(np.random.default_rng(1), groups=1)
-    low, high = intervals.interval(intervals.replicate(table, intervals.draw(1, 1, 20, 1))["accuracy"])
+    low, high = bootstrap.interval(bootstrap.replicate(table, bootstrap.draw(1, 1, 20, 1))["accuracy"])
     assert low == high
-    empty = intervals.replicate(table[:, :, :0], intervals.draw(0, 1, 20, 1))["accuracy"]
-    assert np.isnan(intervals.interval(empty)).all()
+    empty = bootstrap.replicate(table[:, :, :0], bootstrap.draw(0, 1, 20, 1))["accuracy"]
+    assert np.isnan(bootstrap.interval(empty)).all()
 
 
 def test_a_better_model_is_recognised():
@@ -54,7 +55,7 @@ def test_a_better_model_is_recognised():
     better = np.where(generator.random(len(actual)) < 0.5, actual, answers[0])
     table = scores.grouped_confusion(actual, np.stack([*answers, better])[:, None], group, GROUPS, CLASSES)
     first, best = table[:, None]
-    difference, probability = comparisons.permutation(first, best, 500, 1)
+    difference, probability = significance.permutation(first, best, 500, 1)
     assert difference > 0
     assert probability == pytest.approx(1 / 501)
 
@@ -65,18 +66,18 @@ def test_mcnemar_equals_scipy_and_a_model_equals_itself():
     generator = np.random.default_rng(3)
     one, other = generator.random(80) < 0.6, generator.random(80) < 0.7
     wins, losses = (other & ~one).sum(), (one & ~other).sum()
-    assert comparisons.mcnemar(one, other) == pytest.approx(stats.binomtest(wins, wins + losses).pvalue)
-    assert comparisons.mcnemar(one, one) == 1
+    assert significance.mcnemar(one, other) == pytest.approx(stats.binomtest(wins, wins + losses).pvalue)
+    assert significance.mcnemar(one, one) == 1
     table = counts(generator)
-    assert comparisons.permutation(table, table, 50, 1) == (0, 1)
+    assert significance.permutation(table, table, 50, 1) == (0, 1)
 
 
 def test_the_paired_t_test_equals_scipy():
     from scipy import stats
 
     gains = np.array([0.02, 0.01, -0.005, 0.03, 0.015])
-    assert comparisons.paired_t(gains) == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
-    assert np.isnan(comparisons.paired_t(gains[:1]))
+    assert significance.paired_t(gains) == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
+    assert np.isnan(significance.paired_t(gains[:1]))
 
 
 @pytest.mark.slow
@@ -86,9 +87,9 @@ def test_the_interval_covers():
     truth = scores.summarise(counts(generator, groups=200_000).sum(axis=(0, 1, 2)))
     covered = {"accuracy": 0, "macro_f1": 0}
     for number in range(1000):
-        replicates = intervals.replicate(counts(generator), intervals.draw(GROUPS, 1, 1000, number))
+        replicates = bootstrap.replicate(counts(generator), bootstrap.draw(GROUPS, 1, 1000, number))
         for name in covered:
-            low, high = intervals.interval(replicates[name])
+            low, high = bootstrap.interval(replicates[name])
             covered[name] += low <= truth[name] <= high
     assert 930 <= covered["accuracy"] <= 970
     assert covered["macro_f1"] >= 900
@@ -101,5 +102,5 @@ def test_the_permutation_test_errs_as_often_as_it_says():
     wrong = 0
     for number in range(1000):
         first, second = counts(generator, models=2)[:, None]
-        wrong += comparisons.permutation(first, second, 1000, number)[1] < comparisons.LEVEL
+        wrong += significance.permutation(first, second, 1000, number)[1] < significance.LEVEL
     assert 30 <= wrong <= 70

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from test_batches import read, train  # noqa: F401 (a fixture)
 
-from merc import label_fraction, params, results
-from merc.label_fraction import Labelled
-from merc.problem import Problem
-from merc.sampling import shares
+from merc.data.batches import label_fraction
+from merc.data.batches.label_fraction import LabelSubset
+from merc.data.batches.sampling import sampling_shares
+from merc.runtime import params, results
+from merc.runtime.errors import UserError
 from stages import train as train_stage
 
 
@@ -23,27 +24,27 @@ def manifest(dialogues: int = 40) -> pd.DataFrame:
 def test_whole_dialogues_keep_their_labels_and_larger_fractions_keep_more_of_the_same():
     rows, before = manifest(), np.zeros(240, dtype=bool)
     for fraction in (0.01, 0.05, 0.1, 0.25, 0.5, 1.0):
-        kept = Labelled(fraction, 3).rows(rows)
+        kept = LabelSubset(fraction, 3).rows(rows)
         assert (kept.reshape(80, 3) == kept.reshape(80, 3)[:, :1]).all()
         assert kept.reshape(2, 40, 3)[:, :, 0].sum(1).tolist() == [int(np.ceil(fraction * 40))] * 2
         assert (kept | ~before).all()
         before = kept
     shuffled = rows.sample(frac=1, random_state=1)
-    again = Labelled(0.25, 3).rows(shuffled)
-    assert (Labelled(0.25, 3).rows(rows)[shuffled.index] == again).all()
-    assert (Labelled(0.25, 4).rows(rows) != Labelled(0.25, 3).rows(rows)).any()
+    again = LabelSubset(0.25, 3).rows(shuffled)
+    assert (LabelSubset(0.25, 3).rows(rows)[shuffled.index] == again).all()
+    assert (LabelSubset(0.25, 4).rows(rows) != LabelSubset(0.25, 3).rows(rows)).any()
 
 
 def test_a_thinned_split_loses_labels_and_nothing_else(train):  # noqa: F811
-    known = Labelled(0.25, 1)
+    known = LabelSubset(0.25, 1)
     thin, kept = known.thin(train), known.rows(train.manifest)
     for task, target in train.targets.items():
         assert thin.targets[task][kept].equal(target[kept]) and (thin.targets[task][~kept] == -100).all()
     assert thin.present is train.present and known._replace(fraction=1.0).thin(train) is train
-    told = shares(thin, {"sample": 1.0}, unlabelled=False)
+    told = sampling_shares(thin, {"sample": 1.0}, unlabelled=False)
     starts = train.starts[:-1].numpy()
     assert set(np.flatnonzero(told.numpy())) <= set(np.flatnonzero(kept[starts]))
-    assert told.sum() >= 1 and shares(thin, {"sample": 1.0}, unlabelled=True).sum() == train.dialogues
+    assert told.sum() >= 1 and sampling_shares(thin, {"sample": 1.0}, unlabelled=True).sum() == train.dialogues
 
 
 def test_a_teacher_learns_from_a_part_of_the_labels(train, tmp_path):  # noqa: F811
@@ -64,6 +65,6 @@ def test_a_teacher_learns_from_a_part_of_the_labels(train, tmp_path):  # noqa: F
 def test_a_fraction_that_is_none_is_refused(tmp_path, monkeypatch, value):
     monkeypatch.chdir(tmp_path)
     packed.copy_parameters(tmp_path, data__label_fraction=value)
-    with pytest.raises(Problem, match=r"data\.label_fraction"):
+    with pytest.raises(UserError, match=r"data\.label_fraction"):
         label_fraction.read()
     assert params.FILE.exists()

@@ -11,35 +11,39 @@ import torch
 import yaml
 from scenes import conversation, extracted, face, loudness, sound
 
-from merc import lipsync, mouths, speaking, synchrony
-from merc.encoders.raw import Sound
-from merc.lipsync import LipSync
-from merc.results import read_json
+from merc.data.records.encoder_inputs import AudioInput
+from merc.encoders.lipsync import candidates, clip_inputs, speaker, synchrony
+from merc.encoders.lipsync.candidates import LipSyncConfig
+from merc.runtime.results import read_json
+from merc.training.lipsync import lipsync_training
 from models.lipsync import Synchrony, TowersConfig
 from stages.lipsync import main
 
 ROOT = Path(__file__).resolve().parent.parent
 TOWERS = TowersConfig(height=32, width=48, bands=40, frames_per_picture=4, dim=32)
-CONFIG = LipSync(epochs=6, lr=0.005, batch=8, clips=1000, seed=1)
+CONFIG = LipSyncConfig(epochs=6, lr=0.005, batch=8, clips=1000, seed=1)
 
 
-def clips(seeds: range) -> list[mouths.Clip]:
-    return [mouths.clip(*conversation(seed)[:2]) for seed in seeds]
+def clips(seeds: range) -> list[clip_inputs.LipSyncClip]:
+    return [clip_inputs.align_clip(*conversation(seed)[:2]) for seed in seeds]
 
 
 @pytest.fixture(scope="module")
 def trained() -> Synchrony:
     torch.manual_seed(1)
     network = Synchrony(TOWERS)
-    history = synchrony.fit(network, clips(range(100, 132)), clips(range(200, 204)), CONFIG)
+    history = lipsync_training.fit(network, clips(range(100, 132)), clips(range(200, 204)), CONFIG)
     assert min(history) < history[0]
     return network
 
 
 def test_it_finds_who_speaks_where_the_other_one_moves_more(trained):
-    scenes = [(mouths.clip(tracks, samples), speaks) for tracks, samples, speaks in map(conversation, range(40))]
-    found = [int(synchrony.evidence(trained, clip)[:, 0].argmax()) == speaks for clip, speaks in scenes]
-    fooled = [lipsync.moves_most(clip) == speaks for clip, speaks in scenes]
+    scenes = [
+        (clip_inputs.align_clip(tracks, samples), speaks)
+        for tracks, samples, speaks in map(conversation, range(40))
+    ]
+    found = [int(synchrony.synchrony_evidence(trained, clip)[:, 0].argmax()) == speaks for clip, speaks in scenes]
+    fooled = [candidates.most_moving_track(clip) == speaks for clip, speaks in scenes]
     assert np.mean(found) >= 0.9
     assert np.mean(fooled) <= 0.2
 
@@ -50,9 +54,10 @@ def test_it_finds_the_offset(trained):
     samples = sound(random, level)
     late = np.roll(level, 9)  # the mouth lags by nine pictures
     curves = [
-        synchrony.evidence(trained, mouths.clip([face(random, one, 10.0)], samples))[0] for one in (level, late)
+        synchrony.synchrony_evidence(trained, clip_inputs.align_clip([face(random, one, 10.0)], samples))[0]
+        for one in (level, late)
     ]
-    assert [lipsync.in_step(curve) for curve in curves] == [True, False]
+    assert [candidates.is_synchronous(curve) for curve in curves] == [True, False]
 
 
 def test_a_still_mouth_has_no_evidence_and_a_short_track_little(trained):
@@ -61,16 +66,16 @@ def test_a_still_mouth_has_no_evidence_and_a_short_track_little(trained):
     samples = sound(random, level)
     still, whole = face(random, np.zeros(40), 10.0), face(random, level, 10.0)
     brief = face(random, level[10:16], 10.0, first=10)
-    found = synchrony.evidence(trained, mouths.clip([still, whole, brief], samples))
+    found = synchrony.synchrony_evidence(trained, clip_inputs.align_clip([still, whole, brief], samples))
     assert np.abs(found[0]).max() < 1e-4
     assert found[1, 0] > 2 * found[2, 0]
 
 
 def test_a_clips_evidence_does_not_depend_on_its_batch_mates(trained):
     both = [one for one in clips(range(2)) if len(one) == 40]
-    batch = synchrony._tensors(both, torch.device("cpu"))
+    batch = synchrony.collate_clips(both, torch.device("cpu"))
     together = trained(*batch).detach().numpy()
-    alone = np.concatenate([synchrony.evidence(trained, clip) for clip in both])
+    alone = np.concatenate([synchrony.synchrony_evidence(trained, clip) for clip in both])
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
@@ -80,7 +85,9 @@ def test_the_loss_is_the_probability_of_any_track_in_step():
     first = evidence[:2, far].exp().sum().log() - evidence[:2, 0].exp().sum().log()
     second = evidence[2, far].exp().sum().log() - evidence[2, 0]
     expected = (first + second) / 2
-    assert synchrony.loss(evidence, torch.tensor([0, 0, 1])).item() == pytest.approx(expected.item(), abs=1e-6)
+    assert lipsync_training.synchronisation_loss(evidence, torch.tensor([0, 0, 1])).item() == pytest.approx(
+        expected.item(), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("size", [24, 64, 100])
@@ -88,7 +95,7 @@ def test_mouth_regions_of_any_crop_size(size):
     crops = np.zeros((2, size, size, 3), np.uint8)
     crops[:, size // 2 :] = 90
     crops[1, size // 2 :, : size // 2] = 30
-    region = mouths.mouths(crops)
+    region = clip_inputs.mouth_regions(crops)
     assert region.shape == (2, 32, 48)
     assert (region[0] == 90).all()
     assert (region[1, :, :23] == 30).all()
@@ -98,14 +105,14 @@ def test_mouth_regions_of_any_crop_size(size):
 def test_tracks_lie_on_the_clock_of_the_sound():
     random = np.random.default_rng(5)
     track = face(random, np.linspace(0, 1, 10), 10.0, first=5)
-    clip = mouths.clip([track], sound(random, np.ones(12)))
+    clip = clip_inputs.align_clip([track], sound(random, np.ones(12)))
     assert len(clip) == 12
     assert clip.seen[0].tolist() == [False] * 5 + [True] * 7
     assert (clip.mouths[0, :5] == clip.mouths[0, 5]).all()
-    assert clip.sound.shape == (48, mouths.BANDS)
+    assert clip.sound.shape == (48, clip_inputs.BANDS)
 
 
-def first(clip: mouths.Clip) -> np.ndarray:
+def first(clip: clip_inputs.LipSyncClip) -> np.ndarray:
     """A scorer that always hears the first track."""
     return np.arange(len(clip.mouths), 0, -1)
 
@@ -113,13 +120,15 @@ def first(clip: mouths.Clip) -> np.ndarray:
 def test_without_sound_or_network_the_largest_face_speaks():
     random = np.random.default_rng(6)
     small, large = face(random, np.zeros(20), 0.0), face(random, np.zeros(40), 0.0)
-    long, brief = (Sound(np.zeros(640 * pictures, np.float32)) for pictures in (40, lipsync.SHORTEST - 1))
-    assert speaking.choose([], long, first) is None
-    assert speaking.choose([small, large], long, first) == 0
-    assert speaking.choose([small, large], None, first) == 1
-    assert speaking.choose([small, large], long, None) == 1
-    assert speaking.choose([small, large], brief, first) == 1
-    assert speaking.choose([large, large], None, None) == 0
+    long, brief = (
+        AudioInput(np.zeros(640 * pictures, np.float32)) for pictures in (40, candidates.MIN_PICTURES - 1)
+    )
+    assert speaker.choose_speaker([], long, first) is None
+    assert speaker.choose_speaker([small, large], long, first) == 0
+    assert speaker.choose_speaker([small, large], None, first) == 1
+    assert speaker.choose_speaker([small, large], long, None) == 1
+    assert speaker.choose_speaker([small, large], brief, first) == 1
+    assert speaker.choose_speaker([large, large], None, None) == 0
 
 
 @pytest.fixture
@@ -143,14 +152,16 @@ def test_the_stage_writes_towers_that_encode_can_use_twice_the_same(project):
     main()
     first = {path: path.read_bytes() for path in sorted(Path("out/lipsync").rglob("*.*"))}
     metrics = read_json(Path("metrics/lipsync.json"))
-    assert list(metrics) == list(lipsync.METRICS)
+    assert list(metrics) == list(candidates.METRIC_NAMES)
     assert all(0 <= value <= 1 for value in metrics.values())
     main()
     assert {path: path.read_bytes() for path in sorted(Path("out/lipsync").rglob("*.*"))} == first
     tracks, samples, _ = conversation(7)
-    scorer = speaking.load_scorer(Path("out/lipsync/vision"))
-    assert speaking.choose(tracks, Sound(samples), scorer) == int(scorer(mouths.clip(tracks, samples)).argmax())
-    assert speaking.load_scorer(Path("out/lipsync/text")) is None
+    scorer = speaker.load_scorer(Path("out/lipsync/vision"))
+    assert speaker.choose_speaker(tracks, AudioInput(samples), scorer) == int(
+        scorer(clip_inputs.align_clip(tracks, samples)).argmax()
+    )
+    assert speaker.load_scorer(Path("out/lipsync/text")) is None
     assert sorted(path.name for path in Path("out/lipsync/audio").iterdir()) == ["config.json", "model.safetensors"]
 
 
@@ -181,4 +192,4 @@ def test_off_it_leaves_markers_and_never_imports_torch(project):
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(ROOT)})
     for modality in ("text", "audio", "vision"):
         assert [path.name for path in Path("out/lipsync", modality).iterdir()] == ["off.json"]
-    assert read_json(Path("metrics/lipsync.json")) == dict.fromkeys(lipsync.METRICS)
+    assert read_json(Path("metrics/lipsync.json")) == dict.fromkeys(candidates.METRIC_NAMES)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
-from merc.manifest import MODALITIES
-from merc.synthesis import masked, optimum, posterior, process
+from merc.corpora.synthesis.plan import process
+from merc.data.records.manifest import MODALITIES
+from merc.studies.optimum import masked, optimum, posterior
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["sample"]
@@ -17,11 +18,13 @@ def test_a_line_that_lost_all_is_known_by_its_neighbours_alone():
     """Against the sum over the moods that the line could look like: losing it is not knowing how it looked."""
     lines = process.dialogue_lines(SAMPLE["seed"], "train", 6, [0, 1, 2, 3])
     left = [("text", "audio"), (), ("vision",), MODALITIES]
-    found = posterior.moods_of_seen(lines, left)
+    found = posterior.mood_posterior_by_line(lines, left)
     assert np.allclose(found.sum(axis=1), 1)
-    changed = [process.Line(line.speaker, 3, ("text",)) if n == 1 else line for n, line in enumerate(lines)]
-    assert np.allclose(found, posterior.moods_of_seen(changed, left))
-    assert np.allclose(posterior.moods_of_seen(lines, [MODALITIES] * 4), posterior.moods(lines, MODALITIES))
+    changed = [process.DialogueTurn(line.speaker, 3, ("text",)) if n == 1 else line for n, line in enumerate(lines)]
+    assert np.allclose(found, posterior.mood_posterior_by_line(changed, left))
+    assert np.allclose(
+        posterior.mood_posterior_by_line(lines, [MODALITIES] * 4), posterior.mood_posterior(lines, MODALITIES)
+    )
 
 
 def test_the_lines_have_the_ids_of_the_manifest():
@@ -34,4 +37,4 @@ def test_the_lines_have_the_ids_of_the_manifest():
 @pytest.mark.slow
 def test_the_documented_loss_is_the_computed_one(monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert masked.documented() in (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    assert masked.documented_table() in (ROOT / "docs/data.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""merc.media: whatever a clip looks like, its sound and pictures come out right, or a reason does."""
+"""merc.media.clip_reader: whatever a clip looks like, its sound and pictures come out right, or a reason does."""
 
 import wave
 from fractions import Fraction
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc import media
+from merc.media import clip_reader
 
-LIMITS = media.Limits(0.2, 4.0)
+LIMITS = clip_reader.Limits(0.2, 4.0)
 GRID = Path(__file__).parents[2] / "shared" / "data" / "clips"
 
 
@@ -22,7 +22,7 @@ def _even(seconds: float, fps: float = 25.0) -> list[float]:
 
 
 def _hertz(samples: np.ndarray) -> float:
-    return float(np.abs(np.fft.rfft(samples)).argmax() * media.SAMPLE_RATE / len(samples))
+    return float(np.abs(np.fft.rfft(samples)).argmax() * clip_reader.SAMPLE_RATE / len(samples))
 
 
 @pytest.mark.parametrize(
@@ -30,24 +30,24 @@ def _hertz(samples: np.ndarray) -> float:
 )
 def test_any_rate_and_layout_becomes_16_khz_mono(tmp_path, rate, layout):
     path = drawn.write(tmp_path / "a.mp4", sound=drawn.tone(1.0, rate), rate=rate, layout=layout)
-    sound, pictures = media.read(path, LIMITS, ticks=True)
+    sound, pictures = clip_reader.read_clip(path, LIMITS, ticks=True)
     assert sound.flags == [] and sound.reason == ""
-    assert len(sound.samples) == pytest.approx(media.SAMPLE_RATE, abs=300)
+    assert len(sound.samples) == pytest.approx(clip_reader.SAMPLE_RATE, abs=300)
     assert _hertz(sound.samples) == pytest.approx(440, abs=5)
     assert pictures.middle is None and pictures.reason == "no video stream"
 
 
 def test_what_16_khz_cannot_hold_is_filtered_not_folded(tmp_path):
     path = drawn.write(tmp_path / "a.mp4", sound=drawn.tone(1.0, 48000, 12000.0), rate=48000)
-    sound, _ = media.read(path, LIMITS, ticks=False)
+    sound, _ = clip_reader.read_clip(path, LIMITS, ticks=False)
     assert np.abs(sound.samples[1600:-1600]).max() < 100  # of 32,768; nearest samples would put it at 4 kHz
 
 
 def test_sound_ends_with_the_container_without_the_codecs_padding(tmp_path):
     path = drawn.write(tmp_path / "a.mp4", pictures=drawn.flashes(_even(1.0), 0.5), sound=drawn.tone(1.0, 22050))
-    sound, _ = media.read(path, LIMITS, ticks=False)
-    assert len(sound.samples) == round(media.seconds(path) * media.SAMPLE_RATE)
-    assert len(sound.samples) == pytest.approx(media.SAMPLE_RATE, abs=20)
+    sound, _ = clip_reader.read_clip(path, LIMITS, ticks=False)
+    assert len(sound.samples) == round(clip_reader.clip_duration(path) * clip_reader.SAMPLE_RATE)
+    assert len(sound.samples) == pytest.approx(clip_reader.SAMPLE_RATE, abs=20)
 
 
 @pytest.mark.parametrize("begins", [0.0, 0.5])
@@ -61,8 +61,8 @@ def test_click_and_flash_stay_together(tmp_path, begins, fps):
         sound=drawn.click(1.9 - begins, 22050, at - begins),
         sound_begins=begins,
     )
-    sound, pictures = media.read(path, LIMITS, ticks=True)
-    heard = np.abs(sound.samples.astype(int)).argmax() / media.SAMPLE_RATE
+    sound, pictures = clip_reader.read_clip(path, LIMITS, ticks=True)
+    heard = np.abs(sound.samples.astype(int)).argmax() / clip_reader.SAMPLE_RATE
     seen = next(index for index, picture in enumerate(pictures.ticks) if picture.mean() > 128) / 25
     assert heard == pytest.approx(at, abs=0.03)
     assert seen == pytest.approx(at, abs=0.04)
@@ -71,7 +71,7 @@ def test_click_and_flash_stay_together(tmp_path, begins, fps):
 def test_variable_frame_rate_is_put_on_even_ticks(tmp_path):
     times = [0.0, 0.1, 0.11, 0.5, 0.52, 0.9, 1.0]
     path = drawn.write(tmp_path / "a.mp4", pictures=drawn.flashes(times, 0.5), times=times)
-    _, pictures = media.read(path, LIMITS, ticks=True)
+    _, pictures = clip_reader.read_clip(path, LIMITS, ticks=True)
     white = [picture.mean() > 128 for picture in pictures.ticks]
     assert white.index(True) == 8  # 0.32 s is nearer to 0.5 than to 0.11
     assert white == sorted(white) and len(white) >= 25
@@ -79,10 +79,12 @@ def test_variable_frame_rate_is_put_on_even_ticks(tmp_path):
 
 def test_odd_sizes_and_large_pictures(tmp_path):
     odd = drawn.flashes(_even(0.4), 0.2, width=101, height=67)
-    _, pictures = media.read(drawn.write(tmp_path / "a.mp4", pictures=odd, pixels="yuv444p"), LIMITS, ticks=True)
+    _, pictures = clip_reader.read_clip(
+        drawn.write(tmp_path / "a.mp4", pictures=odd, pixels="yuv444p"), LIMITS, ticks=True
+    )
     assert pictures.middle.shape == (67, 101, 3) and pictures.ticks[0].shape == (67, 101, 3)
     large = drawn.flashes(_even(0.2), 0.1, width=1280, height=720)
-    _, pictures = media.read(drawn.write(tmp_path / "b.mp4", pictures=large), LIMITS, ticks=True)
+    _, pictures = clip_reader.read_clip(drawn.write(tmp_path / "b.mp4", pictures=large), LIMITS, ticks=True)
     assert pictures.middle.shape == (720, 1280, 3) and pictures.ticks[0].shape == (360, 640, 3)
     assert pictures.scale == 2.0
 
@@ -90,26 +92,30 @@ def test_odd_sizes_and_large_pictures(tmp_path):
 def test_the_quick_way_and_the_whole_way_find_one_middle(tmp_path):
     pictures = [np.full((96, 160, 3), 5 * index, np.uint8) for index in range(50)]
     path = drawn.write(tmp_path / "a.mp4", pictures=pictures, sound=drawn.tone(2.0, 22050))
-    quick, whole = (media.read(path, LIMITS, ticks=ticks)[1] for ticks in (False, True))
+    quick, whole = (clip_reader.read_clip(path, LIMITS, ticks=ticks)[1] for ticks in (False, True))
     assert (quick.middle == whole.middle).all()
     assert quick.middle.mean() == pytest.approx(125, abs=6)
 
 
 def test_too_long_is_cut_and_too_short_is_padded(tmp_path):
     path = drawn.write(tmp_path / "a.mp4", pictures=drawn.flashes(_even(6.0), 3.0), sound=drawn.tone(6.0, 22050))
-    sound, pictures = media.read(path, LIMITS, ticks=True)
-    assert len(sound.samples) == 4 * media.SAMPLE_RATE and len(pictures.ticks) == 100
+    sound, pictures = clip_reader.read_clip(path, LIMITS, ticks=True)
+    assert len(sound.samples) == 4 * clip_reader.SAMPLE_RATE and len(pictures.ticks) == 100
     assert sound.flags == pictures.flags == ["truncated"]
-    sound, _ = media.read(drawn.write(tmp_path / "b.mp4", sound=drawn.tone(0.05, 22050)), LIMITS, ticks=True)
+    sound, _ = clip_reader.read_clip(
+        drawn.write(tmp_path / "b.mp4", sound=drawn.tone(0.05, 22050)), LIMITS, ticks=True
+    )
     assert len(sound.samples) == 3200 and sound.flags == ["padded"] and "padded with silence" in sound.reason
 
 
 def test_no_sound_no_content_no_file_header(tmp_path):
-    sound, _ = media.read(drawn.write(tmp_path / "v.mp4", pictures=drawn.flashes(_even(0.4), 0.2)), LIMITS, True)
+    sound, _ = clip_reader.read_clip(
+        drawn.write(tmp_path / "v.mp4", pictures=drawn.flashes(_even(0.4), 0.2)), LIMITS, True
+    )
     assert sound.samples is None and sound.reason == "no audio stream"
     (tmp_path / "empty.mp4").touch()
-    assert media.read(tmp_path / "empty.mp4", LIMITS, True)[0].reason == "the file is empty"
-    sound, pictures = media.read(drawn.write(tmp_path / "none.mp4", pictures=None), LIMITS, True)
+    assert clip_reader.read_clip(tmp_path / "empty.mp4", LIMITS, True)[0].reason == "the file is empty"
+    sound, pictures = clip_reader.read_clip(drawn.write(tmp_path / "none.mp4", pictures=None), LIMITS, True)
     assert sound.samples is None and pictures.middle is None and sound.reason and pictures.reason
 
 
@@ -117,12 +123,12 @@ def test_an_unknown_codec_is_a_reason_and_the_other_stream_is_read(tmp_path):
     path = drawn.write(tmp_path / "a.mp4", pictures=drawn.flashes(_even(1.0), 0.5), sound=drawn.tone(1.0, 22050))
     content = path.read_bytes()
     path.write_bytes(content.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
-    sound, pictures = media.read(path, LIMITS, ticks=True)
-    assert sound.reason == media.listen(path, LIMITS).reason == "no audio stream of a known codec"
+    sound, pictures = clip_reader.read_clip(path, LIMITS, ticks=True)
+    assert sound.reason == clip_reader.read_sound(path, LIMITS).reason == "no audio stream of a known codec"
     assert pictures.middle is not None
     path.write_bytes(content.replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzz"))
-    sound, pictures = media.read(path, LIMITS, ticks=True)
-    (shown,) = media.watch(path, [(0.0, 0.5)])
+    sound, pictures = clip_reader.read_clip(path, LIMITS, ticks=True)
+    (shown,) = clip_reader.read_pictures(path, [(0.0, 0.5)])
     assert pictures.reason == shown.reason == "no video stream of a known codec"
     assert sound.samples is not None
 
@@ -135,7 +141,7 @@ def test_of_two_streams_the_one_of_a_known_codec_is_read(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"mp4a", b"zzzz", 1).replace(b"esds", b"zzzz", 1))
     with av.open(str(path)) as container:
         assert [stream.codec_context is None for stream in container.streams.audio] == [True, False]
-    assert len(media.listen(path, LIMITS).samples) == pytest.approx(media.SAMPLE_RATE, abs=300)
+    assert len(clip_reader.read_sound(path, LIMITS).samples) == pytest.approx(clip_reader.SAMPLE_RATE, abs=300)
 
 
 @given(cut=st.floats(0, 1), ticks=st.booleans())
@@ -165,7 +171,7 @@ def test_random_bytes_give_a_reason(tmp_path_factory, content):
 
 def _is_sound_or_reason(path: Path, content: bytes, ticks: bool) -> None:
     path.write_bytes(content)
-    sound, pictures = media.read(path, LIMITS, ticks)
+    sound, pictures = clip_reader.read_clip(path, LIMITS, ticks)
     assert sound.samples is not None or sound.reason
     assert pictures.middle is not None or pictures.reason
     assert str(path) not in sound.reason + pictures.reason
@@ -175,7 +181,7 @@ def _is_sound_or_reason(path: Path, content: bytes, ticks: bool) -> None:
 
 def test_wav_is_pcm16(tmp_path):
     path = tmp_path / "a.wav"
-    path.write_bytes(media.wav(np.array([0, 1, -32768, 32767], np.int16)))
+    path.write_bytes(clip_reader.wav_bytes(np.array([0, 1, -32768, 32767], np.int16)))
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16000, 1, 2)
         assert file.readframes(4) == np.array([0, 1, -32768, 32767], "<i2").tobytes()
@@ -185,11 +191,13 @@ def test_wav_is_pcm16(tmp_path):
 @pytest.mark.skipif(not GRID.is_dir(), reason="no ../shared/data")
 @pytest.mark.parametrize("detector", ["haar", "mtcnn"])
 def test_grid_clips(detector):
-    from merc import faces, facetracks
+    from merc.media.faces import detectors, tracking
 
     for path in sorted(GRID.glob("*.mpg")):
-        sound, pictures = media.read(path, LIMITS, ticks=True)
-        assert len(sound.samples) / media.SAMPLE_RATE == pytest.approx(media.seconds(path), abs=0.01)
+        sound, pictures = clip_reader.read_clip(path, LIMITS, ticks=True)
+        assert len(sound.samples) / clip_reader.SAMPLE_RATE == pytest.approx(
+            clip_reader.clip_duration(path), abs=0.01
+        )
         assert pictures.middle.shape == (288, 360, 3) and not sound.flags and not pictures.flags
-        tracks = facetracks.follow(pictures, faces.DETECTORS[detector], 64)
+        tracks = tracking.track_faces(pictures, detectors.DETECTORS[detector], 64)
         assert [len(track.frames) for track in tracks] == [75]

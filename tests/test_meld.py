@@ -8,8 +8,10 @@ from pathlib import Path
 import extracted
 import pytest
 
-from merc import corpora, manifest, media
-from merc.problem import Problem
+from merc.corpora import registry
+from merc.data.records import manifest
+from merc.media import clip_reader
+from merc.runtime.errors import UserError
 from stages import extract
 
 
@@ -31,7 +33,7 @@ def test_every_layout_is_found_also_behind_a_link(here, table, folder, words):
         extracted.clip(place / folder.format(split=split, official=official) / "dia0_utt0.mp4")
     (here / "data/raw").mkdir(parents=True)
     (here / "data/raw/meld").symlink_to(place)
-    listing = corpora.read("meld", Path("data/raw/meld"), here / "scratch")
+    listing = registry.read_corpus("meld", Path("data/raw/meld"), here / "scratch")
     assert [one.split for one in listing.utterances] == list(extracted.FOLDERS)
     assert all(one.media is not None and one.text == "Fine." for one in listing.utterances)
     assert listing.ignored == []
@@ -52,7 +54,7 @@ def test_nested_archives_are_unpacked_aside_and_nowhere_else(here):
     whole = extracted.archive(place / "MELD.Raw.tar.gz", members)
     before = extracted.hashes(here)
     for _ in range(2):  # the second time nothing is unpacked
-        listing = corpora.read("meld", place, scratch)
+        listing = registry.read_corpus("meld", place, scratch)
         assert [one.clip for one in listing.utterances] == [f"{split}/dia0_utt0.mp4" for split in extracted.FOLDERS]
         assert [note["item"] for note in listing.ignored] == ["evil.mp4", "._dia0_utt0.mp4"] * 3 + [
             "MELD.Raw.tar.gz"
@@ -61,8 +63,8 @@ def test_nested_archives_are_unpacked_aside_and_nowhere_else(here):
         name: value for name, value in extracted.hashes(here).items() if not name.startswith("scratch/")
     } == before
     (place / "MELD.Raw.tar.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(Problem, match="download it again"):
-        corpora.read("meld", place, scratch)
+    with pytest.raises(UserError, match="download it again"):
+        registry.read_corpus("meld", place, scratch)
 
 
 def _zipped(path: Path, members: dict[str, bytes]) -> bytes:
@@ -93,7 +95,7 @@ def test_a_zip_is_unpacked_aside_and_nowhere_else(here, nested):
         clips = {f"MELD.Raw/{nested}": pack(here / "inner", {k.replace("\\", "/"): v for k, v in clips.items()})}
     whole = _zipped(place / "archive.zip", {"MELD.Raw/train_sent_emo.csv": table, **clips})
     before, siblings = extracted.hashes(here), set(here.parent.iterdir())
-    listing = corpora.read("meld", place, scratch)
+    listing = registry.read_corpus("meld", place, scratch)
     assert [one.clip for one in listing.utterances] == ["train/dia0_utt0.mp4"]
     assert listing.utterances[0].media.read_bytes() == clip
     noted = sorted(note["item"] for note in listing.ignored)
@@ -103,8 +105,8 @@ def test_a_zip_is_unpacked_aside_and_nowhere_else(here, nested):
     assert set(here.parent.iterdir()) == siblings
     for broken in (whole[: len(whole) // 2], whole[:100] + bytes(200) + whole[300:], b""):
         (place / "archive.zip").write_bytes(broken)
-        with pytest.raises(Problem, match=r"archive.zip: cannot be unpacked .*; download it again"):
-            corpora.read("meld", place, here / f"scratch{len(broken)}")
+        with pytest.raises(UserError, match=r"archive.zip: cannot be unpacked .*; download it again"):
+            registry.read_corpus("meld", place, here / f"scratch{len(broken)}")
 
 
 @pytest.mark.parametrize(("twins", "chosen"), [("evidence", "final"), ("plain", "plain"), ("final", "final")])
@@ -114,7 +116,7 @@ def test_twins_are_decided_by_the_length_in_the_csv_or_by_force(here, twins, cho
     extracted.table(place / "test_sent_emo.csv", [extracted.row(0, 0)])
     extracted.clip(place / "test_splits/dia0_utt0.mp4", seconds=1.2)
     extracted.clip(place / "test_splits/final_videos_testdia0_utt0.mp4", seconds=0.4)
-    listing = corpora.read("meld", place, here / "scratch")
+    listing = registry.read_corpus("meld", place, here / "scratch")
     names = {"plain": "test_splits/dia0_utt0.mp4", "final": "test_splits/final_videos_testdia0_utt0.mp4"}
     assert listing.utterances[0].clip == names[chosen]
     assert names[chosen] in listing.decided[0]["reason"]
@@ -124,7 +126,7 @@ def test_without_media_every_clip_is_missing_with_the_reason_and_none_is_opened(
     Path("params.yaml").write_text(extracted.PARAMS.replace("media: clips", "media: none"), encoding="utf-8")
     place = extracted.corpus(here / "data/raw/meld")
     (place / "MELD.Raw.tar.gz").write_bytes(b"no archive")
-    monkeypatch.setattr(media, "read", None)
+    monkeypatch.setattr(clip_reader, "read_clip", None)
     extract.main("meld")
     for split in manifest.SPLITS:
         table = extracted.table_of(split, "meld")
@@ -149,12 +151,12 @@ def test_a_table_that_cannot_be_used_is_one_clear_line(here):
     }.items():
         extracted.table(place / "train_sent_emo.csv", [])
         (place / "train_sent_emo.csv").write_text(content, encoding="utf-8")
-        with pytest.raises(Problem, match=words):
-            corpora.read("meld", place, here / "scratch")
-    with pytest.raises(Problem, match="holds none of train_sent_emo"):
+        with pytest.raises(UserError, match=words):
+            registry.read_corpus("meld", place, here / "scratch")
+    with pytest.raises(UserError, match="holds none of train_sent_emo"):
         (place / "train_sent_emo.csv").unlink()
-        corpora.read("meld", place, here / "scratch")
-    with pytest.raises(Problem, match="not there"):
-        corpora.read("meld", here / "nowhere", here / "scratch")
-    with pytest.raises(Problem, match="choose from"):
-        corpora.read("medl", place, here / "scratch")
+        registry.read_corpus("meld", place, here / "scratch")
+    with pytest.raises(UserError, match="not there"):
+        registry.read_corpus("meld", here / "nowhere", here / "scratch")
+    with pytest.raises(UserError, match="choose from"):
+        registry.read_corpus("medl", place, here / "scratch")

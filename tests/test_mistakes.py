@@ -1,4 +1,4 @@
-"""Mistakes of a user that show only while a stage learns: each is a Problem of one line, which says what to do."""
+"""Mistakes of a user that show only while a stage learns: one line each, which says what to do."""
 
 from pathlib import Path
 
@@ -9,10 +9,15 @@ import torch
 from scenes import conversation
 from torch import nn
 
-from merc import adapting, batches, divergence, learning, mouths, results, sampling, synchrony, tuning
-from merc.labels import space
-from merc.lipsync import LipSync
-from merc.problem import Problem, during
+from merc.data.batches import dataset, sampling
+from merc.data.records.labels import label_space
+from merc.encoders.lipsync import clip_inputs
+from merc.encoders.lipsync.candidates import LipSyncConfig
+from merc.finetuning import one_encoder, tuning_loop
+from merc.runtime import divergence, results
+from merc.runtime.errors import UserError, error_context
+from merc.training.core import supervision
+from merc.training.lipsync import lipsync_training
 from models.lipsync import Synchrony, TowersConfig
 from stages import pretrain as pretrain_stage
 from stages import train as train_stage
@@ -38,15 +43,15 @@ def parameters(folder: Path, **changes) -> None:
 def test_a_share_too_small_for_one_dialogue_an_epoch_is_refused(folder, stage, share):
     results.write_json(Path("out/pretrain/off.json"), {"off": "not tried here"})
     parameters(folder, data__share={"sample": share})
-    with pytest.raises(Problem, match=rf"data\.share: sample {share:g}: .* dialogues an epoch; raise it") as told:
+    with pytest.raises(UserError, match=rf"data\.share: sample {share:g}: .* dialogues an epoch; raise it") as told:
         stage.main()
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("name", sampling.SAMPLINGS)
+@pytest.mark.parametrize("name", sampling.SAMPLERS)
 def test_a_share_of_one_dialogue_an_epoch_draws_one_at_least(folder, name):
-    train = batches.read_split("train", ["sample"], list(packed.WIDTHS), space("meld"))
-    seed = learning.Seed(1, torch.Generator().manual_seed(1))
+    train = dataset.read_split("train", ["sample"], list(packed.WIDTHS), label_space("meld"))
+    seed = supervision.SeedRandomness(1, torch.Generator().manual_seed(1))
     draws = seed.draws(train, {"sample": 1.2 / train.dialogues}, name, 4)
     epochs = [list(draws()) for _ in range(30)]
     assert all(sum(len(draw.dialogues) for draw in epoch) >= 1 for epoch in epochs)
@@ -57,29 +62,31 @@ def test_an_epoch_of_adapt_draws_an_utterance_at_least():
         def size(self, one):
             return 1
 
-    train = adapting.Utterances(["words"] * 40, {"emotion": np.zeros(40, np.int64)}, np.full(40, 1.2 / 40))
-    epochs = adapting.Epochs(train, Encoder(), 4, seed=1)
+    train = one_encoder.LabelledUtterances(
+        ["words"] * 40, {"emotion": np.zeros(40, np.int64)}, np.full(40, 1.2 / 40)
+    )
+    epochs = one_encoder.EpochBatches(train, Encoder(), 4, seed=1)
     assert all(sum(map(len, epochs())) >= 1 and all(map(len, epochs())) for _ in range(30))
 
 
 @pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
 def test_a_share_that_is_none_is_refused(folder, value):
     parameters(folder, data__share={"sample": value})
-    with pytest.raises(Problem, match=r"data\.share\.sample = "):
-        learning.data(["text"])
+    with pytest.raises(UserError, match=r"data\.share\.sample = "):
+        supervision.read_data(["text"])
 
 
 def test_no_corpus_at_all_is_refused(folder):
     parameters(folder, data__corpora=[])
-    with pytest.raises(Problem, match=r"data\.corpora = \[\]: name at least one"):
-        learning.data(["text"])
+    with pytest.raises(UserError, match=r"data\.corpora = \[\]: name at least one"):
+        supervision.read_data(["text"])
 
 
 @pytest.mark.parametrize("stage", [pretrain_stage, train_stage])
 @pytest.mark.parametrize(("numbers", "said"), [([], "at least 1 item"), ([1, 1], "each seed once")])
 def test_no_seed_and_one_seed_twice_are_refused(folder, stage, numbers, said):
     parameters(folder, train__seeds=numbers)
-    with pytest.raises(Problem, match=rf"train\.seeds = .*{said}"):
+    with pytest.raises(UserError, match=rf"train\.seeds = .*{said}"):
         stage.main()
 
 
@@ -87,7 +94,7 @@ def test_no_seed_and_one_seed_twice_are_refused(folder, stage, numbers, said):
 def test_a_teacher_whose_loss_is_no_number_is_refused(folder, epochs):
     results.write_json(Path("out/pretrain/off.json"), {"off": "not tried here"})
     parameters(folder, train__lr=TOO_FAST, train__epochs=epochs, train__warmup=0.0)
-    with pytest.raises(Problem, match=r"^train: seed 3: epoch 1: .*nan.*; lower the learning rate") as told:
+    with pytest.raises(UserError, match=r"^train: seed 3: epoch 1: .*nan.*; lower the learning rate") as told:
         train_stage.main()
     assert "\n" not in str(told.value)
 
@@ -95,32 +102,32 @@ def test_a_teacher_whose_loss_is_no_number_is_refused(folder, epochs):
 def fit(step, epochs: int) -> nn.Module:
     """A network tuned by this loss of a batch."""
     network = nn.Linear(2, 1)
-    plan = tuning.Plan(epochs, 0, [tuning.Part(list(network.parameters()), 0.1)], [])
-    tuning.fit(network, plan, lambda: [torch.ones(1, 2)], lambda batch: step(network(batch)), lambda: 0.0)
+    plan = tuning_loop.TuningPlan(epochs, 0, [tuning_loop.TrainablePart(list(network.parameters()), 0.1)], [])
+    tuning_loop.fit(network, plan, lambda: [torch.ones(1, 2)], lambda batch: step(network(batch)), lambda: 0.0)
     return network
 
 
 def test_an_encoder_whose_loss_is_no_number_is_refused():
     assert all(one.isfinite().all() for one in fit(torch.sum, 1).parameters())
-    with pytest.raises(Problem, match=r"epoch 1: the loss is no finite number \(training nan\)"):
+    with pytest.raises(UserError, match=r"epoch 1: the loss is no finite number \(training nan\)"):
         fit(lambda answer: (answer * torch.nan).sum(), 2)
 
 
 def test_weights_that_the_last_step_broke_are_not_kept():
     """The square root of 0 is a number, its gradient is none."""
-    with pytest.raises(Problem, match="the weights of the best epoch are no finite numbers"):
+    with pytest.raises(UserError, match="the weights of the best epoch are no finite numbers"):
         fit(lambda answer: (answer * 0).sum().sqrt(), 1)
 
 
 @pytest.mark.parametrize("judged", [True, False])
 def test_lip_sync_whose_loss_is_no_number_is_refused(judged):
-    clips = [mouths.clip(*conversation(seed)[:2]) for seed in range(4)]
+    clips = [clip_inputs.align_clip(*conversation(seed)[:2]) for seed in range(4)]
     torch.manual_seed(1)
-    config = LipSync(epochs=2, lr=TOO_FAST, batch=2, clips=10, seed=1)
-    with pytest.raises(Problem, match=r"epoch \d: the loss is no finite number"):
-        synchrony.fit(Synchrony(TOWERS), clips, clips[:1] if judged else [], config)
+    config = LipSyncConfig(epochs=2, lr=TOO_FAST, batch=2, clips=10, seed=1)
+    with pytest.raises(UserError, match=r"epoch \d: the loss is no finite number"):
+        lipsync_training.fit(Synchrony(TOWERS), clips, clips[:1] if judged else [], config)
 
 
 def test_what_was_being_done_stands_before_the_problem():
-    with pytest.raises(Problem, match=r"^adapt: text: epoch 2: .*training inf"), during("adapt: text"):
+    with pytest.raises(UserError, match=r"^adapt: text: epoch 2: .*training inf"), error_context("adapt: text"):
         divergence.check_losses({"training": float("inf")}, 2)

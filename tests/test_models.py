@@ -8,11 +8,11 @@ from networks import LABELS, MODALITIES, STREAMS, batch, config, every_combinati
 from pydantic import ValidationError
 from torch.nn import functional
 
-from merc import params
+from merc.runtime import params
 from models import checkpoint
 from models.heads import HEADS
 from models.network import Network, NetworkConfig
-from models.standards import oddity
+from models.standardise import feature_deviation
 from models.stems import STEMS
 
 
@@ -279,8 +279,8 @@ def test_oddity_is_the_log_of_one_and_the_mean_square_of_real_steps():
     steps = torch.tensor([3, 1, 7])
     values = torch.randn(3, 9, 5, generator=generator)  # padded; what is beyond the steps must not count
     expected = torch.stack([values[i, :n].square().mean() for i, n in enumerate(steps)]).log1p()
-    torch.testing.assert_close(oddity(values, steps), expected)
+    torch.testing.assert_close(feature_deviation(values, steps), expected)
     packed = torch.cat([values[i, :n] for i, n in enumerate(steps)])
-    torch.testing.assert_close(oddity(packed, steps), expected)
+    torch.testing.assert_close(feature_deviation(packed, steps), expected)
     values[1, 0] = 1e30
-    assert oddity(values, steps).isfinite().all() and oddity(values, steps).argmax() == 1
+    assert feature_deviation(values, steps).isfinite().all() and feature_deviation(values, steps).argmax() == 1

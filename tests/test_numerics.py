@@ -16,11 +16,12 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from merc import numerics, optimiser
-from merc.numerics import square_root
+from merc.runtime import numerics
+from merc.runtime.numerics import square_root
+from merc.training.core import optim
 
 COMMITTED = ROOT / "tests/operations.json"
-AVX2 = "avx2" in numerics.instructions()
+AVX2 = "avx2" in numerics.cpu_flags()
 
 
 @pytest.mark.skipif(not AVX2, reason="not Linux on an x86-64 processor with AVX2: other digits are expected")
@@ -46,7 +47,7 @@ def test_this_processor_gives_the_committed_digits():
 )
 def test_what_is_pinned(tmp_path, monkeypatch, asked, flags, pinned):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(numerics, "instructions", lambda: frozenset(flags))
+    monkeypatch.setattr(numerics, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(os, "environ", {})
     Path("params.yaml").write_text(f"numerics: {asked}\n", encoding="utf-8")
     numerics.pin()
@@ -58,18 +59,20 @@ def test_portable_where_nothing_else_can_be_read(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     if text is not None:
         Path("params.yaml").write_text(text, encoding="utf-8")
-    assert numerics.chosen() == "portable"
+    assert numerics.configured_mode() == "portable"
 
 
 def test_who_cannot_have_portable_numbers_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(numerics, "instructions", lambda: frozenset())
-    assert "third digit" in numerics.warning() and "\n" not in numerics.warning()
-    monkeypatch.setattr(numerics, "instructions", lambda: frozenset({"avx2"}))
-    assert numerics.warning() is None and "cuda gives other numbers" in numerics.warning("cuda")
+    monkeypatch.setattr(numerics, "cpu_flags", lambda: frozenset())
+    assert "third digit" in numerics.portability_warning() and "\n" not in numerics.portability_warning()
+    monkeypatch.setattr(numerics, "cpu_flags", lambda: frozenset({"avx2"}))
+    assert numerics.portability_warning() is None and "cuda gives other numbers" in numerics.portability_warning(
+        "cuda"
+    )
     Path("params.yaml").write_text("numerics: fast\n", encoding="utf-8")
-    monkeypatch.setattr(numerics, "instructions", lambda: frozenset())
-    assert numerics.warning() is None and numerics.warning("cuda") is None
+    monkeypatch.setattr(numerics, "cpu_flags", lambda: frozenset())
+    assert numerics.portability_warning() is None and numerics.portability_warning("cuda") is None
 
 
 def test_a_value_that_is_neither_ends_a_stage_in_one_line(tmp_path):
@@ -122,7 +125,7 @@ def test_no_tensor_is_given_to_an_operation_that_depends_on_the_processor(packag
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if unportable(node):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
-    assert found == [], "square_root of merc/numerics.py is portable"
+    assert found == [], "square_root of merc/runtime/numerics.py is portable"
 
 
 def unportable(node: ast.AST) -> bool:
@@ -177,7 +180,7 @@ def test_refuse_refuses(call):
 @networks.every_combination
 def test_a_training_step_of_every_network(fusion, context):
     network, batch = networks.network(fusion=fusion, context=context).train(), networks.batch()
-    adam = optimiser.AdamW([optimiser.Group.of(network.parameters(), 0.01)], 0.01)
+    adam = optim.AdamW([optim.ParameterGroup.of(network.parameters(), 0.01)], 0.01)
     with Refuse():
         logits = network(batch)
         loss = sum(functional.cross_entropy(logits[task], batch[task]) for task in ("emotion", "sentiment"))

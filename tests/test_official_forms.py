@@ -25,16 +25,18 @@ from transformers import (
     Wav2Vec2Model,
 )
 
-from merc import encoders
-from merc.encoders.encoder import features
-from merc.encoders.raw import Faces, Line, Sound
+from merc.data.records.encoder_inputs import AudioInput, TextInput, VisionInput
+from merc.encoders.base import factory
+from merc.encoders.base.encoder import extract_features
 
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
 RAW = {
-    "text": [Line("What is that?", "Ann"), Line("", "Bob")],
-    "audio": [Sound(0.1 * np.random.default_rng(n).standard_normal(n).astype(np.float32)) for n in (4_000, 9_999)],
+    "text": [TextInput("What is that?", "Ann"), TextInput("", "Bob")],
+    "audio": [
+        AudioInput(0.1 * np.random.default_rng(n).standard_normal(n).astype(np.float32)) for n in (4_000, 9_999)
+    ],
     "vision": [
-        Faces(
+        VisionInput(
             np.random.default_rng(1).integers(0, 256, (5, 40, 40, 3)).astype(np.uint8),
             np.zeros((5, 4), np.float32),
             np.arange(5) / 25,
@@ -111,9 +113,9 @@ def weights(tmp_path, monkeypatch):
 
 
 def encoded(modality: str, name: str) -> list[np.ndarray]:
-    encoder = encoders.build(modality, name, encoders.section(modality))
+    encoder = factory.build(modality, name, factory.encoding_section(modality))
     assert all(parameter.dtype == torch.float32 for parameter in encoder.parameters())
-    return features(encoder, RAW[modality])
+    return extract_features(encoder, RAW[modality])
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -148,11 +150,11 @@ def test_torchvisions_older_files_give_the_same_features(weights, name):
 
 UNREACHED = """
 import sys
-from merc import encoders
-from merc.problem import Problem
+from merc.encoders.base import factory
+from merc.runtime.errors import UserError
 try:
-    encoders.build(sys.argv[1], sys.argv[2], encoders.section(sys.argv[1]))
-except Problem as problem:
+    factory.build(sys.argv[1], sys.argv[2], factory.encoding_section(sys.argv[1]))
+except UserError as problem:
     print(problem)
 print([name for name in ("torchvision", "transformers", "huggingface_hub.hf_api") if name in sys.modules])
 """

@@ -14,20 +14,21 @@ from hypothesis import strategies as st
 from networks import COMBINATIONS, STREAMS, batch, config, network
 from tiny import BertConfig, BertModel, language
 
-from merc import exporting, onnxfiles, portable, results
-from merc.encoders import bert
-from merc.encoders import portable as portable_encoders
-from merc.encoders.language import language as read_language
-from merc.encoders.words import Window
-from merc.problem import Problem
+from merc.encoders.text import bert
+from merc.encoders.text.language_model import load_language_model as read_language
+from merc.encoders.text.language_model_encoder import ContextWindow
+from merc.export import bundle, onnx_files, onnx_network
+from merc.export import onnx_encoders as portable_encoders
+from merc.export.onnx_files import OnnxSession
+from merc.runtime import results
+from merc.runtime.errors import UserError
 from merc.serve import Predictor
-from merc.sessions import Session
 from models.context import CONTEXTS
 from models.network import FUSIONS, Network
 from models.stems import STEMS
 
 CLOSE = 1e-4
-WINDOW = Window(max_tokens=32, clean=(), before=0, after=0, speakers=False)
+WINDOW = ContextWindow(max_tokens=32, clean=(), before=0, after=0, speakers=False)
 # one of each kind quickly, every pair where there is time
 QUICK = [("esag", "gru"), ("crossmodal", "transformer"), ("graph", "none")]
 PAIRS = [
@@ -37,15 +38,15 @@ PAIRS = [
 
 
 def without(made: dict, modalities: set[str]) -> dict:
-    """A batch in which nobody has features of these modalities, and none with no rows (merc/batches.py)."""
+    """A batch in which nobody has features of these modalities, and none with no rows."""
     kept = [s for s, rows in made["rows"].items() if s.split("/")[0] not in modalities and len(rows)]
-    return made | {part: {s: made[part][s] for s in kept} for part in portable.PARTS}
+    return made | {part: {s: made[part][s] for s in kept} for part in onnx_network.PARTS}
 
 
-def compare(session: Session, own: Network, made: dict) -> None:
+def compare(session: OnnxSession, own: Network, made: dict) -> None:
     with torch.inference_mode():
         told = own(made)
-    found = session(portable.arrays(made, own.streams))
+    found = session(onnx_network.named_arrays(made, own.streams))
     expected = {task: told[task] for task in own.labels}
     expected |= {"gate": told["weights"]["gate"]} if "gate" in told["weights"] else {}
     assert set(found) == set(expected)
@@ -67,10 +68,10 @@ def of_constants(graph: onnx.GraphProto) -> set[str]:
 def test_the_exporter_is_left_no_square_root_to_fold(fusion, context, tmp_path, monkeypatch):
     """It computes what depends on constants alone by torch.sqrt, whose digits depend on the processor."""
     monkeypatch.setattr(torch.onnx, "export", partial(torch.onnx.export, do_constant_folding=False))
-    monkeypatch.setattr(onnxfiles, "reduce", lambda *_: None)
+    monkeypatch.setattr(onnx_files, "quantize", lambda *_: None)
     stems = dict(zip(("text", "audio", "vision"), STEMS, strict=True))
-    portable.write(tmp_path, network(fusion=fusion, context=context, stem=stems))
-    found = of_constants(onnx.load(tmp_path / onnxfiles.FULL).graph)
+    onnx_network.export_network(tmp_path, network(fusion=fusion, context=context, stem=stems))
+    found = of_constants(onnx.load(tmp_path / onnx_files.FULL).graph)
     assert "Reciprocal" in found  # of a standard deviation: the test sees what is folded
     assert "Sqrt" not in found
 
@@ -80,13 +81,15 @@ def test_every_network_answers_alike_in_onnx(fusion, context, tmp_path):
     """Dialogues of 1 to 40 utterances, one or several, with all, some and no modalities."""
     stems = dict(zip(("text", "audio", "vision"), STEMS, strict=True))
     own = network(fusion=fusion, context=context, stem=stems)
-    portable.write(tmp_path, own)
-    session = Session(tmp_path / onnxfiles.FULL)
+    onnx_network.export_network(tmp_path, own)
+    session = OnnxSession(tmp_path / onnx_files.FULL)
     for number, dialogues in enumerate(((1,), (2,), (3,), (40,), (1, 1), (17, 2, 5))):
         made = batch(dialogues, seed=10 + number)
         for hidden in (set(), {"text"}, {"audio", "vision"}, {"text", "audio", "vision"}):
             compare(session, own, without(made, hidden))
-    reduced = Session(tmp_path / onnxfiles.REDUCED)(portable.arrays(without(batch(), set()), own.streams))
+    reduced = OnnxSession(tmp_path / onnx_files.REDUCED)(
+        onnx_network.named_arrays(without(batch(), set()), own.streams)
+    )
     assert all(np.isfinite(values).all() for values in reduced.values())
 
 
@@ -94,15 +97,15 @@ def test_every_network_answers_alike_in_onnx(fusion, context, tmp_path):
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_a_causal_network_stays_causal(context, tmp_path):
     own = network(fusion="graph-multiattn", context=context, causal=True)
-    portable.write(tmp_path, own)
-    compare(Session(tmp_path / onnxfiles.FULL), own, without(batch((9, 3)), set()))
+    onnx_network.export_network(tmp_path, own)
+    compare(OnnxSession(tmp_path / onnx_files.FULL), own, without(batch((9, 3)), set()))
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> tuple[Network, Session]:
+def whole(tmp_path_factory) -> tuple[Network, OnnxSession]:
     folder, own = tmp_path_factory.mktemp("whole"), network()
-    portable.write(folder, own)
-    return own, Session(folder / onnxfiles.FULL)
+    onnx_network.export_network(folder, own)
+    return own, OnnxSession(folder / onnx_files.FULL)
 
 
 @settings(max_examples=40, deadline=None)
@@ -121,9 +124,9 @@ def test_a_lone_modality_and_one_task_export(tmp_path):
     torch.manual_seed(0)
     about = config(modalities=["audio"], stem={"audio": "conv1d"}, roles=0, heads="independent")
     own = Network(about, {"audio/prosody": 6}, {"emotion": ("a", "b", "c")}).eval()
-    portable.write(tmp_path, own)
+    onnx_network.export_network(tmp_path, own)
     made = without(batch((5, 2)), {"text", "vision"})
-    compare(Session(tmp_path / onnxfiles.FULL), own, made | {"present": made["present"][:, 1:2]})
+    compare(OnnxSession(tmp_path / onnx_files.FULL), own, made | {"present": made["present"][:, 1:2]})
 
 
 def test_every_fusion_and_context_is_in_the_contract():
@@ -133,8 +136,8 @@ def test_every_fusion_and_context_is_in_the_contract():
 
 def test_the_same_network_gives_the_same_bytes_and_no_file_tells_where_it_was_made(tmp_path):
     for place in ("one", "another place"):
-        portable.write(tmp_path / place, network(fusion="concat", context="none"))
-    for name in (onnxfiles.FULL, onnxfiles.REDUCED):
+        onnx_network.export_network(tmp_path / place, network(fusion="concat", context="none"))
+    for name in (onnx_files.FULL, onnx_files.REDUCED):
         content = (tmp_path / "one" / name).read_bytes()
         assert content == (tmp_path / "another place" / name).read_bytes()
         for trace in (str(tmp_path), str(Path(__file__).parent.parent), ".py", "site-packages", str(Path.home())):
@@ -145,13 +148,13 @@ def test_the_same_network_gives_the_same_bytes_and_no_file_tells_where_it_was_ma
 def test_weights_of_eight_bits_take_less_room_and_answer_nearly_alike(tmp_path):
     torch.manual_seed(2)
     own = Network(config(dim=64, fused=64, context="none"), STREAMS, TASKS).eval()  # a GRU keeps its floats
-    portable.write(tmp_path, own)
-    full, reduced = (Session(tmp_path / name) for name in (onnxfiles.FULL, onnxfiles.REDUCED))
-    kinds = {one.data_type for one in onnx.load(tmp_path / onnxfiles.REDUCED).graph.initializer}
+    onnx_network.export_network(tmp_path, own)
+    full, reduced = (OnnxSession(tmp_path / name) for name in (onnx_files.FULL, onnx_files.REDUCED))
+    kinds = {one.data_type for one in onnx.load(tmp_path / onnx_files.REDUCED).graph.initializer}
     assert onnx.TensorProto.INT8 in kinds
-    sizes = [(tmp_path / name).stat().st_size for name in (onnxfiles.REDUCED, onnxfiles.FULL)]
+    sizes = [(tmp_path / name).stat().st_size for name in (onnx_files.REDUCED, onnx_files.FULL)]
     assert sizes[0] < 0.8 * sizes[1]
-    arrays = portable.arrays(without(batch((20, 20)), set()), own.streams)
+    arrays = onnx_network.named_arrays(without(batch((20, 20)), set()), own.streams)
     one, other = full(arrays)["emotion"], reduced(arrays)["emotion"]
     assert 0 < np.abs(one - other).max() < 0.2 * np.abs(one).max()
 
@@ -165,8 +168,8 @@ def words(tmp_path):
 
 def test_a_text_encoder_answers_alike_in_onnx(words, tmp_path):
     """Against transformers' own BERT, at other lengths than that of the export."""
-    assert portable_encoders.write(tmp_path / "text", words) is None
-    own, other = words.model, portable_encoders.Answering(tmp_path / "text" / onnxfiles.FULL)
+    assert portable_encoders.export_text_encoder(tmp_path / "text", words) is None
+    own, other = words.model, portable_encoders.OnnxLanguageModel(tmp_path / "text" / onnx_files.FULL)
     for shape in ((1, 1), (2, 31), (5, 8)):
         ids = torch.randint(1, 100, shape)
         seen = torch.ones_like(ids)
@@ -178,8 +181,8 @@ def test_a_text_encoder_answers_alike_in_onnx(words, tmp_path):
 
 def test_our_bert_exports_too(words, tmp_path):
     words.model = bert.load(tmp_path / "tiny-bert")
-    assert portable_encoders.write(tmp_path / "text", words) is None
-    assert (tmp_path / "text" / onnxfiles.REDUCED).is_file()
+    assert portable_encoders.export_text_encoder(tmp_path / "text", words) is None
+    assert (tmp_path / "text" / onnx_files.REDUCED).is_file()
 
 
 def test_an_encoder_that_cannot_be_exported_is_named_and_leaves_nothing(words, tmp_path):
@@ -188,7 +191,7 @@ def test_an_encoder_that_cannot_be_exported_is_named_and_leaves_nothing(words, t
             return torch.full((*ids.shape, 16), float(len(ids[0]) * (1 + int(seen.sum()))))
 
     words.model = Counting()
-    reason = portable_encoders.write(tmp_path / "text", words)
+    reason = portable_encoders.export_text_encoder(tmp_path / "text", words)
     assert "off" in reason or "does not export" in reason
     assert not (tmp_path / "text").exists()
 
@@ -196,14 +199,19 @@ def test_an_encoder_that_cannot_be_exported_is_named_and_leaves_nothing(words, t
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     """An exported folder with the ONNX of its network and of the real text encoder."""
-    from merc.encoders import naming
+    from merc.export import needed_encoders
     from models import checkpoint
 
     folder = write_model(tmp_path_factory.mktemp("model"))
-    portable.write(folder, checkpoint.load(folder))
+    onnx_network.export_network(folder, checkpoint.load(folder))
     about = results.read_json(folder / "encoders.json")["text"]
-    assert portable_encoders.write(folder / "encoders/text", naming.restore("text", about, folder)) is None
-    exporting.seal(folder)
+    assert (
+        portable_encoders.export_text_encoder(
+            folder / "encoders/text", needed_encoders.restore_encoder("text", about, folder)
+        )
+        is None
+    )
+    bundle.write_hashes(folder)
     return folder
 
 
@@ -223,11 +231,11 @@ def test_the_predictor_answers_alike_with_every_engine(model, tmp_path, monkeypa
 
 
 def test_a_folder_without_onnx_says_so(tmp_path):
-    with pytest.raises(Problem, match=r"model\.int8\.onnx: not there.*export it again, or use torch"):
+    with pytest.raises(UserError, match=r"model\.int8\.onnx: not there.*export it again, or use torch"):
         Predictor.load(write_model(tmp_path), engine="int8")
 
 
 def test_a_damaged_file_is_refused_in_one_line(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"no graph")
-    with pytest.raises(Problem, match=r"model\.onnx: onnxruntime cannot read it"):
-        Session(tmp_path / "model.onnx")
+    with pytest.raises(UserError, match=r"model\.onnx: onnxruntime cannot read it"):
+        OnnxSession(tmp_path / "model.onnx")

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from merc import manifest as manifests
-from merc import packs
-from merc.problem import Problem
+from merc.data.records import manifest as manifests
+from merc.data.records import packs
+from merc.runtime.errors import UserError
 
 
 def manifest(rows, dialogue="0"):
@@ -23,7 +23,7 @@ def pack_of(lengths, dim, dtype=np.float16):
     draw = np.random.default_rng(len(lengths) + dim)
     features = [None if length is None else draw.standard_normal((length, dim)) for length in lengths]
     units = [None if length is None else draw.standard_normal((length, 2)) for length in lengths]
-    pack = packs.collect(
+    pack = packs.build_pack(
         features,
         units,
         draw.standard_normal((2, dim)),
@@ -43,8 +43,8 @@ def pack_of(lengths, dim, dtype=np.float16):
 def test_a_pack_comes_back_whole(tmp_path_factory, lengths, dim, dtype):
     file = tmp_path_factory.mktemp("packs") / "deep" / "sample.audio.safetensors"
     made, rows = pack_of(lengths, dim, dtype), manifest(len(lengths))
-    packs.write(file, made.pack, rows)
-    pack = packs.read(file, rows)
+    packs.write_pack(file, made.pack, rows)
+    pack = packs.read_pack(file, rows)
     assert (pack.encoder, pack.unit_names, pack.step_seconds, pack.dim) == ("test", ("start", "end"), 0.1, dim)
     assert pack.present.tolist() == [length is not None for length in lengths]
     assert pack.values.dtype == pack.blank.dtype == dtype
@@ -58,42 +58,42 @@ def test_a_pack_comes_back_whole(tmp_path_factory, lengths, dim, dtype):
 
 @pytest.mark.parametrize("other", [manifest(3, "1"), manifest(4), manifest(2), manifest(3)[::-1]])
 def test_a_pack_refuses_other_rows(tmp_path, other):
-    packs.write(tmp_path / "pack", pack_of([1, None, 2], 3).pack, manifest(3))
-    with pytest.raises(Problem, match="other rows"):
-        packs.read(tmp_path / "pack", other)
+    packs.write_pack(tmp_path / "pack", pack_of([1, None, 2], 3).pack, manifest(3))
+    with pytest.raises(UserError, match="other rows"):
+        packs.read_pack(tmp_path / "pack", other)
 
 
 def test_a_pack_is_never_written_for_a_manifest_of_another_length(tmp_path):
     with pytest.raises(ValueError, match="3 utterances, 4 rows"):
-        packs.write(tmp_path / "pack", pack_of([1, None, 2], 3).pack, manifest(4))
+        packs.write_pack(tmp_path / "pack", pack_of([1, None, 2], 3).pack, manifest(4))
 
 
 def test_the_same_pack_has_the_same_bytes_and_one_metadata_key(tmp_path):
     for name in ("one", "other"):
-        packs.write(tmp_path / name, pack_of([3, None, 1], 4).pack, manifest(3))
+        packs.write_pack(tmp_path / name, pack_of([3, None, 1], 4).pack, manifest(3))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
     with safe_open(tmp_path / "one", framework="numpy") as opened:
         assert list(opened.metadata()) == ["merc"]
 
 
 def test_a_pack_that_is_not_there_says_what_to_run(tmp_path):
-    with pytest.raises(Problem, match="dvc repro encode"):
-        packs.read(tmp_path / "nothing", manifest(1))
+    with pytest.raises(UserError, match="dvc repro encode"):
+        packs.read_pack(tmp_path / "nothing", manifest(1))
 
 
 def test_what_float16_cannot_hold_is_refused_by_name():
     large, none = np.full((1, 2), 70_000.0), np.zeros((1, 0))
-    with pytest.raises(Problem, match="test: features up to 70000"):
-        packs.collect([large], [none], large * 0, encoder="test", unit_names=(), step_seconds=None)
+    with pytest.raises(UserError, match="test: features up to 70000"):
+        packs.build_pack([large], [none], large * 0, encoder="test", unit_names=(), step_seconds=None)
 
 
 def test_what_a_corpus_no_longer_named_left_behind_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert manifests.only(["sample"]) == ["sample"]
+    assert manifests.check_corpora(["sample"]) == ["sample"]
     (tmp_path / "out/extract/train/sample").mkdir(parents=True)
     (tmp_path / "out/encode/dev").mkdir(parents=True)
     (tmp_path / "out/encode/dev/sample.text.safetensors").touch()
-    assert manifests.only(["sample"]) == ["sample"]
+    assert manifests.check_corpora(["sample"]) == ["sample"]
     (tmp_path / "out/encode/dev/meld.text.safetensors").touch()
-    with pytest.raises(Problem, match=r"rm -r out/encode/dev/meld\.text\.safetensors$"):
-        manifests.only(["sample"])
+    with pytest.raises(UserError, match=r"rm -r out/encode/dev/meld\.text\.safetensors$"):
+        manifests.check_corpora(["sample"])

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from merc.problem import Problem
-from merc.serve import handlers, jobs, uploads, web
-from merc.serve.examples import Example
-from merc.serve.jobs import Clip, Limits
+from merc.runtime.errors import UserError
+from merc.serve.web import application, handlers, jobs, uploads
+from merc.serve.web.examples import ExampleDialogue
+from merc.serve.web.jobs import JobClip, PageLimits
 
 HOME = "http://127.0.0.1:8017"
-LIMITS = Limits(clips=3, clip_bytes=1000, job_bytes=1500, waiting=4, kept=3, idle=60.0, text=50)
+LIMITS = PageLimits(clips=3, clip_bytes=1000, job_bytes=1500, waiting=4, kept=3, idle=60.0, text=50)
 
 
 class StandIn:
@@ -35,10 +35,10 @@ class StandIn:
         read = []
         for clip in job.clips:
             while not self.go.wait(0.01):
-                job.told(f"reading {clip.name}", 0.5)
+                job.report(f"reading {clip.name}", 0.5)
             content = clip.path.read_bytes()
             if content == b"broken":
-                raise Problem(f"{clip.path}: cannot be opened: moov atom not found")
+                raise UserError(f"{clip.path}: cannot be opened: moov atom not found")
             if content == b"bug":
                 raise ZeroDivisionError("secret detail")
             read.append({"name": clip.name, "words": content.decode(), "said": clip.text})
@@ -71,13 +71,15 @@ def model():
 @pytest.fixture
 def example(tmp_path):
     (tmp_path / "example.mp4").write_bytes(b"hello from the corpus")
-    return Example("example-1", "Ann", [Clip("example.mp4", "hi", tmp_path / "example.mp4", there=True)])
+    return ExampleDialogue(
+        "example-1", "Ann", [JobClip("example.mp4", "hi", tmp_path / "example.mp4", has_arrived=True)]
+    )
 
 
 @pytest.fixture
 def app(model, example, tmp_path):
     (tmp_path / "own").mkdir()
-    return web.application(
+    return application.build_application(
         model, host="127.0.0.1", limits=LIMITS, examples={example.name: example}, base=tmp_path / "own"
     )
 
@@ -127,7 +129,9 @@ def finished(user, own):
 
 
 def on_disk(app):
-    return sorted(path for path in app.state.desk.folder.rglob("*") if path.is_file() and path.name != jobs.ALIVE)
+    """The files of all jobs; os.walk passes over a folder that is deleted meanwhile."""
+    folders = os.walk(app.state.desk.folder)
+    return sorted(Path(folder, name) for folder, _, names in folders for name in names if name != jobs.LOCK_FILE)
 
 
 def test_clips_are_read_answered_explained_and_downloaded(user, model):
@@ -244,11 +248,11 @@ def test_what_nobody_asks_about_expires(user, app, monkeypatch):
     app.state.desk.expire()
     assert user.get(own).status_code == user.get(unsent).status_code == 200
     now = time.monotonic()
-    monkeypatch.setattr("merc.serve.jobs.time.monotonic", lambda: now + LIMITS.idle + 1)
+    monkeypatch.setattr("merc.serve.web.jobs.time.monotonic", lambda: now + LIMITS.idle + 1)
     app.state.desk.expire()
     answer = user.get(own)
     assert answer.status_code == 404
-    assert answer.json()["error"] == handlers.GONE
+    assert answer.json()["error"] == handlers.JOB_GONE
     assert on_disk(app) == []
     assert not app.state.desk.jobs
 
@@ -308,7 +312,7 @@ def test_sessions_and_jobs_cannot_be_guessed(app):
 @pytest.mark.parametrize(
     "path",
     [
-        "/../merc/serve/web.py",
+        "/../merc/serve/web/application.py",
         "/..%2f..%2fetc%2fpasswd",
         "/%2e%2e/%2e%2e/etc/passwd",
         "/page/../web.py",
@@ -335,7 +339,7 @@ def test_loopbacks_names_are_served(user, host):
 
 
 def test_a_server_that_is_open_answers_to_addresses_alone(model, tmp_path):
-    with TestClient(web.application(model, host="0.0.0.0", base=tmp_path), base_url=HOME) as user:
+    with TestClient(application.build_application(model, host="0.0.0.0", base=tmp_path), base_url=HOME) as user:
         assert user.get("/", headers={"host": "192.168.1.7:8017"}).status_code == 200
         assert user.get("/", headers={"host": "evil.example"}).status_code == 403
 
@@ -378,8 +382,8 @@ def test_every_answer_forbids_the_browser_what_the_page_does_not_need(user):
 
 def test_the_pages_files_are_their_own():
     """No address but the page's own, no inline script or style, that the policy would refuse."""
-    text = {path.name: path.read_text(encoding="utf-8") for path in web.PAGE.iterdir()}
-    assert set(text) == {name for name, _ in web.FILES.values()}
+    text = {path.name: path.read_text(encoding="utf-8") for path in application.PAGE.iterdir()}
+    assert set(text) == {name for name, _ in application.FILES.values()}
     for name, content in text.items():
         assert "//" not in content.replace("// ", "").replace("http://www.w3.org/2000/svg", ""), name
     assert "style=" not in text["index.html"]
@@ -389,8 +393,8 @@ def test_the_pages_files_are_their_own():
 
 @given(st.text(max_size=300))
 def test_names_are_safe_to_show_and_never_paths(name):
-    shown = uploads.shown(name)
-    assert 0 < len(shown) <= uploads.NAME
+    shown = uploads.display_name(name)
+    assert 0 < len(shown) <= uploads.MAX_NAME_LENGTH
     assert not set(shown) & set("/\\\0\n\r\u202e")
 
 
@@ -403,7 +407,7 @@ def test_hostile_names_never_reach_the_disk(user, app, model, name):
     assert [path.name.split(".")[0] for path in on_disk(app)] == ["000"]
     model.go.set()
     finished(user, own)
-    assert user.get(f"{own}/dialogue").json()["rows"][0]["utterance"] == uploads.shown(name)
+    assert user.get(f"{own}/dialogue").json()["rows"][0]["utterance"] == uploads.display_name(name)
 
 
 def test_an_unknown_modality_is_refused(user):
@@ -416,19 +420,19 @@ def test_an_unknown_modality_is_refused(user):
 def test_what_a_killed_server_left_is_swept_and_a_living_ones_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     code = (
-        "import os; from pathlib import Path; from merc.serve.jobs import Desk, Limits; "
-        f"desk = Desk(None, Limits(), Path({str(tmp_path)!r})); desk.open('s', [('a.mp4', '', '')], None)"
+        "import os; from pathlib import Path; from merc.serve.web.jobs import JobQueue, PageLimits; "
+        f"desk = JobQueue(None, PageLimits(), Path({str(tmp_path)!r})); desk.open('s', [('a.mp4', '', '')], None)"
         ".clips[0].path.write_text('x'); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=False)
-    living = jobs.Desk(None, Limits(), tmp_path)
+    living = jobs.JobQueue(None, PageLimits(), tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert len(left) == 2
-    jobs.sweep()
+    jobs.delete_abandoned_folders()
     assert {path.name for path in tmp_path.iterdir()} == left  # too young to judge
     for path in tmp_path.iterdir():
         os.utime(path, (0, 0))
-    jobs.sweep()
+    jobs.delete_abandoned_folders()
     assert [path.name for path in tmp_path.iterdir()] == [living.folder.name]
     living.close()
     assert list(tmp_path.iterdir()) == []

@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from merc import encoders, params
-from merc.corpora import CORPORA, module
-from merc.evaluation import EvaluateConfig
-from merc.explanation import ExplainConfig
-from merc.exporting import ExportConfig
-from merc.extraction_settings import Settings
-from merc.lipsync import LipSync
-from merc.params import Strict
-from merc.problem import Problem
-from merc.synthesis.corpus import Counts
+from merc.corpora.registry import READERS, reader_module
+from merc.corpora.synthesis.corpus import Counts
+from merc.encoders.base import factory
+from merc.encoders.lipsync.candidates import LipSyncConfig
+from merc.evaluation.inference import EvaluateConfig
+from merc.explanation.explainer import ExplainConfig
+from merc.export.bundle import ExportConfig
+from merc.media.extraction.extraction_config import ExtractionConfig
+from merc.runtime import params
+from merc.runtime.errors import UserError
+from merc.runtime.params import StrictModel
 from models.network import NetworkConfig
 from stages.adapt import SECTIONS as ADAPT
 from stages.distill import DistillConfig
@@ -27,14 +28,14 @@ MODALITIES = ("text", "audio", "vision")
 # Every mapping of the committed params.yaml and the type that its readers give it; `data` and `compute` hold
 # single values, which are read one by one.
 SECTIONS = {
-    "data.sample": module("sample").Options,
+    "data.sample": reader_module("sample").Options,
     "model": NetworkConfig,
     "sample.utterances": Counts,
-    "extract": Settings,
-    "lipsync": LipSync,
+    "extract": ExtractionConfig,
+    "lipsync": LipSyncConfig,
     **{f"adapt.{modality}": config for modality, config in ADAPT.items()},
     "finetune": FinetuneConfig,
-    **{f"encode.{m}": getattr(encoders.module(m), f"{m.capitalize()}Encoding") for m in MODALITIES},
+    **{f"encode.{m}": getattr(factory.modality_package(m), f"{m.capitalize()}Encoding") for m in MODALITIES},
     "pretrain": PretrainConfig,
     "train": TrainConfig,
     "distill": DistillConfig,
@@ -44,7 +45,7 @@ SECTIONS = {
 }
 
 
-class Rates(Strict):
+class Rates(StrictModel):
     lr: float
     seeds: list[int]
 
@@ -83,12 +84,12 @@ def test_a_section_and_a_single_value(tmp_path):
 )
 def test_a_mistake_is_one_problem_that_names_the_place(tmp_path, text, key, said):
     path = written(tmp_path, text)
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(UserError, match=said):
         params.read(key, Rates, path)
 
 
 def test_a_missing_file_says_where_to_run(tmp_path):
-    with pytest.raises(Problem, match="run from the top of the repository"):
+    with pytest.raises(UserError, match="run from the top of the repository"):
         params.read("train", Rates, tmp_path / "params.yaml")
 
 
@@ -105,7 +106,7 @@ def test_every_section_loads_and_a_misspelt_key_is_named(tmp_path, key):
     for name in key.split("."):
         node = node[name]
     node["mispelt"] = 1
-    with pytest.raises(Problem, match=rf"{key}\.mispelt: unknown key"):
+    with pytest.raises(UserError, match=rf"{key}\.mispelt: unknown key"):
         params.read(key, SECTIONS[key], written(tmp_path, yaml.safe_dump(document)))
 
 
@@ -114,7 +115,7 @@ def test_every_section_stands_in_the_table():
     assert {key.split(".")[0] for key in SECTIONS} | {"compute", "numerics"} == set(document)
 
 
-@pytest.mark.parametrize("corpus", CORPORA)
+@pytest.mark.parametrize("corpus", READERS)
 def test_every_corpus_has_options_and_a_reader(corpus):
-    assert issubclass(module(corpus).Options, Strict)
-    assert callable(module(corpus).read)
+    assert issubclass(reader_module(corpus).Options, StrictModel)
+    assert callable(reader_module(corpus).read)

@@ -13,22 +13,19 @@ import torch
 from exported import EXTRACTION, LABELS, SETTINGS, write_dialogue, write_model
 from pretend_device import pretend
 
-from merc import (
-    calibration,
-    encoders,
-    exporting,
-    extraction,
-    extraction_rows,
-    extraction_settings,
-    manifest,
-    results,
-)
-from merc.corpora import Listing, Utterance
-from merc.encoders.encoder import features
-from merc.problem import Problem
-from merc.serve import Predictor, answering, inputs
-from merc.serve.dialogue import Dialogue, Encoded
-from merc.serve.dialogue import Utterance as Read
+from merc.data.records import manifest
+from merc.data.records.listing import Listing, Utterance
+from merc.encoders.base import factory
+from merc.encoders.base.encoder import extract_features
+from merc.export import bundle
+from merc.media.extraction import extraction, extraction_config
+from merc.runtime import results
+from merc.runtime.errors import UserError
+from merc.serve import Predictor
+from merc.serve.predictor import inference, recording_files
+from merc.serve.predictor.dialogue import Dialogue, EncodedFeatures
+from merc.serve.predictor.dialogue import RecordedUtterance as Read
+from merc.training.core import calibration
 from models import checkpoint
 
 NAMED = ("utterance", "start", "end", "speaker", "text", "emotion", "sentiment", "gates", "prediction_set")
@@ -90,14 +87,14 @@ def test_features_are_those_of_extract_and_encode(predictor, dialogue, read, tmp
         Utterance("dev", "0", one.name, "g", one.speaker, one.text, media=one.source, clip=one.name, **unsaid)
         for one in read
     ]
-    settings = extraction_settings.Settings.model_validate(EXTRACTION)
-    outcomes = [extraction.extract(extraction.Job(one, settings, tmp_path)) for one in listed]
-    rows = extraction_rows.rows("sample", Listing(listed), outcomes)
+    settings = extraction_config.ExtractionConfig.model_validate(EXTRACTION)
+    outcomes = [extraction.extract_utterance(extraction.ExtractionJob(one, settings, tmp_path)) for one in listed]
+    rows = extraction.manifest_rows("sample", Listing(listed), outcomes)
     for modality, encoder in predictor.encoders.items():
-        section = getattr(encoders.module(modality), f"{modality.capitalize()}Encoding")
+        section = getattr(factory.modality_package(modality), f"{modality.capitalize()}Encoding")
         config = section.model_validate({"encoder": encoder.name, "by_corpus": {}, **SETTINGS[modality]})
-        raw = encoders.module(modality).reader(config)(tmp_path / "dev", rows)
-        for one, values, units in zip(read, features(encoder, raw), encoder.units(raw), strict=True):
+        raw = factory.modality_package(modality).reader(config)(tmp_path / "dev", rows)
+        for one, values, units in zip(read, extract_features(encoder, raw), encoder.units(raw), strict=True):
             assert np.array_equal(one.features[modality].values, values.astype(np.float16).astype(np.float32))
             assert np.array_equal(one.features[modality].units, units)
     assert (rows["audio_status"] != manifest.MISSING).all()
@@ -142,7 +139,7 @@ def test_what_is_hidden_is_missing_and_has_no_weight(predictor, read):
     nothing = predictor.answer(read, hide=["text", "audio", "vision"])
     assert all(row["abstains"] and set(row["gates"].values()) == {0.0} for row in nothing)
     assert predictor.answer(read) == shown
-    with pytest.raises(Problem, match="smell"):
+    with pytest.raises(UserError, match="smell"):
         predictor.answer(read, hide=["smell"])
 
 
@@ -180,14 +177,14 @@ def test_files_that_hold_nothing_are_mistakes_alone_and_rows_among_others(predic
     rows = predictor(place)
     assert [row["missing"] for row in rows] == [["text"], ["text", "audio", "vision"], ["text", "audio", "vision"]]
     assert [row["abstains"] for row in rows][1:] == [True, True]
-    with pytest.raises(Problem, match=r"b\.mp4: the file is empty"):
+    with pytest.raises(UserError, match=r"b\.mp4: the file is empty"):
         predictor(place / "b.mp4")
-    with pytest.raises(Problem, match=r"c\.mp4: cannot be opened"):
+    with pytest.raises(UserError, match=r"c\.mp4: cannot be opened"):
         predictor(place / "c.mp4")
-    with pytest.raises(Problem, match="no such file"):
+    with pytest.raises(UserError, match="no such file"):
         predictor(place / "d.mp4")
     (tmp_path / "none").mkdir()
-    with pytest.raises(Problem, match="holds no clip"):
+    with pytest.raises(UserError, match="holds no clip"):
         predictor(tmp_path / "none")
 
 
@@ -202,16 +199,19 @@ def test_hostile_names_are_names(predictor, tmp_path, monkeypatch, name):
 
 
 def test_fewer_frames_are_spread_evenly_over_the_face(predictor, dialogue):
-    from merc.serve import reading
+    from merc.serve.predictor import recording_reader
 
     clip = dialogue / "dia0_utt1.mp4"
     every, some = predictor.read(clip), predictor.read(clip, frames=4)
-    whole, few = reading.faces_of(every.utterances[0]), reading.faces_of(some.utterances[0])
+    whole, few = (
+        recording_reader.vision_encoder_input(every.utterances[0]),
+        recording_reader.vision_encoder_input(some.utterances[0]),
+    )
     assert len(few.times) == 4
     assert few.times[[0, -1]].tolist() == whole.times[[0, -1]].tolist()
     assert np.ptp(np.diff(few.times)) <= 0.041
     assert len(some.utterances[0].features["vision"].values) <= 4
-    with pytest.raises(Problem, match="frames = 0"):
+    with pytest.raises(UserError, match="frames = 0"):
         predictor.read(clip, frames=0)
 
 
@@ -219,18 +219,18 @@ def test_a_changed_or_newer_folder_is_refused_by_name(folder, tmp_path):
     copy = tmp_path / "model"
     shutil.copytree(folder, copy)
     (copy / "calibration.json").write_text("{}")
-    with pytest.raises(Problem, match=r"calibration\.json: was changed"):
+    with pytest.raises(UserError, match=r"calibration\.json: was changed"):
         Predictor.load(copy)
     shutil.copy(folder / "calibration.json", copy)
     known = results.read_json(copy / "hashes.json")
-    results.write_json(copy / "hashes.json", known | {"format": exporting.FORMAT + 1})
-    with pytest.raises(Problem, match="newer"):
+    results.write_json(copy / "hashes.json", known | {"format": bundle.FORMAT + 1})
+    with pytest.raises(UserError, match="newer"):
         Predictor.load(copy)
     for nonsense in ('{"format": "x", "files": {}}', '{"format": 1, "files": []}', "[]", "{"):
         (copy / "hashes.json").write_text(nonsense)
-        with pytest.raises(Problem, match=r"model"):
+        with pytest.raises(UserError, match=r"model"):
             Predictor.load(copy)
-    with pytest.raises(Problem, match="engine 'magic'"):
+    with pytest.raises(UserError, match="engine 'magic'"):
         Predictor.load(folder, engine="magic")
 
 
@@ -240,8 +240,8 @@ def test_an_encoder_with_other_weights_is_refused(folder, tmp_path):
     needed = results.read_json(copy / "encoders.json")
     needed["text"]["sha256"] = "0" * 64
     results.write_json(copy / "encoders.json", needed)
-    exporting.seal(copy)
-    with pytest.raises(Problem, match="minilm are not those"):
+    bundle.write_hashes(copy)
+    with pytest.raises(UserError, match="minilm are not those"):
         Predictor.load(copy)
 
 
@@ -271,7 +271,7 @@ def _made_up(count: int, seed: int = 0) -> Dialogue:
     widths = {"text": 384, "audio": 109, "vision": 320}
     return Dialogue([
         Read(str(number), None, 0.0, 1.0, speaker="AB"[number % 2], features={
-            m: Encoded(random.normal(size=(4, width)).astype(np.float32), np.zeros((4, 2), np.float32))
+            m: EncodedFeatures(random.normal(size=(4, width)).astype(np.float32), np.zeros((4, 2), np.float32))
             for m, width in widths.items() if random.random() < 0.8
         })
         for number in range(count)
@@ -279,15 +279,15 @@ def _made_up(count: int, seed: int = 0) -> Dialogue:
 
 
 def test_long_dialogues_are_answered_in_windows(predictor):
-    whole = _made_up(3 * answering.WINDOW + 7)
+    whole = _made_up(3 * inference.WINDOW_SIZE + 7)
     rows = predictor.answer(whole)
     assert [row["utterance"] for row in rows] == [one.name for one in whole]
-    edges = list(answering.windows(whole.starts))
-    assert max(last - first for first, last, _, _ in edges) <= answering.WINDOW
+    edges = list(inference.context_windows(whole.starts))
+    assert max(last - first for first, last, _, _ in edges) <= inference.WINDOW_SIZE
     assert [index for _, _, begin, end in edges for index in range(begin, end)] == list(range(len(whole)))
     for first, last, begin, end in edges:
-        assert begin - first == answering.MARGIN or first == 0
-        assert last - end == answering.MARGIN or last == len(whole)
+        assert begin - first == inference.CONTEXT_MARGIN or first == 0
+        assert last - end == inference.CONTEXT_MARGIN or last == len(whole)
 
 
 def test_dialogues_do_not_hear_each_other(predictor):
@@ -316,17 +316,17 @@ def test_other_networks_predict_too(dialogue, tmp_path, changes):
 def test_names_are_in_natural_order_and_unique(tmp_path):
     for name in ("clip10.mp4", "clip2.mp4", "Clip1.MP4", ".clip0.mp4", "clip2.wav", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    found = inputs.recordings(tmp_path)
+    found = recording_files.recordings(tmp_path)
     assert [one.path.name for one in found] == ["Clip1.MP4", "clip2.mp4", "clip2.wav", "clip10.mp4"]
     assert [one.name for one in found] == ["Clip1", "clip2.mp4", "clip2.wav", "clip10"]
-    twice = inputs.recordings([tmp_path / "clip10.mp4", tmp_path / "clip10.mp4"])
+    twice = recording_files.recordings([tmp_path / "clip10.mp4", tmp_path / "clip10.mp4"])
     assert len({one.name for one in twice}) == 2
 
 
 def test_melds_names_tell_dialogues_apart(tmp_path):
     for name in ("dia1_utt0.mp4", "dia0_utt10.mp4", "dia0_utt9.mp4"):
         (tmp_path / name).write_bytes(b"x")
-    found = inputs.recordings(tmp_path)
+    found = recording_files.recordings(tmp_path)
     assert [one.name for one in found] == ["dia0_utt9", "dia0_utt10", "dia1_utt0"]
     assert [one.dialogue for one in found] == ["0/0", "0/0", "0/1"]
 
@@ -334,6 +334,6 @@ def test_melds_names_tell_dialogues_apart(tmp_path):
 def test_calibration_means_the_same_here_and_in_evaluate(predictor, read):
     row = predictor.answer(read)[0]
     chances = np.array([list(row["emotion"].values())])
-    members = calibration.members(chances, predictor.calibration["emotion"])[0]
+    members = calibration.label_sets(chances, predictor.calibration["emotion"])[0]
     told = [label for label, member in zip(LABELS["emotion"], members, strict=True) if member]
     assert sorted(row["prediction_set"]) == sorted(told)

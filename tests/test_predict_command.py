@@ -18,8 +18,9 @@ from closure import ROOT
 from exported import LABELS, write_dialogue, write_model
 
 from merc.__main__ import main
-from merc.serve import outputs, transcripts
-from merc.serve.dialogue import Dialogue, Utterance
+from merc.serve.commands import outputs
+from merc.serve.predictor import transcripts
+from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_tables_and_subtitles_tell_the_same(model, clips, tmp_path, capsys):
         table = list(csv.DictReader(opened))
     assert [float(row["emotion_joy"]) for row in table] == [row["emotion"]["joy"] for row in rows]
     assert [row["prediction_set"].split() for row in table] == [row["prediction_set"] for row in rows]
-    cues = transcripts.subtitles(files["--srt"].read_text(encoding="utf-8"))
+    cues = transcripts.parse_subtitles(files["--srt"].read_text(encoding="utf-8"))
     assert [re.match(r"\[(\w+) \d+ %\]", cue.text)[1] for cue in cues] == [row["prediction_set"][0] for row in rows]
     lengths = np.cumsum([row["end"] for row in rows])
     assert [cue.end for cue in cues] == pytest.approx(lengths.tolist(), abs=2e-3)
@@ -199,22 +200,22 @@ def test_an_interrupted_run_leaves_nothing(model, clips, tmp_path, number, code)
 
 
 def test_a_terminal_is_not_commanded_by_a_name():
-    assert outputs.plain("a\x1b[31m\u202eb\n\tc") == "a [31m b c"
+    assert outputs.printable("a\x1b[31m\u202eb\n\tc") == "a [31m b c"
     row = {
         "utterance": "日本\x07", "start": 0.0, "end": 1.0, "speaker": "", "text": "", "emotion": {"joy": 1.0},
         "sentiment": {}, "gates": {}, "prediction_set": ["joy"], "missing": [], "abstains": False,
     }  # fmt: skip
-    heading, line = outputs.table([row]).splitlines()
+    heading, line = outputs.to_table([row]).splitlines()
     assert "\x07" not in line
     assert heading.index("seconds") == line.index("0.0-1.0") + 2  # two wide letters
 
 
 def test_recordings_are_put_one_after_another():
-    def one(name: str, source: str, start: float, end: float) -> Utterance:
-        return Utterance(name, Path(source), start, end)
+    def one(name: str, source: str, start: float, end: float) -> RecordedUtterance:
+        return RecordedUtterance(name, Path(source), start, end)
 
     dialogue = Dialogue([one("a#1", "a", 1, 2), one("a#2", "a", 3, 5), one("b", "b", 0, 2), one("c", "c", 0, 1)])
-    assert outputs.on_one_clock(dialogue) == [(1, 2), (3, 5), (5, 7), (7, 8)]
+    assert outputs.joint_times(dialogue) == [(1, 2), (3, 5), (5, 7), (7, 8)]
 
 
 def test_a_long_film_is_cut_where_it_is_silent(model, tmp_path, capsys):

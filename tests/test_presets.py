@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 from test_params import SECTIONS
 from torch import nn
 
-from merc import encoders, labels, overlay, params, presets
 from merc.__main__ import main
-from merc.corpora import module
-from merc.label_fraction import Fraction
-from merc.learning import Supervision
-from merc.overlay import merged, overlaid
-from merc.problem import Problem
+from merc.corpora.registry import reader_module
+from merc.data.batches.label_fraction import Fraction
+from merc.data.records import labels
+from merc.encoders.base import factory
+from merc.runtime import params
+from merc.runtime.errors import UserError
+from merc.studies import presets, yaml_overlay
+from merc.studies.yaml_overlay import merged, overlaid
+from merc.training.core.supervision import SupervisionConfig
 from models.network import Network, NetworkConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,11 +63,11 @@ def test_a_preset_is_valid_in_every_section_and_keeps_the_comments(here, name):
     assert yaml.safe_load(text) == read(name)
     assert comments(text) == comments((ROOT / "presets/sample.yaml").read_text(encoding="utf-8"))
     corpora = params.read("data.corpora", list[str])
-    sections = SECTIONS | {f"data.{corpus}": module(corpus).Options for corpus in corpora}
+    sections = SECTIONS | {f"data.{corpus}": reader_module(corpus).Options for corpus in corpora}
     for key, kind in sections.items():
         params.read(key, kind)
     params.read("data.label_fraction", Fraction)
-    labels.space(params.read("data.labels", str))
+    labels.label_space(params.read("data.labels", str))
     assert all(params.read("data.share", dict[str, float])[corpus] > 0 for corpus in corpora)
 
 
@@ -106,8 +109,8 @@ def test_a_wrong_name_is_one_line(here, capsys):
 
 def test_what_no_flag_can_say_is_refused():
     for value in ("two words", "", 1e-7, "a,b"):
-        with pytest.raises(Problem, match="cannot be a flag"):
-            presets.flag("train.lr", value)
+        with pytest.raises(UserError, match="cannot be a flag"):
+            presets.hydra_flag("train.lr", value)
 
 
 SCALARS = st.one_of(st.integers(-9, 9), st.booleans(), st.none(), st.text("abc: #'-", max_size=6), st.floats(0, 1))
@@ -123,7 +126,7 @@ TREES = st.dictionaries(st.sampled_from("abcd"), VALUES, min_size=1, max_size=3)
 
 @given(base=TREES, over=TREES)
 def test_an_overlay_gives_the_merged_values(base, over):
-    lines = yaml.dump(base, Dumper=overlay._Indented, default_flow_style=False, sort_keys=False, width=1000)
+    lines = yaml.dump(base, Dumper=yaml_overlay._Indented, default_flow_style=False, sort_keys=False, width=1000)
     text = "".join(f"# {line}\n{line}\n" if line[0] != " " else f"{line}\n" for line in lines.splitlines())
     written = overlaid(text, over)
     assert yaml.safe_load(written) == merged(base, over)
@@ -135,7 +138,7 @@ def test_an_overlay_gives_the_merged_values(base, over):
 
 
 def width(modality: str, name: str) -> int:
-    table = encoders.module(modality).ENCODERS
+    table = factory.modality_package(modality).ENCODERS
     return table[name].width if name in table else FOLDERS[name]
 
 
@@ -143,7 +146,7 @@ def built(name: str) -> Network:
     document = read(name)
     config = NetworkConfig.model_validate(document["model"])
     chosen = {m: document["encode"][m]["encoder"] for m in config.modalities}
-    space = labels.space(document["data"]["labels"])
+    space = labels.label_space(document["data"]["labels"])
     order = {"emotion": space.emotion, "sentiment": space.sentiment}
     return Network(config, {f"{m}/{one}": width(m, one) for m, one in chosen.items()}, order)
 
@@ -181,7 +184,7 @@ def test_avt_memocmt():
     assert network.streams["vision/resnet50"] == 2048 and document["encode"]["vision"]["picture"] == "face"
     assert {tuple(linears(stem)) for stem in network.stems.values()} == {((768, 256),), ((2048, 256),)}
     assert len(network.fusion.attend) == 6 and all(one.embed_dim == 256 for one in network.fusion.attend.values())
-    assert type(network.context).__name__ == "Transformer"
+    assert type(network.context).__name__ == "TransformerContext"
 
 
 def test_graph_lipsync():
@@ -192,7 +195,7 @@ def test_graph_lipsync():
         "vision": 768,
     }
     parts = [type(one).__name__ for one in network.fusion.children()]
-    assert parts == ["Nodes", "Between"]  # the graph, then the attention
+    assert parts == ["GraphNodes", "ModalityAttention"]  # the graph, then the attention
     assert document["lipsync"]["epochs"] > 0
 
 
@@ -200,14 +203,14 @@ def test_misls_esag():
     network, document = built("misls-esag"), read("misls-esag")
     assert list(network.streams) == ["audio/wav2vec2-base", "text/deberta-v3-base", "vision/resnet50"]
     assert document["encode"]["vision"]["picture"] == "frame"
-    assert type(network.fusion).__name__ == "ESAG" and type(network.context).__name__ == "GRU"
+    assert type(network.fusion).__name__ == "ESAG" and type(network.context).__name__ == "GRUContext"
     assert network.fusion.queries.shape == (7, 256)
 
 
 def test_weighted_sampling():
     for section in ("train", "distill"):
-        own = {name: read("weighted-sampling")[section][name] for name in Supervision.model_fields}
-        assert Supervision.model_validate(own).sampling == "weighted" and own["class_weight_power"] == 0.0
+        own = {name: read("weighted-sampling")[section][name] for name in SupervisionConfig.model_fields}
+        assert SupervisionConfig.model_validate(own).sampling == "weighted" and own["class_weight_power"] == 0.0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -218,7 +221,7 @@ def test_a_preset_builds_a_network(name):
         network = Network(
             NetworkConfig.model_validate(document["model"]),
             {"text/minilm": 384, "audio/imported/prosody": 8},
-            {"emotion": labels.space("meld").emotion, "sentiment": labels.space("meld").sentiment},
+            {"emotion": labels.label_space("meld").emotion, "sentiment": labels.label_space("meld").sentiment},
         )
     else:
         network = built(name)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from merc import calibration, reliability
+from merc.evaluation import reliability
+from merc.training.core import calibration
 
 
 def honest(size=4000, classes=4, seed=0):
@@ -22,7 +23,7 @@ def softmax(logits):
 def test_brier_and_log_loss_equal_scikit_learn():
     logits, actual = honest(300)
     probability = softmax(logits)
-    told = reliability.scores(probability[None], actual)
+    told = reliability.calibration_scores(probability[None], actual)
     truth = np.eye(4)[actual]
     assert told["nll"] == pytest.approx(sklearn.metrics.log_loss(actual, probability))
     assert told["brier"] == pytest.approx(
@@ -36,8 +37,8 @@ def test_temperature_scaling_recovers_a_factor_and_ece_falls():
     loud = 3 * logits
     fitted = calibration.fit(loud[:8000], actual[:8000])
     assert fitted["temperature"] == pytest.approx(3, rel=0.05)
-    before = reliability.scores(softmax(loud[8000:])[None], actual[8000:])
-    after = reliability.scores(calibration.apply(loud[8000:], fitted)[None], actual[8000:])
+    before = reliability.calibration_scores(softmax(loud[8000:])[None], actual[8000:])
+    after = reliability.calibration_scores(calibration.apply(loud[8000:], fitted)[None], actual[8000:])
     for name in ("ece", "classwise_ece", "brier", "nll"):
         assert after[name] < before[name]
     assert after["ece"] < 0.03 < 0.1 < before["ece"]
@@ -46,7 +47,7 @@ def test_temperature_scaling_recovers_a_factor_and_ece_falls():
 def test_conformal_sets_cover_nine_in_ten():
     logits, actual = honest(8000)
     fitted = calibration.fit(logits[:4000], actual[:4000])
-    members = calibration.members(calibration.apply(logits[4000:], fitted), fitted)
+    members = calibration.label_sets(calibration.apply(logits[4000:], fitted), fitted)
     told = reliability.conformal(members[None], actual[4000:], ("a", "b", "c", "d"))
     assert told["coverage"] == pytest.approx(0.9, abs=0.02)
     shares = np.bincount(actual[4000:]) / 4000

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 from test_evaluate import SPACE, answers, manifest
 
-from merc import intervals, predictions, report, scoring
+from merc.evaluation import bootstrap, predictions
+from merc.evaluation.report import html_report, result_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTH = "<script>document.title='width '+document.documentElement.scrollWidth</script>"
@@ -22,8 +23,8 @@ def page(tmp_path_factory):
     splits["test"].loc[0, "text"] = "<script>alert(1)</script>"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        scoring.write(found, SPACE, splits, intervals.draw(found.groups()[1], 2, 50, 1))
-        predictions.write(predictions.FILE, found)
+        result_files.write_results(found, SPACE, splits, bootstrap.draw(found.groups()[1], 2, 50, 1))
+        predictions.write_predictions(predictions.PREDICTIONS_FILE, found)
     return folder / "out/evaluate/report/index.html"
 
 
@@ -55,7 +56,7 @@ def test_all_parts_are_there_and_words_are_escaped(page):
 def test_most_wrong_and_most_right_dialogues_are_shown(page):
     text = page.read_text(encoding="utf-8")
     hits = [int(right) / int(all_) for right, all_ in re.findall(r": (\d) of (\d) right</h3>", text)]
-    assert len(hits) == 2 * report.DIALOGUES
+    assert len(hits) == 2 * html_report.SHOWN_DIALOGUES
     assert max(hits[:3]) <= min(hits[3:])
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import extracted
 import pytest
 
-from merc import partial
-from merc.problem import Problem
+from merc.runtime import resume
+from merc.runtime.errors import UserError
 from stages import extract
 
 
@@ -46,10 +46,10 @@ def test_a_killed_run_is_continued_and_other_parameters_are_not(here):
 
 
 def test_a_second_writer_is_refused(here, monkeypatch):
-    monkeypatch.setattr(partial, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(resume, "LOCK_SECONDS", 0.1)
     with (
-        partial.locked("extract-sample"),
-        pytest.raises(Problem, match=f"process {os.getpid()} is at work"),
-        partial.locked("extract-sample"),
+        resume.locked("extract-sample"),
+        pytest.raises(UserError, match=f"process {os.getpid()} is at work"),
+        resume.locked("extract-sample"),
     ):
         pass

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import yaml
 
-from merc import params, truth
-from merc.labels import MELD_EMOTIONS
-from merc.manifest import MODALITIES, SPLITS
-from merc.synthesis import optimum, plan, posterior, process
-from merc.synthesis.clip import words
-from merc.synthesis.espeak import speak
-from merc.synthesis.phrases import FRESH, SEEN, THINGS
-from merc.synthesis.sentences import compose
-from merc.synthesis.voice import FRAMES
+from merc.corpora.synthesis.clip import utterance_sentence
+from merc.corpora.synthesis.plan import plan, process
+from merc.corpora.synthesis.voice.espeak import speak
+from merc.corpora.synthesis.voice.voice import FRAME_RATE
+from merc.corpora.synthesis.words.phrases import COMMON_PATTERNS, HELD_OUT_PATTERNS, TOPICS
+from merc.corpora.synthesis.words.sentences import fill_pattern
+from merc.data.records import truth
+from merc.data.records.labels import MELD_EMOTIONS
+from merc.data.records.manifest import MODALITIES, SPLITS
+from merc.runtime import params
+from merc.studies.optimum import optimum, posterior
 from stages import sample
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +56,10 @@ def labels(corpus: Path, split: str) -> list[dict[str, str]]:
 
 def drawn(corpus: Path, split: str) -> list[tuple[dict, dict, Path]]:
     """Label row, truth and clip of every utterance."""
-    rows, known = labels(corpus, split), truth.read_file(corpus / "truth" / f"{split}.parquet").to_dict("records")
+    rows, known = (
+        labels(corpus, split),
+        truth.read_truth_file(corpus / "truth" / f"{split}.parquet").to_dict("records"),
+    )
     clips = [corpus / plan.FOLDERS[split] / f"{one['utterance']}.mp4" for one in known]
     return list(zip(rows, known, clips, strict=True))
 
@@ -71,7 +76,7 @@ def decode(clip: Path) -> tuple[list[np.ndarray], np.ndarray]:
         return pictures, np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
 
 
-def lines_of(split: str) -> list[process.Line]:
+def lines_of(split: str) -> list[process.DialogueTurn]:
     return [line for lines in optimum.split_lines(SEED, split, COUNTS[split]) for line in lines]
 
 
@@ -110,7 +115,7 @@ def test_clips_are_as_long_as_their_labels_say_and_h264_with_aac(corpus):
     for row, known, clip in sound_clips(corpus):
         pictures, _ = decode(clip)
         assert len(pictures) == len(known["mouth"])
-        assert len(pictures) / FRAMES == pytest.approx(
+        assert len(pictures) / FRAME_RATE == pytest.approx(
             seconds(row["EndTime"]) - seconds(row["StartTime"]), abs=0.002
         )
         with av.open(str(clip)) as container:
@@ -158,14 +163,14 @@ def test_truth_agrees_with_the_labels(corpus):
 
 def test_the_planted_defects_are_what_they_are_called(corpus):
     def clip(split: str, defect: str) -> Path:
-        rows = plan.utterances(SMALL_SEED, split, FEW[split], corpus)
+        rows = plan.plan_utterances(SMALL_SEED, split, FEW[split], corpus)
         return next(row.path for row in rows if row.defect == defect)
 
     with pytest.raises(av.error.FFmpegError):
         decode(clip("train", "corrupt"))
     assert len(decode(clip("train", "near-zero"))[0]) == 1
     assert not clip("dev", "missing").exists()
-    assert len(decode(clip("dev", "overlong"))[0]) == 20 * FRAMES
+    assert len(decode(clip("dev", "overlong"))[0]) == 20 * FRAME_RATE
     assert sum("\u0092" in row["Utterance"] for row in labels(corpus, "train")) == 1
     assert len(list((corpus / plan.FOLDERS["dev"]).glob("._dia*.mp4"))) == 1
 
@@ -177,11 +182,11 @@ def test_strays_have_no_label_row_and_another_length(corpus):
     twin = next(name for name in extra if name.startswith("final_videos_test"))
     row = labelled[twin.removeprefix("final_videos_test")]
     assert len(extra) == 2
-    assert len(decode(folder / twin)[0]) / FRAMES > seconds(row["EndTime"]) - seconds(row["StartTime"]) + 1
+    assert len(decode(folder / twin)[0]) / FRAME_RATE > seconds(row["EndTime"]) - seconds(row["StartTime"]) + 1
 
 
 def test_the_committed_corpus_has_one_of_each_defect_and_gaps_and_clean_first_dialogues():
-    rows = {split: plan.utterances(SEED, split, COUNTS[split], Path()) for split in SPLITS}
+    rows = {split: plan.plan_utterances(SEED, split, COUNTS[split], Path()) for split in SPLITS}
     planted = Counter(row.defect for split in SPLITS for row in rows[split] if row.defect)
     assert planted == dict.fromkeys(("corrupt", "missing", "near-zero", "overlong", "u0092"), 1)
     assert not any(row.defect for split in SPLITS for row in rows[split] if row.dialogue == 0)
@@ -201,17 +206,28 @@ def test_every_class_is_there_and_neutral_leads():
 
 
 def test_emotions_are_said_in_many_ways_and_some_are_new_in_test():
-    said = {split: {words(row).text for row in plan.utterances(SEED, split, 200, Path())} for split in SPLITS}
+    said = {
+        split: {utterance_sentence(row).text for row in plan.plan_utterances(SEED, split, 200, Path())}
+        for split in SPLITS
+    }
     assert len(said["train"]) > 130
     for mood in process.MOODS:
-        known, new = ({compose(pattern, THINGS[0]).text for pattern in table[mood]} for table in (SEEN, FRESH))
+        known, new = (
+            {fill_pattern(pattern, TOPICS[0]).text for pattern in table[mood]}
+            for table in (COMMON_PATTERNS, HELD_OUT_PATTERNS)
+        )
         assert len(known) >= 7 and new and not known & new
 
 
 def test_a_modality_that_shows_nothing_looks_like_a_neutral_one():
-    neutral = {compose(one, thing).text for table in (SEEN, FRESH) for one in table["neutral"] for thing in THINGS}
-    for row in plan.utterances(SEED, "test", 60, Path()):
-        assert (words(row).text in neutral) == ("text" not in row.shown)
+    neutral = {
+        fill_pattern(one, thing).text
+        for table in (COMMON_PATTERNS, HELD_OUT_PATTERNS)
+        for one in table["neutral"]
+        for thing in TOPICS
+    }
+    for row in plan.plan_utterances(SEED, "test", 60, Path()):
+        assert (utterance_sentence(row).text in neutral) == ("text" not in row.shown)
 
 
 def test_the_posterior_is_that_of_enumerating_every_course_of_the_dialogue():
@@ -222,23 +238,25 @@ def test_the_posterior_is_that_of_enumerating_every_course_of_the_dialogue():
         for turn, mood in enumerate(course):
             chances[turn, mood] += weight
     chances /= chances.sum(axis=1, keepdims=True)
-    assert np.allclose(posterior.moods(lines, ("text", "vision")), chances)
+    assert np.allclose(posterior.mood_posterior(lines, ("text", "vision")), chances)
 
 
-def course_weight(lines: list[process.Line], course: tuple[int, ...]) -> float:
+def course_weight(lines: list[process.DialogueTurn], course: tuple[int, ...]) -> float:
     weight = 1.0
     for turn, line in enumerate(lines):
         own = [mood for mood, before in zip(course, lines[:turn], strict=False) if before.speaker == line.speaker]
         previous = course[turn - 1] if turn else None
         weight *= process.next_mood(line.speaker, previous, own[-1] if own else None)[course[turn]]
-        weight *= posterior.evidence(line, ("text", "vision"))[course[turn]]
+        weight *= posterior.mood_likelihood(line, ("text", "vision"))[course[turn]]
     return weight
 
 
 def test_the_documented_optimum_is_the_computed_one():
-    best = optimum.table(SEED, COUNTS["test"])
+    best = optimum.best_scores(SEED, COUNTS["test"])
     scores = {(one.modalities, one.context, one.task): one for one in best}
     text, all_three = scores[("text",), True, "emotion"], scores[MODALITIES, True, "emotion"]
     assert max(text.reached, text.expected) <= 0.65
     assert all(0.75 <= number <= 0.90 for number in (all_three.reached, all_three.expected))
-    assert optimum.rendered(best, SEED, COUNTS["test"]) in (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    assert optimum.render_best_scores(best, SEED, COUNTS["test"]) in (ROOT / "docs/data.md").read_text(
+        encoding="utf-8"
+    )

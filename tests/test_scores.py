@@ -6,7 +6,7 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc import scores
+from merc.training.core import scores
 
 
 @st.composite

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from merc import engine, results
-from merc.kept_epochs import MOST, KeptEpochs
-from merc.problem import Problem
+from merc.runtime import results
+from merc.runtime.errors import UserError
+from merc.training.core import loop
+from merc.training.core.epoch_callbacks import MAX_KEPT_EPOCHS, EpochSnapshots
 from models import checkpoint
 from stages import train as train_stage
 
@@ -44,7 +45,7 @@ def test_a_killed_stage_goes_on_where_it_was_and_ends_the_same(folder, monkeypat
     parameters(folder)
     train_stage.main()
     whole = outputs()
-    fit, trained = engine.fit, []
+    fit, trained = loop.fit, []
 
     def dying(network, *words):
         if len(trained) == 1:
@@ -52,7 +53,7 @@ def test_a_killed_stage_goes_on_where_it_was_and_ends_the_same(folder, monkeypat
         trained.append(network)
         return fit(network, *words)
 
-    monkeypatch.setattr(engine, "fit", dying)
+    monkeypatch.setattr(loop, "fit", dying)
     with pytest.raises(KeyboardInterrupt):
         train_stage.main()
     assert not Path("out/train").exists()
@@ -65,7 +66,7 @@ def test_a_killed_stage_goes_on_where_it_was_and_ends_the_same(folder, monkeypat
 def test_what_was_begun_with_other_parameters_is_not_continued(folder, monkeypatch):
     parameters(folder, train__seeds=[3])
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("merc.partial.move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("merc.runtime.resume.move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train_stage.main()
     assert list(Path("out/.partial/train").glob("*/seed-3"))
     parameters(folder, train__seeds=[3], train__lr=0.5)
@@ -112,15 +113,15 @@ def test_the_first_seeds_epochs_are_kept_and_the_best_is_what_is_shipped(folder)
 @pytest.mark.parametrize("epochs", [1, 7, 8, 9, 30, 63])
 @pytest.mark.parametrize("best", [1, 4, 29, 63])
 def test_no_more_than_eight_epochs_the_best_and_evenly_spaced_ones(tmp_path, epochs, best):
-    keep = KeptEpochs(tmp_path / "epochs")
+    keep = EpochSnapshots(tmp_path / "epochs")
     for epoch in range(1, epochs + 1):
-        keep({"epoch": epoch, engine.SCORE: -abs(epoch - best)}, nn.Linear(1, 1))
-        assert len(list((tmp_path / "epochs").glob("*.safetensors"))) <= MOST
+        keep({"epoch": epoch, loop.SCORE: -abs(epoch - best)}, nn.Linear(1, 1))
+        assert len(list((tmp_path / "epochs").glob("*.safetensors"))) <= MAX_KEPT_EPOCHS
     log = results.read_json(tmp_path / "epochs/log.json")
     assert log["best"] == min(best, epochs)
     assert {one["file"] for one in log["epochs"]} == {f.name for f in (tmp_path / "epochs").glob("*.safetensors")}
-    others = [one["epoch"] for one in log["epochs"] if (one["epoch"] - 1) % keep.every == 0]
-    assert others == list(range(1, epochs + 1, keep.every)) and len(others) >= min(epochs, MOST // 2)
+    others = [one["epoch"] for one in log["epochs"] if (one["epoch"] - 1) % keep.interval == 0]
+    assert others == list(range(1, epochs + 1, keep.interval)) and len(others) >= min(epochs, MAX_KEPT_EPOCHS // 2)
 
 
 def test_tensorboard_reads_what_a_training_says(folder):
@@ -137,9 +138,9 @@ def test_tensorboard_reads_what_a_training_says(folder):
 
 
 def test_a_second_train_waits_for_the_first_then_names_it(folder, monkeypatch):
-    from merc import partial
+    from merc.runtime import resume
 
     parameters(folder)
-    monkeypatch.setattr(partial, "LOCK_SECONDS", 0.1)
-    with partial.locked("train"), pytest.raises(Problem, match=f"process {os.getpid()} is at work there"):
+    monkeypatch.setattr(resume, "LOCK_SECONDS", 0.1)
+    with resume.locked("train"), pytest.raises(UserError, match=f"process {os.getpid()} is at work there"):
         train_stage.main()

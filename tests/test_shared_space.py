@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from torch.nn import functional
 
-from merc import alignment, shared_space
+from merc.training.pretrain import alignment_loss, latent_space
 
 
 @given(lengths=st.lists(st.integers(1, 5), min_size=1, max_size=6))
 def test_who_follows_is_who_comes_next_in_the_dialogue(lengths):
     owner = np.repeat(np.arange(len(lengths)), lengths)
-    found = alignment.follows(torch.tensor(np.append(0, np.cumsum(lengths))), len(owner))
+    found = alignment_loss.is_followed(torch.tensor(np.append(0, np.cumsum(lengths))), len(owner))
     assert found.tolist() == [bool(a == b) for a, b in itertools.pairwise(owner)]
 
 
@@ -27,7 +27,7 @@ def test_order_is_told_of_neighbours_with_something_present_and_turns_with_them(
     latent = {m: torch.randn(6, 16) for m in networks.MODALITIES}
     present = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 0]], dtype=torch.bool)
     following = torch.tensor([True, True, True, True, False])
-    told = alignment.order(network, latent, present, following)
+    told = alignment_loss.order_log_odds(network, latent, present, following)
     means = [
         torch.stack(
             [latent[m][row] for m, here in zip(networks.MODALITIES, present[row], strict=True) if here]
@@ -51,9 +51,10 @@ def test_the_order_of_a_drift_is_learnt_and_without_one_it_is_not():
         optimiser = torch.optim.Adam([network.misls.order], 0.01)
         for _ in range(60):
             optimiser.zero_grad()
-            functional.softplus(-alignment.order(network, latent, present, following)[:175]).mean().backward()
+            log_odds = alignment_loss.order_log_odds(network, latent, present, following)[:175]
+            functional.softplus(-log_odds).mean().backward()
             optimiser.step()
-        unseen = alignment.order(network, latent, present, following)[175:]
+        unseen = alignment_loss.order_log_odds(network, latent, present, following)[175:]
         assert least <= (unseen > 0).float().mean() <= most
 
 
@@ -65,15 +66,17 @@ def test_the_probe_is_a_ridge_regression_on_each_half():
     odd = np.concatenate([np.arange(len(one)) % 2 for one in sets]).astype(bool)
     hits = 0
     for half in (odd, ~odd):
-        ridge = Ridge(shared_space.SHRINKAGE, fit_intercept=False).fit(values[half], np.eye(3)[owner[half]])
+        ridge = Ridge(latent_space.RIDGE_PENALTY, fit_intercept=False).fit(values[half], np.eye(3)[owner[half]])
         hits += (ridge.predict(values[~half]).argmax(1) == owner[~half]).sum()
-    assert shared_space.probe(sets) == (pytest.approx(hits / 131), pytest.approx(61 / 131))
+    assert latent_space.linear_probe(sets) == (pytest.approx(hits / 131), pytest.approx(61 / 131))
 
 
 def test_the_probe_tells_what_is_apart_and_not_what_is_one():
     random = np.random.default_rng(1)
     apart = [random.standard_normal((200, 4)) + 10 * np.eye(4)[index] for index in range(3)]
     same = [random.standard_normal((2000, 4)) for _ in range(3)]
-    assert shared_space.probe(apart)[0] > 0.99 and shared_space.probe(same)[0] == pytest.approx(1 / 3, abs=0.03)
-    assert np.isnan(shared_space.probe([apart[0], apart[1][:1]])[0])  # nothing to fit on
-    assert shared_space.norm_ratio([np.full((2, 4), 3.0), np.ones((5, 4))]) == 3.0
+    assert latent_space.linear_probe(apart)[0] > 0.99 and latent_space.linear_probe(same)[0] == pytest.approx(
+        1 / 3, abs=0.03
+    )
+    assert np.isnan(latent_space.linear_probe([apart[0], apart[1][:1]])[0])  # nothing to fit on
+    assert latent_space.norm_ratio([np.full((2, 4), 3.0), np.ones((5, 4))]) == 3.0

@@ -12,11 +12,13 @@ import pytest
 import spoken
 from exported import write_model
 
-from merc import devices, live, media, shots, utterances
 from merc.__main__ import main
-from merc.problem import Problem
+from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.media import clip_reader
+from merc.runtime.errors import UserError
 from merc.serve import Predictor
-from merc.sound import SAMPLE_RATE
+from merc.serve.predictor import segmentation
+from merc.serve.stream import devices, live_sources, timed_pictures
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +32,11 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("film")
     samples, pictures = spoken.conversation(folder)
     spoken.write(folder / "film.mkv", samples, pictures)
-    (folder / "film.wav").write_bytes(media.wav(samples))
+    (folder / "film.wav").write_bytes(clip_reader.wav_bytes(samples))
     return folder
 
 
-class Drawn(live.Source):
+class Drawn(live_sources.ContainerSource):
     """A device that makes up what it hears or sees."""
 
     def __init__(self, flow, *, audio):
@@ -48,7 +50,7 @@ def stream(model, *words):
 def test_a_recording_is_answered_at_the_pace_at_which_it_plays(model, place, capsys):
     film, began = place / "film.mkv", time.monotonic()
     assert stream(model, film, "--json") == 0
-    assert time.monotonic() - began >= media.seconds(film)
+    assert time.monotonic() - began >= clip_reader.clip_duration(film)
     shown = capsys.readouterr()
     rows = [json.loads(line) for line in shown.out.splitlines()]
     predictor = Predictor.load(model)
@@ -57,7 +59,7 @@ def test_a_recording_is_answered_at_the_pace_at_which_it_plays(model, place, cap
         other = predictor.answer(whole.prefix(number))[-1]
         assert row["emotion"] == pytest.approx(other["emotion"], abs=1e-5)
         assert (row["start"], row["end"]) == (other["start"], other["end"])
-        assert row["latency"] >= utterances.DECIDES_SECONDS
+        assert row["latency"] >= segmentation.DETECTION_SECONDS
     assert len(rows) == len(whole) == 3
     assert "merc: 3 utterances; from the end of an utterance to its answer" in shown.err
 
@@ -68,7 +70,7 @@ def test_a_pipe_is_answered_as_fast_as_it_comes(model, place, monkeypatch, capsy
     assert stream(model, "-") == 0
     waited = [float(found) for found in re.findall(r" after (\d+\.\d\d) s", capsys.readouterr().out)]
     assert len(waited) == 3
-    assert min(waited) >= utterances.DECIDES_SECONDS
+    assert min(waited) >= segmentation.DETECTION_SECONDS
 
 
 def test_a_microphone_without_a_camera_is_enough(model, place, monkeypatch, capsys):
@@ -95,16 +97,18 @@ def test_camera_and_microphone_run_beside_each_other_until_the_sound_ends():
     def heard():
         for number in range(1, 4):
             time.sleep(0.1)
-            yield live.Heard(np.zeros(1600, np.int16), number / 10)
+            yield live_sources.AudioChunk(np.zeros(1600, np.int16), number / 10)
 
     def seen():
         while True:
             time.sleep(0.04)
-            yield shots.shot(np.zeros((4, 4, 3), np.uint8), 1e6)  # a camera has a clock of its own
+            yield timed_pictures.timed_picture(
+                np.zeros((4, 4, 3), np.uint8), 1e6
+            )  # a camera has a clock of its own
 
-    items = list(devices.together([Drawn(heard, audio=True), Drawn(seen, audio=False)]))
-    times = [item.end for item in items if isinstance(item, shots.Shot)]
-    assert sum(isinstance(item, live.Heard) for item in items) == 3
+    items = list(devices.merge_flows([Drawn(heard, audio=True), Drawn(seen, audio=False)]))
+    times = [item.end for item in items if isinstance(item, timed_pictures.TimedPicture)]
+    assert sum(isinstance(item, live_sources.AudioChunk) for item in items) == 3
     assert len(times) >= 3 and times == sorted(times) and times[-1] < 2
 
 
@@ -124,7 +128,7 @@ def test_what_needs_the_whole_recording_is_refused(model, place, tmp_path, capsy
 
 
 def test_silence_is_no_utterance(model, tmp_path, capsys):
-    (tmp_path / "still.wav").write_bytes(media.wav(np.zeros(SAMPLE_RATE, np.int16)))
+    (tmp_path / "still.wav").write_bytes(clip_reader.wav_bytes(np.zeros(SAMPLE_RATE, np.int16)))
     assert stream(model, tmp_path / "still.wav") == 0
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -133,5 +137,5 @@ def test_silence_is_no_utterance(model, tmp_path, capsys):
 
 def test_a_device_that_merc_does_not_know_is_named(monkeypatch):
     monkeypatch.setattr("sys.platform", "win32")
-    with pytest.raises(Problem, match="Linux and macOS only"):
-        devices.device("microphone")
+    with pytest.raises(UserError, match="Linux and macOS only"):
+        devices.open_device("microphone")

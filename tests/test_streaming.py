@@ -7,11 +7,13 @@ import pytest
 import spoken
 from exported import write_model
 
-from merc import live, media, shots, utterances
-from merc.problem import Problem
-from merc.serve import Predictor
-from merc.serve.dialogue import Dialogue
-from merc.sound import SAMPLE_RATE
+from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.media import clip_reader
+from merc.runtime.errors import UserError
+from merc.serve import Predictor, Stream
+from merc.serve.predictor import segmentation
+from merc.serve.predictor.dialogue import Dialogue
+from merc.serve.stream import live_sources, timed_pictures
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +37,9 @@ def batch(predictor, film) -> Dialogue:
 
 
 def streamed(predictor, items, **how):
-    stream, rows = predictor.stream(**how), []
+    stream, rows = Stream(predictor, **how), []
     for item in items:
-        if isinstance(item, live.Heard):
+        if isinstance(item, live_sources.AudioChunk):
             rows += stream.hear(item.samples)
         else:
             stream.see(item)
@@ -52,7 +54,7 @@ def assert_same(row, other):
 
 
 def test_every_utterance_is_answered_as_the_batch_answers_its_prefix(predictor, film, batch):
-    rows = streamed(predictor, live.file(film, "film").flow())
+    rows = streamed(predictor, live_sources.open_container(film, "film").flow())
     assert len(rows) == len(batch) == 3
     for number, row in enumerate(rows, start=1):
         assert_same(row, predictor.answer(batch.prefix(number))[-1])
@@ -62,8 +64,8 @@ def test_every_utterance_is_answered_as_the_batch_answers_its_prefix(predictor, 
 
 def test_also_when_the_recording_itself_ends_there(predictor, film, raw, tmp_path):
     samples, pictures = raw
-    rows = streamed(predictor, live.file(film, "film").flow())
-    for row, span in zip(rows, utterances.spans(samples), strict=True):
+    rows = streamed(predictor, live_sources.open_container(film, "film").flow())
+    for row, span in zip(rows, segmentation.segment(samples), strict=True):
         seen = pictures[: int(np.ceil(span.end / 640))]
         prefix = spoken.write(tmp_path / f"{span.end}.mkv", samples[: span.end], seen)
         assert_same(row, predictor(prefix, cut=True)[-1])
@@ -72,9 +74,13 @@ def test_also_when_the_recording_itself_ends_there(predictor, film, raw, tmp_pat
 def test_pictures_of_spans_that_touch_are_those_of_a_file(film):
     """Who speaks for longer than an utterance may be is cut without a gap."""
     spans = [(0.0, 1.01), (1.01, 2.03), (2.5, 3.0)]
-    seen = [one for one in live.file(film, "film").flow() if isinstance(one, shots.Shot)]
-    for (begin, end), whole in zip(spans, media.watch(film, spans), strict=True):
-        passing = shots.pictures(seen, begin, end, 1 / 25)
+    seen = [
+        one
+        for one in live_sources.open_container(film, "film").flow()
+        if isinstance(one, timed_pictures.TimedPicture)
+    ]
+    for (begin, end), whole in zip(spans, clip_reader.read_pictures(film, spans), strict=True):
+        passing = timed_pictures.utterance_pictures(seen, begin, end, 1 / 25)
         assert (passing.first, len(passing.ticks)) == (whole.first, len(whole.ticks))
         assert np.array_equal(np.stack(passing.ticks), np.stack(whole.ticks))
 
@@ -84,7 +90,7 @@ def test_words_that_are_written_down_on_the_way_change_the_answer(predictor, fil
         return f"there are {len(samples)} samples and I am so happy"
 
     told = predictor.read(film, cut=True, asr=asr)
-    rows = streamed(predictor, live.file(film, "film").flow(), asr=asr)
+    rows = streamed(predictor, live_sources.open_container(film, "film").flow(), asr=asr)
     for number, row in enumerate(rows, start=1):
         assert_same(row, predictor.answer(told.prefix(number))[-1])
     assert rows[-1]["text"].endswith("so happy")
@@ -93,22 +99,22 @@ def test_words_that_are_written_down_on_the_way_change_the_answer(predictor, fil
 
 def test_sound_alone_in_chunks_of_any_size(predictor, raw):
     samples = raw[0]
-    whole = streamed(predictor, [live.Heard(samples, 0.0)])
+    whole = streamed(predictor, [live_sources.AudioChunk(samples, 0.0)])
     for size in (777, 16000):
-        parts = [live.Heard(samples[at : at + size], 0.0) for at in range(0, len(samples), size)]
+        parts = [live_sources.AudioChunk(samples[at : at + size], 0.0) for at in range(0, len(samples), size)]
         for row, other in zip(streamed(predictor, parts), whole, strict=True):
             assert_same(row, other)
     assert whole[0]["missing"] == ["text", "vision"]
-    floats = predictor.stream()
+    floats = Stream(predictor)
     rows = [*floats.hear(samples.astype(np.float32) / 32768), *floats.finish()]
     assert_same(rows[-1], whole[-1])
 
 
 def test_memory_does_not_grow(predictor, raw, monkeypatch):
-    monkeypatch.setattr("merc.serve.streaming.WINDOW", 4)
-    monkeypatch.setattr(predictor.reader.__class__, "_followed", lambda *_: [])  # faces take time, not memory
+    monkeypatch.setattr("merc.serve.stream.stream.WINDOW_SIZE", 4)
+    monkeypatch.setattr(predictor.reader.__class__, "_track_faces", lambda *_: [])  # faces take time, not memory
     samples, pictures = raw
-    stream, sizes = predictor.stream(), []
+    stream, sizes = Stream(predictor), []
     for round_ in range(6):
         begin = round_ * len(samples) / SAMPLE_RATE
         for index in range(len(pictures)):
@@ -126,7 +132,7 @@ def test_memory_does_not_grow(predictor, raw, monkeypatch):
 
 
 def test_silence_leaves_nothing_behind(predictor):
-    stream = predictor.stream()
+    stream = Stream(predictor)
     for _ in range(300):
         assert stream.hear(np.zeros(SAMPLE_RATE, np.int16)) == []
     assert len(stream.sound) < SAMPLE_RATE
@@ -134,29 +140,31 @@ def test_silence_leaves_nothing_behind(predictor):
 
 
 def test_latency_is_the_pause_and_the_work(predictor, raw):
-    pause = (utterances.PAUSE - utterances.AROUND) * utterances.FRAME / SAMPLE_RATE
-    stream = predictor.stream()
+    pause = (segmentation.PAUSE_FRAMES - segmentation.SPEECH_MARGIN) * segmentation.FRAME_SAMPLES / SAMPLE_RATE
+    stream = Stream(predictor)
     rows = stream.hear(raw[0])
     assert all(pause <= row["latency"] < pause + 5 for row in rows)
 
 
 def test_what_is_no_sound_or_picture_is_refused(predictor):
-    stream = predictor.stream()
+    stream = Stream(predictor)
     for wrong in (np.zeros((2, 100), np.int16), np.zeros(100, np.int32), np.array(["a"])):
-        with pytest.raises(Problem, match="16 kHz mono"):
+        with pytest.raises(UserError, match="16 kHz mono"):
             stream.hear(wrong)
-    with pytest.raises(Problem, match="RGB"):
+    with pytest.raises(UserError, match="RGB"):
         stream.see(np.zeros((4, 4), np.uint8), 0.0)
 
 
 def test_a_pipe_is_told_apart_from_its_first_bytes(film, raw):
     content = film.read_bytes()
-    found = live.standard_input(io.BytesIO(content))
-    wrapped = np.concatenate([one.samples for one in found.flow() if isinstance(one, live.Heard)])
-    plain = np.concatenate([one.samples for one in live.standard_input(io.BytesIO(raw[0].tobytes())).flow()])
+    found = live_sources.open_standard_input(io.BytesIO(content))
+    wrapped = np.concatenate([one.samples for one in found.flow() if isinstance(one, live_sources.AudioChunk)])
+    plain = np.concatenate(
+        [one.samples for one in live_sources.open_standard_input(io.BytesIO(raw[0].tobytes())).flow()]
+    )
     assert np.array_equal(wrapped, raw[0])
     assert np.array_equal(plain, raw[0])
-    with pytest.raises(Problem, match="empty"):
-        live.standard_input(io.BytesIO(b""))
-    with pytest.raises(Problem, match="cannot be opened"):
-        live.standard_input(io.BytesIO(b"RIFF" + bytes(2000)))
+    with pytest.raises(UserError, match="empty"):
+        live_sources.open_standard_input(io.BytesIO(b""))
+    with pytest.raises(UserError, match="cannot be opened"):
+        live_sources.open_standard_input(io.BytesIO(b"RIFF" + bytes(2000)))

@@ -12,25 +12,14 @@ import yaml
 from scipy import stats
 from test_params import SECTIONS
 
-from merc import (
-    params,
-    plots_studies,
-    presets,
-    studies,
-    study_digest,
-    study_labels,
-    study_results,
-    study_runs,
-    study_table,
-    study_tables,
-    study_verdicts,
-)
-from merc.conditions import FULL
-from merc.predictions import Key, Predictions
-from merc.problem import Problem
-from merc.results import read_json
-from merc.scores import HEADLINE
-from merc.studies import STUDIES, Row, Study
+from merc.evaluation.conditions import FULL
+from merc.evaluation.predictions import BlockKey, Predictions
+from merc.runtime import params
+from merc.runtime.errors import UserError
+from merc.runtime.results import read_json
+from merc.studies import cells, definitions, digest, label_studies, measure, presets, results_page, run
+from merc.studies.definitions import STUDIES, Study, StudyRow
+from merc.training.core.scores import HEADLINE_METRICS
 
 ROOT = Path(__file__).resolve().parent.parent
 VALUES = ([0.5, 0.6, 0.8], [0.4, 0.6, 0.5])
@@ -39,7 +28,7 @@ FILES = sorted((ROOT / "docs/results").glob("*.json"))
 
 
 def test_the_page_is_what_the_files_say():
-    page = study_tables.page([read_json(file) for file in FILES])
+    page = results_page.render_results_page([read_json(file) for file in FILES])
     assert (ROOT / "docs/results.md").read_text(encoding="utf-8") == page
 
 
@@ -56,9 +45,9 @@ def test_a_file_of_results_is_whole(file):
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_rows_of_a_study_are_valid_and_differ(name, tmp_path):
     study = STUDIES[name]
-    texts = [study_runs.parameters(study, row) for row in study.rows]
+    texts = [run.row_parameters(study, row) for row in study.rows]
     assert len({row.name for row in study.rows}) == len(set(texts)) == len(texts)
-    known = yaml.safe_load(presets.text(study.preset))
+    known = yaml.safe_load(presets.preset_text(study.preset))
     for row, text in zip(study.rows, texts, strict=True):
         for key in study.flags | row.flags:
             assert _has(known, key), key
@@ -79,15 +68,15 @@ def _has(values: dict, key: str) -> bool:
     ("words", "told"), [(("meldd",), "no study 'meldd'"), (("distill", "phase 3"), "no row 'phase 3'")]
 )
 def test_a_wrong_name_is_refused_with_those_there_are(words, told):
-    with pytest.raises(Problem, match=told) as problem:
-        study_runs.run(*words)
+    with pytest.raises(UserError, match=told) as problem:
+        run.run_study(*words)
     assert "distill" in str(problem.value) or "phase 1 only" in str(problem.value)
 
 
 def test_a_paired_gain_has_the_interval_of_scipy():
     own, first = ({str(seed): value for seed, value in enumerate(values)} for values in VALUES)
     low, high = stats.ttest_rel(list(own.values()), list(first.values())).confidence_interval()
-    assert study_table.gain(own, first) == f"{np.mean([0.1, 0.0, 0.3]):+.3f} [{low:+.3f}, {high:+.3f}]"
+    assert cells.format_paired_gain(own, first) == f"{np.mean([0.1, 0.0, 0.3]):+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 PROJECT = {  # stages that copy a parameter into metrics: what a study needs of the pipeline, in a second
@@ -138,17 +127,17 @@ def project(tmp_path, monkeypatch) -> Path:
     (home / ".gitignore").write_text("/data/raw\n/data/features/own\n/out\n/log\n", encoding="utf-8")
     monkeypatch.chdir(home)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(study_runs.tempfile, "tempdir", str(tmp_path))
-    rows = (Row("slow", {"train.lr": 0.25}), Row("fast", {"train.lr": 0.5}))
+    monkeypatch.setattr(run.tempfile, "tempdir", str(tmp_path))
+    rows = (StudyRow("slow", {"train.lr": 0.25}), StudyRow("fast", {"train.lr": 0.5}))
     study = Study("Two rates", "sample", "train", rows, {"train.seeds": [1]})
-    monkeypatch.setattr(study_runs, "STUDIES", {"rates": study})
+    monkeypatch.setattr(run, "STUDIES", {"rates": study})
     for words in (["git", "init", "-q"], [*DVC, "init", "-q"], ["git", "add", "-A"]):
         subprocess.run(words, check=True)
     subprocess.run([*AS_SOMEBODY, "commit", "-qm", "begin"], check=True)
     return home
 
 
-DVC = [study_runs.sys.executable, "-m", "dvc"]
+DVC = [run.sys.executable, "-m", "dvc"]
 AS_SOMEBODY = ["git", "-c", "user.name=x", "-c", "user.email=x@y.z"]
 
 
@@ -162,8 +151,8 @@ def state(home: Path) -> list:
 def test_a_study_runs_its_rows_once_and_leaves_the_project_as_it_was(project, capsys):
     (project / "params.yaml").write_text("compute:\n  workers: 1\n", encoding="utf-8")  # the user is at work
     before = state(project)
-    study_runs.run("rates", "fast")
-    study_runs.run("rates")
+    run.run_study("rates", "fast")
+    run.run_study("rates")
     told = read_json(project / "docs/results/rates.json")
     assert [row["dev"]["teacher"]["emotion"]["macro_f1"] for row in told["rows"]] == [0.25, 0.5]
     assert [row["flags"] for row in told["rows"]] == [{"train.lr": 0.25}, {"train.lr": 0.5}]
@@ -174,19 +163,19 @@ def test_a_study_runs_its_rows_once_and_leaves_the_project_as_it_was(project, ca
     shutil.rmtree(project / "docs")
     (project / "docs/results").mkdir(parents=True)
     assert state(project) == before and not list(project.parent.glob("merc-results-*/*"))
-    study_runs.run("rates")  # another order
+    run.run_study("rates")  # another order
     assert (project / "docs/results/rates.json").read_bytes() == file
 
 
 @pytest.mark.slow
 def test_changed_code_runs_a_row_again_once_it_is_committed(project):
-    study_runs.run("rates", "fast")
+    run.run_study("rates", "fast")
     first = read_json(project / "docs/results/rates.json")["rows"][0]
     (project / "stages/learn.py").write_text(LEARN.replace('macro_f1": rate', 'macro_f1": rate / 2'))
-    with pytest.raises(Problem, match=r"stages/learn\.py is not committed"):
-        study_runs.run("rates", "fast")
+    with pytest.raises(UserError, match=r"stages/learn\.py is not committed"):
+        run.run_study("rates", "fast")
     subprocess.run([*AS_SOMEBODY, "commit", "-qam", "halve"], check=True)
-    study_runs.run("rates", "fast")
+    run.run_study("rates", "fast")
     again = read_json(project / "docs/results/rates.json")["rows"][0]
     assert again["dev"]["teacher"]["emotion"]["macro_f1"] == 0.25 != first["dev"]["teacher"]["emotion"]["macro_f1"]
     assert again["key"] != first["key"] and again["lock"] != first["lock"]
@@ -196,14 +185,14 @@ def test_changed_code_runs_a_row_again_once_it_is_committed(project):
 def test_what_a_stage_says_of_its_failure_is_shown(project, capsys):
     (project / "stages/learn.py").write_text("raise SystemExit('no learning today')", encoding="utf-8")
     subprocess.run([*AS_SOMEBODY, "commit", "-qam", "break"], check=True)
-    with pytest.raises(Problem, match="failed in"):
-        study_runs.run("rates")
+    with pytest.raises(UserError, match="failed in"):
+        run.run_study("rates")
     assert "no learning today" in capsys.readouterr().err
 
 
 def test_published_figures_stand_under_the_table():
     study = {"study": "x", "title": "X", "preset": "sample", "until": "train", "rows": [], "published": ["a 0.5"]}
-    assert "- Published: a 0.5." in study_tables.page([study]).splitlines()
+    assert "- Published: a 0.5." in results_page.render_results_page([study]).splitlines()
 
 
 def answered(right: dict[str, float], seeds=(1, 2)) -> Predictions:
@@ -215,7 +204,7 @@ def answered(right: dict[str, float], seeds=(1, 2)) -> Predictions:
     rows = rows.assign(emotion=[names[one] for one in actual], sentiment=None)
     hit = random.random((len(seeds), 60)) < rows["corpus"].map(right).to_numpy()
     probability = np.eye(3)[np.where(hit, actual, (actual + 1) % 3)]
-    keys = tuple(Key("teacher", seed, FULL) for seed in seeds)
+    keys = tuple(BlockKey("teacher", seed, FULL) for seed in seeds)
     return Predictions(rows, {"emotion": names}, keys, {"emotion": {"probability": probability}})
 
 
@@ -225,13 +214,13 @@ def test_a_row_is_compared_with_the_reference_of_each_corpus(tmp_path, monkeypat
         "B": answered({"a": 0.2, "b": 0.5}),
         "both": answered({"a": 0.9, "b": 1.0}),
     }
-    monkeypatch.setattr(study_verdicts, "ANSWERS", tmp_path)
-    monkeypatch.setattr(study_verdicts.predictions, "read", lambda file: found[file.stem])
+    monkeypatch.setattr(measure, "PREDICTIONS_FOLDER", tmp_path)
+    monkeypatch.setattr(measure.predictions, "read_predictions", lambda file: found[file.stem])
     for name in found:
         (tmp_path / f"{name}.parquet").touch()
     study = Study("", "joint", "evaluate", (), models=("teacher",), against={"a": "A", "b": "B"})
     rows = {name: {"name": name, "key": name} for name in found}
-    study_verdicts.tell(study, rows)
+    measure.add_comparisons(study, rows)
     told = {name: row["against"] for name, row in rows.items()}
     assert set(told["A"]) == {"b"} and set(told["B"]) == {"a"} and set(told["both"]) == {"a", "b"}
     assert told["both"]["a"]["teacher"]["difference"] == 0 and told["both"]["b"]["row"] == "B"
@@ -239,20 +228,20 @@ def test_a_row_is_compared_with_the_reference_of_each_corpus(tmp_path, monkeypat
     assert 0 < own["low"] < own["difference"] and own["verdict"].startswith("both beats B by ")
     (tmp_path / "B.parquet").unlink()  # as after a clone: nothing is said without the answers, nor unsaid
     rows["A"].pop("against")
-    study_verdicts.tell(study, rows)
+    measure.add_comparisons(study, rows)
     assert "against" not in rows["A"] and rows["both"]["against"]["b"]["row"] == "B"
 
 
 def test_the_table_by_corpus_has_the_differences_and_the_verdicts():
-    scores = {name: {"mean": 0.5, "low": 0.4, "high": 0.6} for name in HEADLINE}
+    scores = {name: {"mean": 0.5, "low": 0.4, "high": 0.6} for name in HEADLINE_METRICS}
     told = {"difference": 0.1, "low": 0.05, "high": 0.15, "permutation_p": 0.01, "verdict": "both beats A by 0.1"}
     rows = [{"name": name, "corpora": {"a": {"teacher": {"emotion": scores}}}} for name in ("A", "both")]
     rows[1]["against"] = {"a": {"row": "A", "teacher": told}}
-    page = study_tables._by_corpus(rows)
+    page = results_page._by_corpus(rows)
     assert page[2].endswith("| - |") and page[3].endswith("| +0.100 [+0.050, +0.150] (A) |")
     assert page[-2] == "- On a, teacher: both beats A by 0.1."
     rows[1]["against"]["a"]["teacher"] = {"verdict": "no utterance has a label for emotion"}
-    assert study_tables._by_corpus(rows)[3].endswith("| - |")
+    assert results_page._by_corpus(rows)[3].endswith("| - |")
 
 
 def test_the_curve_of_label_shares_has_both_lines_and_their_intervals():
@@ -261,23 +250,23 @@ def test_the_curve_of_label_shares_has_both_lines_and_their_intervals():
         return {"flags": {"data.label_fraction": share} | flags, "dev": dev}
 
     plain = row(0.5, VALUES[1], **{"pretrain.epochs": 0})
-    table = plots_studies.label_shares({"rows": [row(1.0, VALUES[0]), row(0.5, VALUES[0]), plain]})
+    table = label_studies.label_fraction_curves({"rows": [row(1.0, VALUES[0]), row(0.5, VALUES[0]), plain]})
     assert list(table["share"]) == [0.5, 1.0] and table["without"].isna().tolist() == [False, True]
     low, high = stats.ttest_1samp(VALUES[1], 0).confidence_interval()
     assert table.loc[0, ["without_low", "without_high"]].tolist() == pytest.approx([low, high])
 
 
 def test_the_code_of_a_row_is_that_of_every_item_of_a_matrix():
-    one, both = (set(study_runs._code("evaluate", corpora)) for corpora in (["sample"], ["sample", "ravdess"]))
+    one, both = (set(run._code("evaluate", corpora)) for corpora in (["sample"], ["sample", "ravdess"]))
     files = {named.split()[0] for named in one}
-    assert {"stages/adapt.py", "merc/encoders/vision.py", "merc/corpora/sample.py"} <= files
+    assert {"stages/adapt.py", "merc/encoders/vision/__init__.py", "merc/corpora/sample.py"} <= files
     assert not {"stages/export.py", "merc/corpora/ravdess.py"} & files
     assert [named.split()[0] for named in both - one] == ["merc/corpora/ravdess.py"]
 
 
 def test_the_scores_of_a_row_are_those_of_the_metrics_files():
-    study = studies.Study("", "sample", "evaluate", ())
-    told = study_results.measured(ROOT, study, Row("as committed"), yaml.safe_load(presets.text("sample")))
+    study = definitions.Study("", "sample", "evaluate", ())
+    told = measure.measure_row(ROOT, study, StudyRow("as committed"), yaml.safe_load(presets.preset_text("sample")))
     scores = read_json(ROOT / "metrics/evaluate.json")
     assert told["test"]["student"]["emotion"]["uar"]["high"] == scores["student"]["emotion"]["uar_high"]
     assert told["dev"]["student"]["by_seed"] == read_json(ROOT / "metrics/distill.json")["by_seed"]
@@ -286,7 +275,7 @@ def test_the_scores_of_a_row_are_those_of_the_metrics_files():
 
 def test_the_tables_across_studies_take_the_rows_that_they_name():
     def row(name, accuracy, some=(), parts=None):
-        scores = {one: {"mean": accuracy, "low": None, "high": None} for one in study_tables.HEADLINE}
+        scores = {one: {"mean": accuracy, "low": None, "high": None} for one in results_page.HEADLINE_METRICS}
         told = {"emotion": scores, "emotion_macro_f1_of": parts or {}}
         return {"name": name, "flags": {"model.modalities": list(some)}, "test": {"teacher": told, "student": told}}
 
@@ -298,14 +287,14 @@ def test_the_tables_across_studies_take_the_rows_that_they_name():
     student = [
         row("teacher and student", 0.9, parts={"only:text": 0.24, "only:audio+vision": 0.53, "only:audio": 1})
     ]
-    told = study_digest.digest([{"study": "subsets", "rows": subsets}, {"study": "student", "rows": student}])
+    told = digest.cross_study_tables([{"study": "subsets", "rows": subsets}, {"study": "student", "rows": student}])
     assert "| sample | late fusion | 0.750 | 0.750 | 0.750 |" in told and "MELD" not in "".join(told[4:])
     assert told[-4:-1] == [
         "| --- | --- | --- | --- |",
         "| text | 0.240 | 0.250 | -0.010 |",
         "| audio and vision | 0.530 | 0.500 | +0.030 |",
     ]
-    assert study_digest.digest([]) == []
+    assert digest.cross_study_tables([]) == []
 
 
 def test_what_pretraining_saves_is_told_by_share_of_labels():
@@ -316,11 +305,11 @@ def test_what_pretraining_saves_is_told_by_share_of_labels():
 
     without = {"pretrain.epochs": 0}
     rows = [row(0.05, {}, 0.2, 0.4), row(0.05, without, 0.1, 0.2), row(1.0, {}, 0.5, 0.5)]
-    told = study_labels.saved(rows)
+    told = label_studies.label_fraction_table(rows)
     wide = 12.706 * 0.05  # Student's t of one degree of freedom times the standard error
     assert told[2:] == [f"| 5% | 0.300 | 0.150 | +0.150 [{0.15 - wide:+.3f}, {0.15 + wide:+.3f}] |"]
 
 
 def test_the_tables_across_studies_name_rows_that_there_are():
-    for study, lines in study_digest.FOUR_LINES.values():
+    for study, lines in digest.FOUR_LINES.values():
         assert set(lines.values()) <= {row.name for row in STUDIES[study].rows}

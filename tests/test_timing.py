@@ -11,10 +11,10 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc import manifest, spoken, timing
-from merc.encoders import ctc
-from merc.problem import Problem
-from merc.sound import Sound
+from merc.data.records import manifest
+from merc.media.alignment import ctc, spelling, word_times
+from merc.media.sound import ClipSound
+from merc.runtime.errors import UserError
 from stages import extract
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
@@ -41,10 +41,10 @@ def speller(folder: Path) -> Path:
 
 @pytest.fixture
 def model(here) -> str:
-    ctc.load.cache_clear()
+    ctc.load_model.cache_clear()
     speller(here / "data/weights/align/tiny")
     yield "tiny"
-    ctc.load.cache_clear()
+    ctc.load_model.cache_clear()
 
 
 def collapsed(path: tuple[int, ...]) -> list[int]:
@@ -66,13 +66,13 @@ def test_the_path_is_the_likeliest_of_all_that_spell_the_text(seed, tokens, spar
         length = len(list(group))
         runs += [(frame, frame + length)] if token else []
         frame += length
-    assert timing.spans(emissions, tokens, blank=0) == runs
+    assert word_times.token_spans(emissions, tokens, blank=0) == runs
 
 
 class Planted:
     """A model that hears these letters from frame to frame, and nothing between."""
 
-    def __init__(self, loaded: ctc.Ctc, heard: list[tuple[str, int, int]], frames: int) -> None:
+    def __init__(self, loaded: ctc.CtcModel, heard: list[tuple[str, int, int]], frames: int) -> None:
         self.loaded = loaded
         self.planted = np.full((frames, len(VOCABULARY)), -20.0, np.float32)
         self.planted[:, 0] = -0.01
@@ -88,10 +88,10 @@ class Planted:
 
 def test_planted_words_are_found_where_they_were_planted(model, monkeypatch):
     two = [("T", 20, 22), ("W", 22, 23), ("O", 23, 25)]
-    heard = Planted(ctc.load(model), [("I", 10, 12), ("|", 14, 15), *two, ("|", 28, 29), ("O", 30, 33)], 50)
-    monkeypatch.setattr(timing, "_model", lambda name: heard)
-    sound = Sound(np.zeros(16000, np.int16), start=0.4)
-    found = timing.words("I — 2 ö!", sound, model)
+    heard = Planted(ctc.load_model(model), [("I", 10, 12), ("|", 14, 15), *two, ("|", 28, 29), ("O", 30, 33)], 50)
+    monkeypatch.setattr(word_times, "_model", lambda name: heard)
+    sound = ClipSound(np.zeros(16000, np.int16), start=0.4)
+    found = word_times.align_words("I — 2 ö!", sound, model)
     assert found["words"] == [
         {"word": "I", "start": 0.6, "end": 0.64},
         {"word": "—", "start": None, "end": None},
@@ -114,7 +114,7 @@ def test_planted_words_are_found_where_they_were_planted(model, monkeypatch):
 )
 def test_what_cannot_be_aligned_has_a_reason(model, text, seconds, reason):
     samples = None if seconds is None else np.zeros(round(16000 * seconds), np.int16)
-    assert timing.words(text, Sound(samples), model) == {"words": None, "reason": reason}
+    assert word_times.align_words(text, ClipSound(samples), model) == {"words": None, "reason": reason}
 
 
 @given(text=st.text(max_size=30), seconds=st.floats(0, 1.5))
@@ -124,11 +124,11 @@ def test_any_text_and_sound_give_times_in_order_or_a_reason(tmp_path_factory, te
         speller(place)
     loaded = _load(place)
     samples = np.random.default_rng(0).normal(0, 1000, round(16000 * seconds)).astype(np.int16)
-    before, timing._model = timing._model, lambda name: loaded
+    before, word_times._model = word_times._model, lambda name: loaded
     try:
-        found = timing.words(text, Sound(samples), "any")
+        found = word_times.align_words(text, ClipSound(samples), "any")
     finally:
-        timing._model = before
+        word_times._model = before
     assert found["words"] is not None or found["reason"] or not text.split()
     if found["words"] is not None:
         assert [one["word"] for one in found["words"]] == text.split()
@@ -136,13 +136,13 @@ def test_any_text_and_sound_give_times_in_order_or_a_reason(tmp_path_factory, te
         assert times == sorted(times) and (not times or 0 <= times[0] <= times[-1] <= seconds + 1e-3)
 
 
-def _load(place: Path) -> ctc.Ctc:
-    folder = ctc.sources.folder
-    ctc.sources.folder = lambda source, within: place
+def _load(place: Path) -> ctc.CtcModel:
+    folder = ctc.sources.model_folder
+    ctc.sources.model_folder = lambda source, within: place
     try:
-        return ctc.load(str(place))
+        return ctc.load_model(str(place))
     finally:
-        ctc.sources.folder = folder
+        ctc.sources.model_folder = folder
 
 
 def test_emissions_and_letters_are_those_of_transformers(model):
@@ -154,11 +154,11 @@ def test_emissions_and_letters_are_those_of_transformers(model):
     inputs = Wav2Vec2FeatureExtractor()(samples / 32768, sampling_rate=16000, return_tensors="pt").input_values
     with torch.inference_mode():
         wanted = Wav2Vec2ForCTC.from_pretrained(folder)(inputs).logits.log_softmax(-1)[0].numpy()
-    loaded = ctc.load(model)
+    loaded = ctc.load_model(model)
     assert np.abs(loaded.emissions(samples) - wanted).max() < 1e-4
     tokenizer = Wav2Vec2CTCTokenizer(folder / "vocab.json")
-    spelled = [spoken.spell(word, loaded.letters) for word in ["don't", "go", "there"]]
-    assert timing._tokens(spelled, loaded)[0] == tokenizer("DON'T GO THERE").input_ids
+    spelled = [spelling.spell(word, loaded.letters) for word in ["don't", "go", "there"]]
+    assert word_times._tokens(spelled, loaded)[0] == tokenizer("DON'T GO THERE").input_ids
 
 
 def test_the_stage_writes_a_time_for_every_word_and_flags_what_has_none(here, model):
@@ -172,7 +172,7 @@ def test_the_stage_writes_a_time_for_every_word_and_flags_what_has_none(here, mo
     table = extracted.table_of("train")
     words = table.loc["dia0_utt0", "words"]
     assert [one["word"] for one in words] == ["Oh", "no."]
-    length = soundfile.info(manifest.folder("train", "sample") / table.loc["dia0_utt0", "wav"]).duration
+    length = soundfile.info(manifest.split_folder("train", "sample") / table.loc["dia0_utt0", "wav"]).duration
     assert 0 <= words[0]["start"] < words[0]["end"] <= words[1]["start"] < words[1]["end"] <= length
     assert list(table["text_status"]) == ["ok", "unaligned", "unaligned"]
     assert table.loc["dia0_utt1", "words"] is None and "too short for 159 letters" in table["text_reason"].iloc[1]
@@ -212,14 +212,14 @@ def _no_head(folder: Path) -> None:
 )
 def test_a_model_that_cannot_align_is_one_clear_line(here, model, spoil, words):
     spoil(Path("data/weights/align/tiny"))
-    with pytest.raises(Problem, match=rf"^params.yaml: extract.align = 'tiny': .*{words}"):
-        timing.check("tiny")
+    with pytest.raises(UserError, match=rf"^params.yaml: extract.align = 'tiny': .*{words}"):
+        word_times.check_model("tiny")
 
 
 @pytest.mark.parametrize("name", ["wav2vec2-base-960h", "owner/model@0123", "absent"])
 def test_weights_out_of_reach_are_one_line_at_once(here, name):
-    with pytest.raises(Problem, match=r"^params.yaml: extract.align = .*: not in data/weights/align/"):
-        timing.check(name)
+    with pytest.raises(UserError, match=r"^params.yaml: extract.align = .*: not in data/weights/align/"):
+        word_times.check_model(name)
 
 
 @pytest.mark.parametrize(
@@ -247,10 +247,10 @@ def test_weights_out_of_reach_are_one_line_at_once(here, name):
     ],
 )
 def test_a_word_is_spelled_as_it_is_spoken(word, heard):
-    assert spoken.spell(word, ENGLISH) == heard
-    assert spoken.spell(word, frozenset(LETTERS.lower())) == [part.lower() for part in heard]
+    assert spelling.spell(word, ENGLISH) == heard
+    assert spelling.spell(word, frozenset(LETTERS.lower())) == [part.lower() for part in heard]
 
 
 @given(st.text(max_size=40), st.sampled_from([ENGLISH, frozenset("abc"), frozenset("aB12'"), frozenset()]))
 def test_nothing_is_spelled_but_what_the_model_knows(word, letters):
-    assert all(part and set(part) <= letters for part in spoken.spell(word, letters))
+    assert all(part and set(part) <= letters for part in spelling.spell(word, letters))

@@ -9,7 +9,8 @@ import torch
 import yaml
 from indexed import committed
 
-from merc import engine, learning, params
+from merc.runtime import params
+from merc.training.core import loop, supervision
 from models import checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,7 @@ def test_noise_on_a_modality_lowers_its_mean_gate_at_each_level(stage, monkeypat
     monkeypatch.chdir(ROOT)
     if networks(Path("dvc.lock").read_text(), stage) != networks(committed("dvc.lock"), stage):
         pytest.skip("the networks here are not the committed ones, of which alone this is promised")
-    dev, seeds = learning.data(list(MODALITIES)).read("dev"), params.read("train.seeds", list[int])
+    dev, seeds = supervision.read_data(list(MODALITIES)).read("dev"), params.read("train.seeds", list[int])
     for seed in seeds:
         network = checkpoint.load(Path(f"out/{stage}/seed-{seed}"))
         for modality in MODALITIES:
@@ -54,6 +55,6 @@ def noisy(network, split, modality, level):
 
 def mean_gate(network, split, modality):
     """Over the utterances that have the modality, and the emotions."""
-    gate = torch.cat([told["weights"]["gate"] for _, told in engine.outputs(network, split)])
+    gate = torch.cat([told["weights"]["gate"] for _, told in loop.iterate_outputs(network, split)])
     column = network.modalities.index(modality)
     return gate[split.present[:, column]][..., column].mean().item()

@@ -11,10 +11,19 @@ import pytest
 import torch
 from torch import nn
 
-from merc import alignment, batches, distillation, engine, learning, objectives, optimiser, results
-from merc.distillation import Distillation, DistillWeights, listen, through
-from merc.labels import space
-from merc.sampling import SAMPLINGS
+from merc.data.batches import dataset
+from merc.data.batches.sampling import SAMPLERS
+from merc.data.records.labels import label_space
+from merc.runtime import results
+from merc.training.core import loop, objectives, optim, supervision
+from merc.training.distill import distillation_loss
+from merc.training.distill.distillation_loss import (
+    DistillationObjective,
+    DistillWeights,
+    compute_teacher_outputs,
+    forward_views,
+)
+from merc.training.pretrain import alignment_loss
 from models import checkpoint
 from models.network import FUSIONS, Network, NetworkConfig
 from stages import distill as distill_stage
@@ -22,8 +31,8 @@ from stages import pretrain as pretrain_stage
 from stages import train as train_stage
 
 MODALITIES = ("text", "audio", "vision")
-RATES = engine.LearningRates(text=1.0, audio=1.0, vision=1.0)
-OPTIMISATION = engine.Optimisation(
+RATES = loop.LearningRateScale(text=1.0, audio=1.0, vision=1.0)
+OPTIMISATION = loop.OptimisationConfig(
     epochs=12, patience=12, lr=0.005, lr_scale=RATES, optimiser="adamw", schedule="cosine", warmup=0.1,
     weight_decay=0.01, clip=1.0, average=0.5, batch=4, accumulate=1, precision="float32",
 )  # fmt: skip
@@ -39,7 +48,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def read(split):
-    return batches.read_split(split, ["sample"], MODALITIES, space("meld"))
+    return dataset.read_split(split, ["sample"], MODALITIES, label_space("meld"))
 
 
 def network(train, dropout=0.0, fusion="esag"):
@@ -50,34 +59,38 @@ def network(train, dropout=0.0, fusion="esag"):
         causal=False, dropout=dropout, roles=3,
     )  # fmt: skip
     built = Network(config, train.streams, train.heads())
-    engine.standardise(built, train)
+    loop.standardise(built, train)
     return built
 
 
 def draws(train, seed=1):
-    return learning.Seed(seed, torch.Generator().manual_seed(seed)).draws(train, {"sample": 1.0}, "shuffled", 4)
+    return supervision.SeedRandomness(seed, torch.Generator().manual_seed(seed)).draws(
+        train, {"sample": 1.0}, "shuffled", 4
+    )
 
 
 def labels(train, power=0.5, smoothing=0.0):
-    return objectives.Labels.of(train, power, TASKS, smoothing)
+    return objectives.LabelLoss.of(train, power, TASKS, smoothing)
 
 
 def hide(chance):
-    return objectives.Hide(chance, torch.Generator().manual_seed(1))
+    return objectives.ModalityDropout(chance, torch.Generator().manual_seed(1))
 
 
 def noise(chance):
-    return objectives.Noise(chance, torch.Generator().manual_seed(1))
+    return objectives.FeatureNoise(chance, torch.Generator().manual_seed(1))
 
 
 def test_overfits_a_small_split(folder):
     train = read("train")
     built = network(train)
-    objective = objectives.Supervised(labels(train), hide(0.0))
+    objective = objectives.SupervisedObjective(labels(train), hide(0.0))
     config = OPTIMISATION.model_copy(update={"epochs": 20, "patience": 20, "lr": 0.01})
-    history = engine.fit(built, objective, train, draws(train), learning.EmotionScore(train, subsets=False), config)
+    history = loop.fit(
+        built, objective, train, draws(train), supervision.EmotionScore(train, subsets=False), config
+    )
     assert history[-1]["train_loss"] < 0.2 * history[0]["train_loss"]
-    assert learning.EmotionScore(train, subsets=False)(built)["dev_macro_f1"] > 0.95
+    assert supervision.EmotionScore(train, subsets=False)(built)["dev_macro_f1"] > 0.95
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -87,7 +100,7 @@ def test_a_packed_batch_gives_the_gradients_of_a_padded_one(folder, fusion):
     other = copy.deepcopy(one)
     for built, packed_ in ((one, False), (other, True)):
         batch = train.batch([0, 4, 9, 11], packed=packed_)
-        sum(objectives.Supervised(labels(train), hide(0.3))(built, batch).values()).backward()
+        sum(objectives.SupervisedObjective(labels(train), hide(0.3))(built, batch).values()).backward()
     compared = 0
     for (name, own), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
         assert (own.grad is None) == (theirs.grad is None), name
@@ -102,13 +115,15 @@ def test_the_best_epochs_weights_come_back(folder):
 
     def score(trailing):
         seen.append(copy.deepcopy(trailing.state_dict()))
-        return {engine.SCORE: [0.1, 0.3, 0.9, 0.2, 0.9, 0.5, 0.4][len(seen) - 1]}
+        return {loop.SCORE: [0.1, 0.3, 0.9, 0.2, 0.9, 0.5, 0.4][len(seen) - 1]}
 
     built = network(train)
     config = OPTIMISATION.model_copy(update={"patience": 4})
-    history = engine.fit(built, objectives.Supervised(labels(train), hide(0.0)), train, draws(train), score, config)
+    history = loop.fit(
+        built, objectives.SupervisedObjective(labels(train), hide(0.0)), train, draws(train), score, config
+    )
     assert len(history) == 7  # the third was the best, then four without a better one
-    assert engine.best_epoch(history) == 3
+    assert loop.best_epoch(history) == 3
     assert all(torch.equal(seen[2][name], tensor) for name, tensor in built.state_dict().items())
 
 
@@ -116,7 +131,7 @@ def test_a_modalitys_learning_rate_reaches_its_own_parameters_alone(folder):
     train = read("train")
     built = network(train)
     config = OPTIMISATION.model_copy(update={"lr_scale": RATES.model_copy(update={"audio": 0.5})})
-    groups = engine._groups(built, config)
+    groups = loop._groups(built, config)
     slow = {id(one) for group in groups if group.rate == config.lr * 0.5 for one in group.parameters}
     names = {name for name, parameter in built.named_parameters() if id(parameter) in slow}
     assert names and all("audio" in name for name in names)
@@ -126,7 +141,7 @@ def test_a_modalitys_learning_rate_reaches_its_own_parameters_alone(folder):
 
 def test_the_moving_average_starts_as_a_mean(folder):
     module = nn.Linear(1, 1, bias=False)
-    average, seen = optimiser.MovingAverage(module, 0.75), []
+    average, seen = optim.MovingAverage(module, 0.75), []
     for value in (4.0, 2.0, 9.0, 1.0, 3.0):
         nn.init.constant_(module.weight, value)
         average.update()
@@ -139,8 +154,8 @@ def test_distilling_from_oneself_leaves_the_label_loss(folder, fusion):
     train = read("train")
     built = network(train, fusion=fusion).eval()
     weights = DistillWeights(label=1.0, soft=1.0, feature=1.0, relation=1.0)
-    objective = Distillation(
-        listen(built, train), labels(train), hide(0.0), noise(0.0), 2.0, weights, subsets=False
+    objective = DistillationObjective(
+        compute_teacher_outputs(built, train), labels(train), hide(0.0), noise(0.0), 2.0, weights, subsets=False
     )
     batch = train.batch(range(6), packed=True)
     parts = objective(built, batch)
@@ -148,7 +163,7 @@ def test_distilling_from_oneself_leaves_the_label_loss(folder, fusion):
     assert all(parts[name].item() == pytest.approx(0.0, abs=1e-6) for name in ("soft", "feature", "relation"))
     other = network(train, fusion=fusion)
     nn.init.normal_(other.context.out.weight)
-    apart = Distillation(listen(other, train), *list(vars(objective).values())[1:])
+    apart = DistillationObjective(compute_teacher_outputs(other, train), *list(vars(objective).values())[1:])
     assert all(apart(built, batch)[name].item() > 1e-3 for name in ("soft", "feature", "relation"))
 
 
@@ -157,7 +172,7 @@ def test_views_in_one_batch_are_the_answers_to_each(folder):
     built, batch = network(train).eval(), train.batch([2, 0, 3])
     views = [torch.tensor(seen) for seen in ((True, True, True), (False, True, False), (True, False, True))]
     seen = torch.cat([batch["present"] & one for one in views])
-    output, many = through(built, batch, seen)
+    output, many = forward_views(built, batch, seen)
     assert many["index"].tolist() == 3 * batch["index"].tolist()
     for number, one in enumerate(views):
         rows, alone = slice(number * len(batch["index"]), (number + 1) * len(batch["index"])), built(batch, one)
@@ -169,8 +184,8 @@ def test_the_second_phase_asks_by_chance_and_from_every_part(folder):
     train = read("train")
     weights = DistillWeights(label=1.0, soft=1.0, feature=1.0, relation=1.0)
     batch = train.batch(range(6), packed=True)
-    settings = listen(network(train), train), labels(train), hide(0.3), noise(0.3), 2.0, weights
-    seen = Distillation(*settings, subsets=True)._views(batch).view(10, -1, 3)
+    settings = compute_teacher_outputs(network(train), train), labels(train), hide(0.3), noise(0.3), 2.0, weights
+    seen = DistillationObjective(*settings, subsets=True)._views(batch).view(10, -1, 3)
     for part in itertools.product((False, True), repeat=3):
         wanted = batch["present"] & torch.tensor(part)
         assert (0 < sum(part) < 3) == any(view.equal(wanted) for view in seen[1:])
@@ -181,7 +196,7 @@ def test_the_teacher_is_heard_once_with_everything_and_stays_as_it_is(folder):
     train = read("train")
     teacher, batch = network(train, dropout=0.3), train.batch([3, 0])
     before = copy.deepcopy(teacher.state_dict())
-    told = listen(teacher, train)
+    told = compute_teacher_outputs(teacher, train)
     assert not teacher.training
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
     with torch.no_grad():
@@ -194,11 +209,11 @@ def test_the_student_learns_with_modalities_hidden_and_noisy(folder):
     train, dev = read("train"), read("dev")
     teacher, student = network(train).eval(), network(train, dropout=0.3)
     weights = DistillWeights(label=1.0, soft=1.0, feature=0.5, relation=0.1)
-    objective = Distillation(
-        listen(teacher, train), labels(train), hide(0.5), noise(0.5), 2.0, weights, subsets=True
+    objective = DistillationObjective(
+        compute_teacher_outputs(teacher, train), labels(train), hide(0.5), noise(0.5), 2.0, weights, subsets=True
     )
     config = OPTIMISATION.model_copy(update={"epochs": 2})
-    history = engine.fit(student, objective, train, draws(train), learning.EmotionScore(dev, subsets=True), config)
+    history = loop.fit(student, objective, train, draws(train), supervision.EmotionScore(dev, subsets=True), config)
     assert history[1]["train_loss"] < history[0]["train_loss"]
 
 
@@ -223,7 +238,7 @@ def test_noise_has_the_level_that_it_tells_and_leaves_the_rest_alone(folder):
     clear = torch.stack([_heard(made, built, batch, squares) for _ in range(200)])
     assert all(torch.equal(before[name].nan_to_num(), one.nan_to_num()) for name, one in batch["values"].items())
     assert (clear < 1).float().mean().item() == pytest.approx(0.4, abs=0.02)
-    assert clear.min() == pytest.approx(1 / (1 + objectives.LOUDEST**2), abs=0.01)
+    assert clear.min() == pytest.approx(1 / (1 + objectives.MAX_NOISE_LEVEL**2), abs=0.01)
     for m in MODALITIES:  # noise of level s adds s^2 to the mean square of standardised features
         added, level = torch.cat(squares[m]).unbind(1)
         assert added[level == 0].max() < 1e-5 and (added[level > 0] > 0).all()
@@ -250,7 +265,8 @@ def test_the_teachers_gate_is_shared_out_by_what_the_student_hears():
     told = {"context": torch.eye(1), "gate": gate}
     for seen, expected in (([1.0, 1.0, 1.0], gate), ([0.5, 1.0, 0.0], torch.tensor([[[0.5, 0.5, 0.0]]]))):
         output["weights"]["gate"] = expected
-        assert distillation.relation(output, told, torch.tensor([seen])).item() == pytest.approx(0.0, abs=1e-7)
+        loss = distillation_loss.relation_loss(output, told, torch.tensor([seen]))
+        assert loss.item() == pytest.approx(0.0, abs=1e-7)
 
 
 def test_class_weights_and_counts(folder):
@@ -279,17 +295,18 @@ def test_alignment_is_least_for_aligned_latents(folder):
     vectors, present = torch.randn(20, 8), torch.ones(20, 2, dtype=torch.bool)
     same, other = ({"text": vectors, "audio": one} for one in (vectors, torch.randn(20, 8)))
     pair = ("text", "audio")
-    assert alignment.align(same, present, pair) < 0.1 < alignment.align(other, present, pair)
-    assert alignment.recall_at_1(same, present, pair) == (1.0, pytest.approx(1 / 20))
+    assert alignment_loss.contrastive_loss(same, present, pair) < 0.1
+    assert alignment_loss.contrastive_loss(other, present, pair) > 0.1
+    assert alignment_loss.recall_at_1(same, present, pair) == (1.0, pytest.approx(1 / 20))
     present[1:, 0] = False
-    assert alignment.align(same, present, pair) == 0.0  # one utterance has nothing to be told from
+    assert alignment_loss.contrastive_loss(same, present, pair) == 0.0  # one utterance has nothing to be told from
 
 
 def test_registries_and_choices_agree():
-    fields = learning.Supervision.model_fields
+    fields = supervision.SupervisionConfig.model_fields
     tables = {
-        "sampling": SAMPLINGS, "schedule": optimiser.SCHEDULES, "optimiser": optimiser.OPTIMISERS,
-        "loss": objectives.LOSSES, "class_counts": objectives.COUNTS,
+        "sampling": SAMPLERS, "schedule": optim.SCHEDULES, "optimiser": optim.OPTIMISERS,
+        "loss": objectives.LOSSES, "class_counts": objectives.CLASS_COUNTS,
     }  # fmt: skip
     assert all(set(get_args(fields[name].annotation)) == set(table) for name, table in tables.items())
 
@@ -318,8 +335,8 @@ def test_stages_repeat_bit_for_bit_in_parallel_and_in_order(folder):
         curves = pd.read_csv(f"plots/{stage}/learning.csv")
         assert {"seed", "epoch", "train_loss", "dev_loss", "dev_macro_f1"} <= set(curves)
     built = checkpoint.load("out/distill/seed-3")
-    logits = engine.predict(built, read("dev"))
-    nothing = engine.predict(built, read("dev"), torch.zeros(len(read("dev")), 3))
+    logits = loop.predict(built, read("dev"))
+    nothing = loop.predict(built, read("dev"), torch.zeros(len(read("dev")), 3))
     assert logits["emotion"].shape == (len(read("dev")), 7) and logits["sentiment"].shape[1] == 3
     assert not (logits["emotion"] == nothing["emotion"]).all()
 

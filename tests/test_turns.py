@@ -7,14 +7,17 @@ import pytest
 import spoken
 from exported import write_dialogue, write_model
 
-from merc import live, media, mouths, turns
-from merc.pictures import Pictures
-from merc.serve import Predictor
-from merc.sound import SAMPLE_RATE
-from merc.tracks import RATE, Track
+from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.data.records.face_tracks import TRACK_FPS, Track
+from merc.encoders.lipsync import clip_inputs
+from merc.media import clip_reader
+from merc.media.images import Pictures
+from merc.serve import Predictor, Stream
+from merc.serve.predictor import speaker_changes
+from merc.serve.stream import live_sources
 
 
-def opening(clip: mouths.Clip) -> np.ndarray:
+def opening(clip: clip_inputs.LipSyncClip) -> np.ndarray:
     """Evidence from what is drawn: a mouth is as dark as the sound is loud."""
     loud = clip.sound.mean(axis=1).reshape(len(clip), -1).mean(axis=1)
     dark = [
@@ -28,7 +31,7 @@ def film(tmp_path_factory):
     """Three clips without a pause between them, and when each begins."""
     folder = tmp_path_factory.mktemp("film")
     samples, pictures = spoken.conversation(folder, pause=0.0)
-    lengths = [media.seconds(folder / f"dia0_utt{number}.mp4") for number in range(3)]
+    lengths = [clip_reader.clip_duration(folder / f"dia0_utt{number}.mp4") for number in range(3)]
     return spoken.write(folder / "film.mkv", samples, pictures), np.cumsum([0.0, *lengths[:2]])
 
 
@@ -50,7 +53,7 @@ def test_who_speaks_next_begins_a_new_utterance(batch, film):
     for one, other in zip(batch.utterances, batch.utterances[1:], strict=False):
         assert one.end == other.start
         assert len(one.samples) == pytest.approx(one.seconds * SAMPLE_RATE, abs=1)
-        assert one.face is not None and one.face.frames[-1] <= one.seconds * RATE
+        assert one.face is not None and one.face.frames[-1] <= one.seconds * TRACK_FPS
 
 
 def test_without_lip_sync_speech_without_a_pause_is_one_utterance(predictor, film):
@@ -59,9 +62,9 @@ def test_without_lip_sync_speech_without_a_pause_is_one_utterance(predictor, fil
 
 
 def test_a_stream_cuts_as_the_batch_does(predictor, film, batch):
-    stream, rows = predictor.stream(), []
-    for item in live.file(film[0], "film").flow():
-        rows += stream.hear(item.samples) if isinstance(item, live.Heard) else (stream.see(item) or [])
+    stream, rows = Stream(predictor), []
+    for item in live_sources.open_container(film[0], "film").flow():
+        rows += stream.hear(item.samples) if isinstance(item, live_sources.AudioChunk) else (stream.see(item) or [])
     rows += stream.finish()
     assert len(rows) == len(batch)
     for number, row in enumerate(rows, start=1):
@@ -85,14 +88,14 @@ def _told(*runs: tuple[int, float, int]):
     """A scorer that says these (track, evidence, windows) one after another."""
     answers = [(track, evidence) for track, evidence, windows in runs for _ in range(windows)]
 
-    def say(clip: mouths.Clip) -> np.ndarray:
+    def say(clip: clip_inputs.LipSyncClip) -> np.ndarray:
         track, evidence = answers.pop(0)
         return np.eye(3)[track] * evidence
 
     return say
 
 
-PICTURES = turns.WINDOW + 19 * turns.HOP  # 20 windows
+PICTURES = speaker_changes.WINDOW + 19 * speaker_changes.HOP  # 20 windows
 
 
 @pytest.mark.parametrize(
@@ -108,14 +111,14 @@ PICTURES = turns.WINDOW + 19 * turns.HOP  # 20 windows
 )
 def test_a_turn_needs_evidence_for_a_while(runs, expected):
     samples = np.random.default_rng(0).normal(size=PICTURES * 640).astype(np.float32)
-    assert len(turns.cuts(_tracks(3, PICTURES), samples, _told(*runs))) == expected
+    assert len(speaker_changes.speaker_change_times(_tracks(3, PICTURES), samples, _told(*runs))) == expected
 
 
 def test_the_cut_is_where_it_is_quietest():
     samples = np.random.default_rng(0).normal(size=PICTURES * 640).astype(np.float32)
     still = 2.45  # seconds; windows 9 and 10 are centred on 2.38 and 2.58
     samples[round((still - 0.06) * SAMPLE_RATE) : round((still + 0.06) * SAMPLE_RATE)] = 0.0
-    (cut,) = turns.cuts(_tracks(3, PICTURES), samples, _told((0, 9.0, 10), (1, 9.0, 10)))
+    (cut,) = speaker_changes.speaker_change_times(_tracks(3, PICTURES), samples, _told((0, 9.0, 10), (1, 9.0, 10)))
     assert cut == pytest.approx(still, abs=0.02)
 
 
@@ -123,11 +126,11 @@ def test_pictures_of_a_part_are_those_of_its_seconds():
     ticks = [np.full((4, 6, 3), number, np.uint8) for number in range(50)]
     kept = {tick: lambda tick=tick: np.full((8, 12, 3), tick, np.uint8) for tick in range(2, 52, 12)}
     whole = Pictures(ticks[25], ticks, first=2, scale=2.0, kept=kept)
-    part = turns.between(whole, 0.8, 1.6)
+    part = speaker_changes.slice_pictures(whole, 0.8, 1.6)
     assert [int(one[0, 0, 0]) for one in part.ticks] == list(range(18, 38))
     assert (part.first, part.scale) == (0, 2.0)
     assert {tick: int(picture()[0, 0, 0]) for tick, picture in part.kept.items()} == {6: 26, 18: 38}
     assert int(part.middle[0, 0, 0]) == 26
-    begun = turns.between(whole, 0.0, 0.8)
+    begun = speaker_changes.slice_pictures(whole, 0.0, 0.8)
     assert (begun.first, len(begun.ticks)) == (2, 18)
-    assert turns.between(whole, 10.0, 11.0).middle is None
+    assert speaker_changes.slice_pictures(whole, 10.0, 11.0).middle is None

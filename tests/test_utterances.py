@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc import utterances
-from merc.sound import SAMPLE_RATE
+from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.serve.predictor import segmentation
 
 BURSTS = ((0.8, 2.0), (3.0, 3.1), (4.0, 5.5), (5.8, 7.0), (8.5, 10.0))  # the second is too short to be speech
 
@@ -24,14 +24,14 @@ SOUND = babble()
 
 
 def test_speech_is_cut_at_pauses_and_clicks_are_left_out():
-    found = np.array([span.seconds for span in utterances.spans(SOUND)])
+    found = np.array([span.seconds for span in segmentation.segment(SOUND)])
     expected = np.array([(0.8, 2.0), (4.0, 7.0), (8.5, 10.0)])  # 0.3 s are no pause
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < 0.4
 
 
 def test_utterances_do_not_overlap_and_lie_in_the_sound():
-    edges = np.array([(span.begin, span.end) for span in utterances.spans(babble(60, ((1, 50),)))])
+    edges = np.array([(span.begin, span.end) for span in segmentation.segment(babble(60, ((1, 50),)))])
     assert len(edges) == 4  # 49 s without a pause
     assert (np.diff(edges.ravel()) >= 0).all()
     assert edges[0, 0] >= 0
@@ -40,23 +40,23 @@ def test_utterances_do_not_overlap_and_lie_in_the_sound():
 
 @given(st.lists(st.integers(1, 40_000), max_size=30))
 def test_the_way_a_sound_is_handed_over_changes_nothing(sizes):
-    cutter, found, place = utterances.Cutter(), [], 0
+    cutter, found, place = segmentation.UtteranceSegmenter(), [], 0
     for size in sizes:
         found += cutter.feed(SOUND[place : place + size])
         place += size
     found += [*cutter.feed(SOUND[place:]), *cutter.finish()]
-    assert found == utterances.spans(SOUND)
+    assert found == segmentation.segment(SOUND)
 
 
 @pytest.mark.parametrize("number", range(3))
 def test_a_sound_that_ends_with_an_utterance_has_the_same_utterances(number):
-    whole = utterances.spans(SOUND)
-    prefix = utterances.spans(SOUND[: whole[number].end])
+    whole = segmentation.segment(SOUND)
+    prefix = segmentation.segment(SOUND[: whole[number].end])
     assert [(one.begin, one.end) for one in prefix] == [(one.begin, one.end) for one in whole[: number + 1]]
 
 
 def test_nothing_that_an_utterance_needs_is_let_go():
-    cutter, seen = utterances.Cutter(), []
+    cutter, seen = segmentation.UtteranceSegmenter(), []
     for place in range(0, len(SOUND), 1000):
         kept = cutter.begin
         found = cutter.feed(SOUND[place : place + 1000])
@@ -66,5 +66,5 @@ def test_nothing_that_an_utterance_needs_is_let_go():
 
 
 def test_silence_and_nothing_have_no_utterance():
-    assert utterances.spans(np.zeros(5 * SAMPLE_RATE, np.int16)) == []
-    assert utterances.spans(np.zeros(0, np.int16)) == []
+    assert segmentation.segment(np.zeros(5 * SAMPLE_RATE, np.int16)) == []
+    assert segmentation.segment(np.zeros(0, np.int16)) == []

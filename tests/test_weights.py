@@ -31,11 +31,11 @@ from transformers import (
     WavLMModel,
 )
 
-from merc import encoders
-from merc.encoders import sources
-from merc.encoders.encoder import features
-from merc.encoders.raw import Line, Sound
-from merc.problem import Problem
+from merc.data.records.encoder_inputs import AudioInput, TextInput
+from merc.encoders.base import factory
+from merc.encoders.base.encoder import extract_features
+from merc.encoders.pretrained import sources
+from merc.runtime.errors import UserError
 
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
 COMMIT = "8ccc9b6f36199bec6961081d44eb72fb3f7353f3"
@@ -58,7 +58,7 @@ def weights(tmp_path, monkeypatch):
 
 
 def build(modality, name, **changes):
-    return encoders.build(modality, name, encoders.section(modality).model_copy(update=changes))
+    return factory.build(modality, name, factory.encoding_section(modality).model_copy(update=changes))
 
 
 def as_bin(folder):
@@ -71,14 +71,14 @@ def as_bin(folder):
 
 def test_a_folder_under_data_weights_is_an_encoder(weights):
     tiny.language(BertModel, BertConfig, weights / "mine")
-    assert features(build("text", "mine"), [Line("yes", "")])[0].shape == (4, 16)
+    assert extract_features(build("text", "mine"), [TextInput("yes", "")])[0].shape == (4, 16)
 
 
 def test_official_bin_files_give_the_same_features_as_safetensors(weights):
     tiny.language(BertModel, BertConfig, weights / "mine")
-    before = features(build("text", "mine"), [Line("yes", "")])[0]
+    before = extract_features(build("text", "mine"), [TextInput("yes", "")])[0]
     as_bin(weights / "mine")
-    assert np.array_equal(features(build("text", "mine"), [Line("yes", "")])[0], before)
+    assert np.array_equal(extract_features(build("text", "mine"), [TextInput("yes", "")])[0], before)
 
 
 @pytest.mark.parametrize("offline", [True, False])
@@ -86,8 +86,8 @@ def test_a_hub_that_does_not_answer_costs_one_line_and_no_minute(monkeypatch, of
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://127.0.0.1:9")
     begin = time.monotonic()
-    with pytest.raises(Problem) as told:
-        sources.folder(f"microsoft/deberta-v3-base@{COMMIT}")
+    with pytest.raises(UserError) as told:
+        sources.model_folder(f"microsoft/deberta-v3-base@{COMMIT}")
     assert time.monotonic() - begin < 3
     message = str(told.value)
     assert "\n" not in message
@@ -96,9 +96,9 @@ def test_a_hub_that_does_not_answer_costs_one_line_and_no_minute(monkeypatch, of
 
 
 def test_a_checkpoint_that_cannot_be_fetched_says_where_it_belongs(monkeypatch):
-    monkeypatch.setattr("merc.encoders.backbones.TORCHVISION", "https://127.0.0.1:9/models/")
+    monkeypatch.setattr("merc.encoders.vision.backbones.TORCHVISION_URL", "https://127.0.0.1:9/models/")
     begin = time.monotonic()
-    with pytest.raises(Problem, match=r"resnet50: not in data/weights/resnet50-11ad3fa6.pth.*cannot be reached"):
+    with pytest.raises(UserError, match=r"resnet50: not in data/weights/resnet50-11ad3fa6.pth.*cannot be reached"):
         build("vision", "resnet50")
     assert time.monotonic() - begin < 3
 
@@ -109,8 +109,8 @@ def fetched(monkeypatch, endpoint):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
     monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", endpoint)
     begin = time.monotonic()
-    with pytest.raises(Problem) as told:
-        sources.folder(f"microsoft/deberta-v3-base@{COMMIT}")
+    with pytest.raises(UserError) as told:
+        sources.model_folder(f"microsoft/deberta-v3-base@{COMMIT}")
     return str(told.value), time.monotonic() - begin
 
 
@@ -161,13 +161,13 @@ def test_a_checkpoint_is_fetched_once_and_its_name_vouches_for_it(shelf, weights
     tiny.checkpoint(partial(torch.nn.Linear, 2, 2), Path("there/net.pth"))
     digest = hashlib.sha256(Path("there/net.pth").read_bytes()).hexdigest()[:8]
     Path("there/net.pth").rename(f"there/net-{digest}.pth")
-    got = sources.checkpoint("net", f"{shelf}there/net-{digest}.pth")
+    got = sources.checkpoint_file("net", f"{shelf}there/net-{digest}.pth")
     assert got.resolve() == weights / f"net-{digest}.pth"
     Path(f"there/net-{digest}.pth").write_bytes(b"something else")
-    assert sources.checkpoint("net", f"{shelf}there/net-{digest}.pth") == got
+    assert sources.checkpoint_file("net", f"{shelf}there/net-{digest}.pth") == got
     got.unlink()
-    with pytest.raises(Problem, match="gave another file"):
-        sources.checkpoint("net", f"{shelf}there/net-{digest}.pth")
+    with pytest.raises(UserError, match="gave another file"):
+        sources.checkpoint_file("net", f"{shelf}there/net-{digest}.pth")
     assert not got.exists()
 
 
@@ -182,29 +182,29 @@ def cached(monkeypatch, home, revision):
 
 def test_the_hubs_cache_is_used_at_exactly_the_revision_that_is_named(monkeypatch, tmp_path):
     there = cached(monkeypatch, tmp_path / "hub", COMMIT)
-    assert sources.folder(f"someone/words@{COMMIT}") == there
-    assert features(build("text", f"someone/words@{COMMIT}"), [Line("yes", "")])[0].shape == (4, 16)
-    with pytest.raises(Problem, match="not in the hub's cache"):
-        sources.folder(f"someone/words@{COMMIT[::-1]}")
+    assert sources.model_folder(f"someone/words@{COMMIT}") == there
+    assert extract_features(build("text", f"someone/words@{COMMIT}"), [TextInput("yes", "")])[0].shape == (4, 16)
+    with pytest.raises(UserError, match="not in the hub's cache"):
+        sources.model_folder(f"someone/words@{COMMIT[::-1]}")
 
 
 def test_safetensors_win_over_a_bin_file_beside_them(weights):
     tiny.language(BertModel, BertConfig, weights / "mine")
     (weights / "mine/pytorch_model.bin").write_bytes(pickle.dumps({"weight": Malice()}, 2))
-    assert features(build("text", "mine"), [Line("yes", "")])[0].shape == (4, 16)
+    assert extract_features(build("text", "mine"), [TextInput("yes", "")])[0].shape == (4, 16)
     assert not Path("it-ran").exists()
 
 
 @pytest.mark.parametrize("name", ["owner/name", "owner/name@"])
 def test_a_hub_model_needs_its_revision(name):
-    with pytest.raises(Problem, match="owner/name@revision"):
+    with pytest.raises(UserError, match="owner/name@revision"):
         build("text", name)
 
 
 def test_a_tokenizer_without_its_vocabulary_is_refused(weights):
     tiny.language(BertModel, BertConfig, weights / "mine")
     (weights / "mine/tokenizer.json").unlink()
-    with pytest.raises(Problem, match="tokenizer"):
+    with pytest.raises(UserError, match="tokenizer"):
         build("text", "mine")
 
 
@@ -213,7 +213,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(weights):
     larger = tiny.tokenizer()
     larger.add_tokens(["extra", "more"])
     larger.save_pretrained(weights / "mine")
-    with pytest.raises(Problem, match=r"tokenizer has \d+ tokens and its model \d+"):
+    with pytest.raises(UserError, match=r"tokenizer has \d+ tokens and its model \d+"):
         build("text", "mine")
 
 
@@ -224,7 +224,7 @@ def test_weights_that_are_missing_are_never_drawn_at_random(weights):
     file = weights / "mine/model.safetensors"
     kept = {name: tensor for name, tensor in load_file(file).items() if "layer.1.attention" not in name}
     save_file(kept, file, metadata={"format": "pt"})
-    with pytest.raises(Problem, match=r"weights are missing .*layer\.1\.attention"):
+    with pytest.raises(UserError, match=r"weights are missing .*layer\.1\.attention"):
         build("text", "mine")
 
 
@@ -235,29 +235,29 @@ def test_a_pickle_that_runs_something_is_refused_by_name_and_nothing_runs(weight
     (weights / "resnet50-11ad3fa6.pth").write_bytes(pickle.dumps({"weight": Malice()}, 2))
     torch.save({"weight": Malice()}, weights / "r3d_18-b3b3357e.pth")
     for modality, name in (("text", "mine"), ("vision", "resnet50"), ("vision", "r3d_18")):
-        with pytest.raises(Problem, match=r"refused.*system"):
+        with pytest.raises(UserError, match=r"refused.*system"):
             build(modality, name)
     assert not Path("it-ran").exists()
 
 
 def test_a_checkpoint_of_another_form_is_refused(weights):
     tiny.checkpoint(partial(torch.nn.Linear, 2, 2), weights / "resnet50-11ad3fa6.pth")
-    with pytest.raises(Problem, match="is not of this form"):
+    with pytest.raises(UserError, match="is not of this form"):
         build("vision", "resnet50")
 
 
 def test_what_a_model_cannot_read_is_refused_before_it_fails(weights):
     tiny.language(BertModel, BertConfig, weights / "mine", max_position_embeddings=32)
-    with pytest.raises(Problem, match=r"max_tokens = 64: mine reads at most 32"):
+    with pytest.raises(UserError, match=r"max_tokens = 64: mine reads at most 32"):
         build("text", "mine")
-    with pytest.raises(Problem, match="bert model does not hear samples"):
+    with pytest.raises(UserError, match="bert model does not hear samples"):
         build("audio", "mine")
 
 
 def test_a_picture_model_without_its_scaling_is_refused(weights):
     tiny.sight(ViTModel, ViTConfig, weights / "mine")
     (weights / "mine/preprocessor_config.json").unlink()
-    with pytest.raises(Problem, match=r"preprocessor_config.json: not there"):
+    with pytest.raises(UserError, match=r"preprocessor_config.json: not there"):
         build("vision", "mine")
 
 
@@ -267,14 +267,16 @@ def test_speech_features_are_the_models_own_hidden_states(weights, norm, layer):
     options = {"feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"}
     tiny.speech(HubertModel, HubertConfig, weights / "mine", **options)
     encoder = build("audio", "mine", frame_rate=50.0, layer=layer)
-    sounds = [Sound(0.1 * np.random.default_rng(n).standard_normal(n).astype(np.float32)) for n in (4_000, 9_999)]
+    sounds = [
+        AudioInput(0.1 * np.random.default_rng(n).standard_normal(n).astype(np.float32)) for n in (4_000, 9_999)
+    ]
     samples = torch.from_numpy((sounds[0].samples - sounds[0].samples.mean()) / sounds[0].samples.std())[None]
     with torch.no_grad():
         told = encoder.model(samples, output_hidden_states=True)
     hidden = told.hidden_states
     mean = torch.stack(hidden[1:]).mean(dim=0)  # also of a mixture that nothing has learnt
     expected = {-1: told.last_hidden_state, 1: hidden[1], "mean": mean, "weighted": mean}[layer][0]
-    assert np.allclose(features(encoder, sounds)[0], expected.numpy(), atol=1e-4)
+    assert np.allclose(extract_features(encoder, sounds)[0], expected.numpy(), atol=1e-4)
 
 
 def test_a_mixture_of_layers_weighs_them_by_a_softmax(weights):
@@ -282,8 +284,8 @@ def test_a_mixture_of_layers_weighs_them_by_a_softmax(weights):
     mixed, *layers = (build("audio", "mine", layer=layer) for layer in ("weighted", 1, 2))
     with torch.no_grad():
         mixed.mixture.copy_(torch.tensor([3.0, 1.0]).log())
-    sound = Sound(0.1 * np.random.default_rng(0).standard_normal(4_000).astype(np.float32))
-    mixed, first, second = (features(one, [sound])[0] for one in (mixed, *layers))
+    sound = AudioInput(0.1 * np.random.default_rng(0).standard_normal(4_000).astype(np.float32))
+    mixed, first, second = (extract_features(one, [sound])[0] for one in (mixed, *layers))
     assert np.allclose(mixed, 0.75 * first + 0.25 * second, atol=1e-4)
 
 
@@ -291,16 +293,16 @@ def test_a_mixture_of_layers_weighs_them_by_a_softmax(weights):
 def test_data2vec_and_wavlm_from_a_folder(weights, kind, config):
     tiny.speech(kind, config, weights / "mine")
     encoder = build("audio", "mine", frame_rate=50.0)
-    sound = Sound(0.1 * np.random.default_rng(0).standard_normal(4_000).astype(np.float32))
+    sound = AudioInput(0.1 * np.random.default_rng(0).standard_normal(4_000).astype(np.float32))
     samples = torch.from_numpy((sound.samples - sound.samples.mean()) / sound.samples.std())[None]
     with torch.no_grad():
         expected = encoder.model(samples).last_hidden_state[0].numpy()
-    assert np.allclose(features(encoder, [sound])[0], expected, atol=1e-4)
+    assert np.allclose(extract_features(encoder, [sound])[0], expected, atol=1e-4)
 
 
 def test_a_layer_that_is_not_there_is_refused(weights):
     tiny.speech(Wav2Vec2Model, Wav2Vec2Config, weights / "mine")
-    with pytest.raises(Problem, match="layer = 3: mine has 2 layers"):
+    with pytest.raises(UserError, match="layer = 3: mine has 2 layers"):
         build("audio", "mine", layer=3)
 
 
@@ -323,5 +325,5 @@ def test_deberta_with_a_sentencepiece_model_and_nothing_else(weights):
     tiny._save(DebertaV2Model(DebertaV2Config(vocab_size=24, pad_token_id=0, **tiny.WORDS)), folder)
     encoder = build("text", "deberta-v3-base")
     text = "what now"
-    spans = encoder.units([Line(text, "")])[0].astype(int)
+    spans = encoder.units([TextInput(text, "")])[0].astype(int)
     assert "".join(text[start:end] for start, end in spans).replace(" ", "") == "whatnow"

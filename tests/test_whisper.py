@@ -8,8 +8,8 @@ import torch
 from tiny import tokenizer
 from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from merc.encoders import whisper
-from merc.problem import Problem
+from merc.encoders.pretrained import transcription
+from merc.runtime.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +48,13 @@ def test_what_is_written_down_is_what_the_model_says(folder):
             )
             if said[0, -1] == 2:
                 break
-    own = whisper.transcriber(str(folder))(samples)
+    own = transcription.load_transcriber(str(folder))(samples)
     assert own == tokenizer().decode(said[0], skip_special_tokens=True).strip()
     assert own
 
 
 def test_what_is_no_whisper_is_refused(tmp_path):
-    with pytest.raises(Problem, match="is no speech recognition model"):
-        whisper.transcriber(str(tmp_path))
-    with pytest.raises(Problem, match="owner/name@revision"):
-        whisper.transcriber("whisper-small")
+    with pytest.raises(UserError, match="is no speech recognition model"):
+        transcription.load_transcriber(str(tmp_path))
+    with pytest.raises(UserError, match="owner/name@revision"):
+        transcription.load_transcriber("whisper-small")

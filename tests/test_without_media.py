@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from merc.labels import MELD_EMOTIONS
+from merc.data.records.labels import MELD_EMOTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("extract", "lipsync", "adapt", "finetune", "encode", "pretrain", "train", "distill", "evaluate",

@@ -1,4 +1,4 @@
-"""merc.work: results in order, and a bad job costs itself alone."""
+"""merc.runtime.workers: results in order, and a bad job costs itself alone."""
 
 import multiprocessing
 import os
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from merc import crew, progress, work
-from merc.problem import Problem
+from merc.runtime import progress, workers
+from merc.runtime.errors import UserError
 
 
 @pytest.fixture(autouse=True)
 def two_workers(monkeypatch):
-    monkeypatch.setattr(work, "workers", lambda: 2)
+    monkeypatch.setattr(workers, "worker_count", lambda: 2)
 
 
 def square(number: int) -> int:
@@ -45,46 +45,46 @@ def die_the_first_time(marker: str) -> str:
 
 
 def stumble(number: int) -> int:
-    raise (ValueError if number else Problem)("seven is not allowed")
+    raise (ValueError if number else UserError)("seven is not allowed")
 
 
 def test_results_come_in_job_order():
-    assert work.run(range(50), square) == [number * number for number in range(50)]
-    assert work.run([], square) == []
+    assert workers.run(range(50), square) == [number * number for number in range(50)]
+    assert workers.run([], square) == []
 
 
 def test_a_dying_worker_costs_one_job():
-    results = work.run(range(8), die_at_three)
-    assert results[3] == work.Failed("its worker process died (exit code 9)")
+    results = workers.run(range(8), die_at_three)
+    assert results[3] == workers.JobFailure("its worker process died (exit code 9)")
     assert results[:3] + results[4:] == [0, 1, 2, 4, 5, 6, 7]
 
 
 def test_a_hanging_worker_costs_one_job_and_its_time():
-    results = work.run(range(6), hang_at_three, seconds=0.5)
-    assert results[3] == work.Failed("took longer than 0.5 s")
+    results = workers.run(range(6), hang_at_three, seconds=0.5)
+    assert results[3] == workers.JobFailure("took longer than 0.5 s")
     assert results[:3] + results[4:] == [0, 1, 2, 4, 5]
 
 
 def test_a_death_is_forgiven_once(tmp_path):
-    assert work.run([str(tmp_path / "a"), str(tmp_path / "b")], die_the_first_time) == ["done", "done"]
+    assert workers.run([str(tmp_path / "a"), str(tmp_path / "b")], die_the_first_time) == ["done", "done"]
 
 
 def test_an_exception_is_raised_here_with_its_place():
     with pytest.raises(RuntimeError, match=r"(?s)in stumble.*seven is not allowed"):
-        work.run([1, 1], stumble)
-    with pytest.raises(Problem, match="seven is not allowed"):
-        work.run([0, 0], stumble)
+        workers.run([1, 1], stumble)
+    with pytest.raises(UserError, match="seven is not allowed"):
+        workers.run([0, 0], stumble)
 
 
 def test_one_worker_works_here_and_a_time_limit_needs_another_process(monkeypatch):
-    monkeypatch.setattr(work, "workers", lambda: 1)
-    assert set(work.run(range(3), process)) == {os.getpid()}
-    assert os.getpid() not in work.run(range(3), process, seconds=5.0)
+    monkeypatch.setattr(workers, "worker_count", lambda: 1)
+    assert set(workers.run(range(3), process)) == {os.getpid()}
+    assert os.getpid() not in workers.run(range(3), process, seconds=5.0)
 
 
 def test_workers_are_replaced_after_a_while(monkeypatch):
-    monkeypatch.setattr(crew, "JOBS_PER_WORKER", 5)
-    assert len(set(work.run(range(40), process))) >= 6
+    monkeypatch.setattr(workers, "JOBS_PER_WORKER", 5)
+    assert len(set(workers.run(range(40), process))) >= 6
 
 
 def fork_or_spawn(number: int) -> str:
@@ -93,9 +93,9 @@ def fork_or_spawn(number: int) -> str:
 
 def test_where_there_is_a_gpu_nothing_is_forked(monkeypatch):
     """Whoever asked for it (stages ask for compute.device) has started the driver, which a fork would break."""
-    assert work.run([0], fork_or_spawn, seconds=60.0) == ["fork" if sys.platform == "linux" else "spawn"]
+    assert workers.run([0], fork_or_spawn, seconds=60.0) == ["fork" if sys.platform == "linux" else "spawn"]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert work.run([0], fork_or_spawn, seconds=60.0) == ["spawn"]
+    assert workers.run([0], fork_or_spawn, seconds=60.0) == ["spawn"]
 
 
 def test_plain_lines_tell_the_progress(capsys, monkeypatch):

@@ -97,12 +97,12 @@ def checkpoint(network, file: Path) -> None:
 
 def lipsync(folder: Path) -> None:
     """Both towers with random weights, as the lip-sync stage leaves them."""
-    from merc import mouths
+    from merc.encoders.lipsync import clip_inputs
     from models.lipsync import Synchrony, TowersConfig, save
 
     torch.manual_seed(0)
     config = TowersConfig(
-        height=mouths.HEIGHT, width=mouths.WIDTH, bands=mouths.BANDS, frames_per_picture=4, dim=64
+        height=clip_inputs.HEIGHT, width=clip_inputs.WIDTH, bands=clip_inputs.BANDS, frames_per_picture=4, dim=64
     )
     network = Synchrony(config)
     save(folder / "vision", network, config)

@@ -10,9 +10,8 @@ import yaml
 from scenes import extracted
 from transformers import BertConfig, BertModel, HubertConfig, HubertModel
 
-from merc import encoders
-from merc.encoders import tuned
-from merc.encoders.encoder import Encoder
+from merc.encoders.base import factory, tuned
+from merc.encoders.base.encoder import Encoder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,12 +45,14 @@ def _language_model(folder: Path) -> None:
 
 def original() -> Encoder:
     """The encoder before anything was done to it."""
-    return encoders.build("text", "tiny", encoders.section("text"))
+    return factory.build("text", "tiny", factory.encoding_section("text"))
 
 
 def as_encode_loads_it() -> Encoder:
     """The encoder that encode would use now."""
-    return encoders.build("text", "tiny", encoders.section("text"), weights=tuned.folder("text", "tiny"))
+    return factory.build(
+        "text", "tiny", factory.encoding_section("text"), weights=tuned.tuned_folder("text", "tiny")
+    )
 
 
 def changed(before: Encoder, after: Encoder) -> set[str]:

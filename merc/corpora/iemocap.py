@@ -1,4 +1,4 @@
-"""IEMOCAP, as released: five sessions of two actors each.
+"""Reader of IEMOCAP, as released: five sessions of two actors each.
 
 Busso et al., 2008: IEMOCAP: Interactive emotional dyadic motion capture database.
 """
@@ -9,19 +9,18 @@ from pathlib import Path
 
 from pydantic import Field
 
-from merc import text
-from merc.corpora import Listing, Utterance, note
-from merc.decoding import Window
-from merc.params import Strict
-from merc.problem import Problem
+from merc.data.records import transcripts
+from merc.data.records.listing import Listing, Utterance, Window, add_note
+from merc.runtime.errors import UserError
+from merc.runtime.params import StrictModel
 
 SESSIONS = range(1, 6)
 # [6.2901 - 8.2357]	Ses01F_impro01_F000	neu	[2.5000, 2.5000, 2.5000]
-TURN = re.compile(r"\[\s*([\d.]+)\s*-\s*([\d.]+)\s*\]\s+(\S+)\s+(\S+)\s+\[.*\]\s*")
+TURN_PATTERN = re.compile(r"\[\s*([\d.]+)\s*-\s*([\d.]+)\s*\]\s+(\S+)\s+(\S+)\s+\[.*\]\s*")
 # Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.
-SAID = re.compile(r"(Ses\S+?)\s*\[[\d.]+\s*-\s*[\d.]+\]:\s*(.*)")
-# Session and who wears the motion capture markers; the scene; who speaks and the number of the turn
-NAME = re.compile(r"(Ses0[1-5][FM]_\w+)_([FM])\w*\d+")
+TRANSCRIPT_PATTERN = re.compile(r"(Ses\S+?)\s*\[[\d.]+\s*-\s*[\d.]+\]:\s*(.*)")
+# dialogue: session and actor with the motion capture markers, scene; then speaker and number of the turn
+NAME_PATTERN = re.compile(r"(Ses0[1-5][FM]_\w+)_([FM])\w*\d+")
 EMOTIONS = {
     "neu": "neutral",
     "hap": "happy",
@@ -33,13 +32,13 @@ EMOTIONS = {
     "fea": "fearful",
     "dis": "disgusted",
     "oth": "other",
-    "xxx": None,  # the raters did not agree
+    "xxx": None,  # no agreement among the raters
 }
-LEFT, RIGHT = (0.0, 0.5), (0.5, 1.0)  # the picture shows both actors, the one with the markers on the left
+LEFT, RIGHT = (0.0, 0.5), (0.5, 1.0)  # the video shows both actors, the one with the markers on the left
 
 
-class Options(Strict):
-    """Section `data.iemocap` of params.yaml: leave one session out by naming another one."""
+class Options(StrictModel):
+    """Section `data.iemocap` of params.yaml: the sessions for testing and validation."""
 
     test_session: int = Field(ge=1, le=5)
     dev_session: int = Field(ge=1, le=5)
@@ -54,9 +53,9 @@ class _Turn:
 
 
 def read(folder: Path, scratch: Path, options: Options) -> Listing:
-    """IEMOCAP under data/raw/iemocap, or under IEMOCAP_full_release in it."""
+    """Read IEMOCAP from data/raw/iemocap, or from IEMOCAP_full_release in it."""
     if options.test_session == options.dev_session:
-        raise Problem(f"params.yaml: data.iemocap: session {options.dev_session} cannot be both test and dev")
+        raise UserError(f"params.yaml: data.iemocap: session {options.dev_session} cannot be both test and dev")
     inner = folder / "IEMOCAP_full_release"
     root = inner if inner.is_dir() else folder
     listing = Listing([])
@@ -64,9 +63,9 @@ def read(folder: Path, scratch: Path, options: Options) -> Listing:
         split = {options.test_session: "test", options.dev_session: "dev"}.get(session, "train")
         _read_session(root / f"Session{session}", split, listing)
     if not listing.utterances:
-        raise Problem(f"{folder}: no Session1 to Session5 with dialog/EmoEvaluation/*.txt; see docs/data.md")
+        raise UserError(f"{folder}: no Session1 to Session5 with dialog/EmoEvaluation/*.txt; see docs/data.md")
     order = {"train": 0, "dev": 1, "test": 2}
-    listing.utterances.sort(key=lambda one: order[one.split])  # stable: dialogues stay together
+    listing.utterances.sort(key=lambda utterance: order[utterance.split])  # stable: dialogues stay together
     return listing
 
 
@@ -74,15 +73,15 @@ def _read_session(session: Path, split: str, listing: Listing) -> None:
     tables = sorted((session / "dialog/EmoEvaluation").glob("*.txt"))
     tables = [path for path in tables if not path.name.startswith(".")]
     if not tables:
-        note(listing.decided, split, session.name, "is not there, or has no dialog/EmoEvaluation/*.txt")
+        add_note(listing.decided, split, session.name, "is not there, or has no dialog/EmoEvaluation/*.txt")
     videos = {path.stem: path for path in sorted((session / "dialog/avi").rglob("*.*")) if _is_video(path)}
     for table in tables:
-        said = _transcript(session / "dialog/transcriptions" / table.name, split, listing)
+        texts = _transcript(session / "dialog/transcriptions" / table.name, split, listing)
         turns = _turns(table, split, listing)
         for turn in turns:
-            listing.utterances.append(_utterance(turn, table.stem, session, split, said, videos, listing))
-        for name in sorted(said.keys() - {turn.name for turn in turns}):
-            note(listing.ignored, split, name, "transcribed, and not in EmoEvaluation")
+            listing.utterances.append(_utterance(turn, table.stem, session, split, texts, videos, listing))
+        for name in sorted(texts.keys() - {turn.name for turn in turns}):
+            add_note(listing.ignored, split, name, "transcribed, and not in EmoEvaluation")
 
 
 def _is_video(path: Path) -> bool:
@@ -90,57 +89,64 @@ def _is_video(path: Path) -> bool:
 
 
 def _turns(path: Path, split: str, listing: Listing) -> list[_Turn]:
-    """The rated turns of a dialogue, in the order in which they begin."""
-    found: dict[str, _Turn] = {}
-    for number, line in enumerate(text.decode(path.read_bytes()).splitlines(), start=1):
+    """Read the rated turns of a dialogue, by start time."""
+    turns: dict[str, _Turn] = {}
+    for number, line in enumerate(transcripts.decode(path.read_bytes()).splitlines(), start=1):
         if not line.startswith("["):
-            continue  # single ratings, comments
-        match = TURN.fullmatch(line.strip())
-        name = match and NAME.fullmatch(match[3])
+            continue  # individual ratings, comments
+        match = TURN_PATTERN.fullmatch(line.strip())
+        name = match and NAME_PATTERN.fullmatch(match[3])
         if not name or name[1] != path.stem:
             reason = f"line {number}: {line.strip()[:60]!r} is no turn of this dialogue"
-            note(listing.ignored, split, path.name, reason)
-        elif match[3] in found:
-            note(listing.ignored, split, match[3], f"{path.name} line {number}: a second row of this utterance")
+            add_note(listing.ignored, split, path.name, reason)
+        elif match[3] in turns:
+            add_note(listing.ignored, split, match[3], f"{path.name} line {number}: a second row of this utterance")
         else:
-            found[match[3]] = _Turn(float(match[1]), float(match[2]), match[3], match[4])
-    return sorted(found.values(), key=lambda turn: (turn.start, turn.name))
+            turns[match[3]] = _Turn(float(match[1]), float(match[2]), match[3], match[4])
+    return sorted(turns.values(), key=lambda turn: (turn.start, turn.name))
 
 
 def _transcript(path: Path, split: str, listing: Listing) -> dict[str, str]:
+    """Read a transcription: turn name -> text."""
     if not path.is_file():
-        note(listing.decided, split, path.stem, "has no transcription")
+        add_note(listing.decided, split, path.stem, "has no transcription")
         return {}
-    lines = text.decode(path.read_bytes()).splitlines()
-    return {match[1]: match[2].strip() for line in lines if (match := SAID.fullmatch(line.strip()))}
+    lines = transcripts.decode(path.read_bytes()).splitlines()
+    return {match[1]: match[2].strip() for line in lines if (match := TRANSCRIPT_PATTERN.fullmatch(line.strip()))}
 
 
 def _utterance(
-    turn: _Turn, dialogue: str, session: Path, split: str, said: dict, videos: dict[str, Path], listing: Listing
+    turn: _Turn,
+    dialogue: str,
+    session: Path,
+    split: str,
+    texts: dict[str, str],
+    videos: dict[str, Path],
+    listing: Listing,
 ) -> Utterance:
-    speaker = NAME.fullmatch(turn.name)[2]
+    speaker = NAME_PATTERN.fullmatch(turn.name)[2]
     if turn.emotion not in EMOTIONS:
-        note(listing.decided, split, turn.name, f"emotion {turn.emotion!r} is unknown: kept, not trained on")
+        add_note(listing.decided, split, turn.name, f"emotion {turn.emotion!r} is unknown: kept, not trained on")
     wav = session / "sentences/wav" / dialogue / f"{turn.name}.wav"
-    sound, video = (wav if wav.is_file() else None), videos.get(dialogue)
-    words, count = text.repair(said.get(turn.name, ""))
+    audio, video = (wav if wav.is_file() else None), videos.get(dialogue)
+    transcript, num_repaired = transcripts.repair(texts.get(turn.name, ""))
     return Utterance(
         split=split,
         dialogue=dialogue,
         name=turn.name,
         group=f"iemocap/{dialogue}",
         speaker=f"{session.name}-{speaker}",
-        text=words,
+        text=transcript,
         emotion=EMOTIONS.get(turn.emotion, turn.emotion),
         sentiment=None,
         start=turn.start,
         end=turn.end,
         source=dialogue,
         media=video,
-        clip=(video or sound) and (video or sound).relative_to(session.parent).as_posix(),
-        absent="" if video else "no video of this dialogue" if sound else "neither video nor wav of this utterance",
-        sound=sound,
+        clip=(video or audio) and (video or audio).relative_to(session.parent).as_posix(),
+        absent="" if video else "no video of this dialogue" if audio else "neither video nor wav of this utterance",
+        sound=audio,
         window=video and Window(turn.start, turn.end, LEFT if dialogue[5] == speaker else RIGHT),
-        text_flags=("repaired",) if count else (),
-        text_reason=f"{count} characters read as cp1252" if count else "",
+        text_flags=("repaired",) if num_repaired else (),
+        text_reason=f"{num_repaired} characters read as cp1252" if num_repaired else "",
     )

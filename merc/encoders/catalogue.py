@@ -1,14 +1,14 @@
-"""docs/encoders.md from the tables, so that it never says anything else: python -m merc.encoders.catalogue."""
+"""Generates docs/encoders.md from the registries of encoders: python -m merc.encoders.catalogue."""
 
 from pathlib import Path
 
-from merc import encoders
+from merc.encoders.base import factory
 
 PAGE = Path("docs/encoders.md")
 MODALITIES = ("text", "audio", "vision")
 HEAD = """# Encoders
 
-Generated from `merc/encoders/{text,audio,vision}.py` by `python -m merc.encoders.catalogue`; do not edit.
+Generated from `merc/encoders/{text,audio,vision}/` by `python -m merc.encoders.catalogue`; do not edit.
 
 Set `encode.<modality>.encoder` to a name below, to the name of a folder under `data/weights`, or to a model of the
 Hugging Face hub as `owner/name@revision`, the revision being a commit, so that it stays the same. Text takes any
@@ -21,7 +21,7 @@ field (`presets/`) that the encoder belongs to. The width is a feature's; a lice
 the package where it says so: openSMILE (`egemaps`) may be used for research only, not in a product.
 
 `encode.text.clean` names what is changed in a text before it is read, in order: `cp1252`, `lowercase`, `asides`,
-`links`, `repeats` (`merc/encoders/cleaning.py`). Steps keep the places that their words have in the original text.
+`links`, `repeats` (`merc/encoders/text/cleaning.py`). Steps keep the places of their words in the original text.
 
 `encode.audio.layer: weighted` mixes the hidden layers of a speech model by a softmax over one number a layer, all
 equal at first. `adapt.audio` learns them from its first epoch, as it does its heads; `finetune` once the encoder is
@@ -35,12 +35,12 @@ its span, repeated where there are too few.
 
 
 def page() -> str:
-    """The whole page."""
+    """Content of docs/encoders.md."""
     return "\n".join([HEAD, *(_section(modality) for modality in MODALITIES)])
 
 
 def _section(modality: str) -> str:
-    cards = encoders.module(modality).ENCODERS.items()
+    cards = factory.modality_package(modality).ENCODERS.items()
     lines = [
         f"## {modality}",
         "",
@@ -48,7 +48,7 @@ def _section(modality: str) -> str:
         "|---|---|---|---|---|---|",
     ]
     rows = [
-        f"| {name} | {card.width or ''} | {card.source} | {card.licence} | {card.seeds} | {card.about} |"
+        f"| {name} | {card.width or ''} | {card.source} | {card.licence} | {card.presets} | {card.description} |"
         for name, card in cards
     ]
     return "\n".join([*lines, *rows, ""])

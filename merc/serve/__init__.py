@@ -1,16 +1,17 @@
-"""From an exported folder to answers: in Python, on the command line, as a stream, on a page.
+"""Prediction with an exported model: in Python, on the command line, as a stream, on a web page.
 
 from merc.serve import Predictor
 rows = Predictor.load("out/export")("clip.mp4")
 """
 
+from importlib import import_module
 from typing import Any
+
+PUBLIC = {"Predictor": "merc.serve.predictor.predictor", "Stream": "merc.serve.stream.stream"}
 
 
 def __getattr__(name: str) -> Any:
-    """The Predictor, when it is asked for: a mistake on the command line need not wait for torch."""
-    if name != "Predictor":
+    """Import a public name at its first use, so that a mistake on the command line need not wait for torch."""
+    if name not in PUBLIC:
         raise AttributeError(f"merc.serve has no {name}")
-    from merc.serve.predictor import Predictor
-
-    return Predictor
+    return getattr(import_module(PUBLIC[name]), name)

@@ -1,0 +1,1 @@
+"""MELD's layout on disk: archives, folders, file names, label tables."""

@@ -1,0 +1,1 @@
+"""Generator of the bundled corpus: dialogues, sentences, voices, faces and MELD's defects, from one seed."""

@@ -1,0 +1,1 @@
+"""Audio of the bundled corpus: espeak-ng voices with emotional prosody."""

@@ -1,0 +1,168 @@
+"""Dataset of a split: features held as tensors, batches of whole dialogues built without a loop over utterances."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from merc.data.batches.streams import FeatureStream, read_streams
+from merc.data.records import manifest as manifests
+from merc.data.records.labels import TASKS, LabelSpace
+from merc.data.records.stream_name import StreamName
+from merc.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of the named corpora, N utterances in dialogues, with all inputs and targets of a network.
+
+    M is the number of modalities.
+    """
+
+    manifest: pd.DataFrame
+    modalities: tuple[str, ...]
+    features: dict[str, FeatureStream]  # by stream name: <modality>/<encoder>
+    labels: dict[str, tuple[str, ...]]  # by task, in the order of the head's outputs
+    targets: dict[str, Tensor]  # by task: (N,) long
+    present: Tensor  # (N, M) bool: which modalities an utterance has
+    speaker: Tensor  # (N,) long: speaker index within the dialogue, by order of first appearance
+    starts: Tensor  # (dialogues + 1,) long: dialogue d owns rows starts[d]:starts[d + 1]
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    @property
+    def dialogues(self) -> int:
+        """Number of dialogues."""
+        return len(self.starts) - 1
+
+    @property
+    def streams(self) -> dict[str, int]:
+        """Feature dimension of each stream, from which a network builds its stems."""
+        return {name: stream.dim for name, stream in self.features.items()}
+
+    def heads(self) -> dict[str, tuple[str, ...]]:
+        """Label order of each task that has at least one labelled utterance."""
+        heads = {task: names for task, names in self.labels.items() if (self.targets[task] >= 0).any()}
+        if "emotion" not in heads:
+            raise UserError("no utterance has an emotion that data.labels maps; see merc/data/records/labels.py")
+        return heads
+
+    def statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean and standard deviation (D,) of each stream over all steps."""
+        return {name: stream.statistics() for name, stream in self.features.items()}
+
+    def known(self, streams: Sequence[str]) -> "Split":
+        """This split restricted to the given streams, a network's inputs; features of other encoders are absent."""
+        features = {name: stream for name, stream in self.features.items() if name in streams}
+        present = _present(features, self.modalities, len(self)).to(self.present.device)
+        return replace(self, features=features, present=present)
+
+    def to(self, device: torch.device | str) -> "Split":
+        """Copy of this split with every tensor on `device`."""
+        return replace(
+            self,
+            features={name: stream.to(device) for name, stream in self.features.items()},
+            targets={task: target.to(device) for task, target in self.targets.items()},
+            **{name: getattr(self, name).to(device) for name in ("present", "speaker", "starts")},
+        )
+
+    def batch(
+        self, dialogues: Sequence[int] | Tensor, device: torch.device | str | None = None, *, packed: bool = False
+    ) -> dict:
+        """Collate whole dialogues, in the given order, on the split's device; then move the batch to `device`.
+
+        With n of the batch's N utterances present in a stream, `values` is (n, S, D), zero-padded to the longest
+        utterance; packed, it is (sum of steps, D) without padding. `rows` (n,) are positions within the batch,
+        `steps` (n,) the lengths, `place` (N, 2) dialogue and turn, `index` (N,) the rows of the split.
+        """
+        selected = torch.as_tensor(dialogues, dtype=torch.long, device=self.starts.device)
+        place, index = self._rows(selected)
+        collate = FeatureStream.pack if packed else FeatureStream.gather
+        inputs = {name: collate(stream, index) for name, stream in self.features.items()}
+        # streams without a row in this batch are left out
+        inputs = {name: (values, rows, steps) for name, (values, rows, steps) in inputs.items() if len(rows)}
+        batch = {
+            "values": {name: values for name, (values, _, _) in inputs.items()},
+            "rows": {name: rows for name, (_, rows, _) in inputs.items()},
+            "steps": {name: steps for name, (_, _, steps) in inputs.items()},
+            "present": self.present[index],
+            "place": place,
+            "speaker": self.speaker[index],
+            **{task: target[index] for task, target in self.targets.items()},
+            "index": index,
+        }
+        return batch if device is None else move_batch(batch, device)
+
+    def batches(self, size: int) -> Iterator[dict]:
+        """Yield every dialogue once, in order, in batches of `size` dialogues."""
+        for first in range(0, self.dialogues, size):
+            yield self.batch(range(first, min(first + size, self.dialogues)))
+
+    def _rows(self, dialogues: Tensor) -> tuple[Tensor, Tensor]:
+        """Dialogue and turn (N, 2) and split rows (N,) of the utterances of these dialogues."""
+        lengths = self.starts[dialogues + 1] - self.starts[dialogues]
+        dialogue = torch.repeat_interleave(torch.arange(len(dialogues), device=lengths.device), lengths)
+        first = lengths.cumsum(0) - lengths
+        turn = torch.arange(len(dialogue), device=lengths.device) - first[dialogue]
+        return torch.stack([dialogue, turn], dim=1), self.starts[dialogues][dialogue] + turn
+
+
+def read_split(split: str, corpora: list[str], modalities: Sequence[str], labels: LabelSpace) -> Split:
+    """Read the manifests and feature packs of one split."""
+    manifest = manifests.read_manifests(split, corpora)
+    return build_split(manifest, read_streams(split, corpora, modalities, manifest), modalities, labels)
+
+
+def build_split(
+    manifest: pd.DataFrame, features: dict[str, FeatureStream], modalities: Sequence[str], labels: LabelSpace
+) -> Split:
+    """Build a split from a manifest and the streams of its rows."""
+    return Split(
+        manifest=manifest,
+        modalities=tuple(modalities),
+        features=features,
+        labels={task: getattr(labels, task) for task in TASKS},
+        targets={task: torch.from_numpy(labels.indices(manifest, task)) for task in TASKS},
+        present=_present(features, modalities, len(manifest)),
+        speaker=torch.from_numpy(_speaker_indices(manifest)),
+        starts=torch.from_numpy(_starts(manifest)),
+    )
+
+
+def move_batch(batch: dict, device: torch.device | str) -> dict:
+    """Copy of the batch with its tensors on `device`."""
+    return {
+        name: move_batch(entry, device) if isinstance(entry, dict) else entry.to(device)
+        for name, entry in batch.items()
+    }
+
+
+def _present(features: dict[str, FeatureStream], modalities: Sequence[str], rows: int) -> Tensor:
+    """(N, M) bool: a modality is present where any encoder has features of it."""
+    present = torch.zeros(rows, len(modalities), dtype=torch.bool)
+    for name, stream in features.items():
+        column = modalities.index(StreamName.parse(name).modality)
+        present[:, column] |= (stream.lengths > 0).to(present.device)
+    return present
+
+
+def _dialogue_keys(manifest: pd.DataFrame) -> pd.Series:
+    """(N,) dialogue ids that are unique across corpora."""
+    return manifest["corpus"] + "/" + manifest["dialogue"]
+
+
+def _starts(manifest: pd.DataFrame) -> np.ndarray:
+    """(dialogues + 1,) first row of each dialogue, and the number of rows."""
+    keys = _dialogue_keys(manifest)
+    return np.append(np.flatnonzero(keys != keys.shift()), len(keys)).astype(np.int64)
+
+
+def _speaker_indices(manifest: pd.DataFrame) -> np.ndarray:
+    """(N,) speaker index within the dialogue: 0 for the first speaker, 1 for the next new one, and so on."""
+    speakers = manifest["speaker"].fillna("").groupby(_dialogue_keys(manifest), sort=False)
+    indices = speakers.transform(lambda names: pd.factorize(names)[0])
+    return indices.to_numpy(dtype=np.int64, copy=True)  # a writable copy, which torch requires

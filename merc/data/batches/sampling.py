@@ -1,0 +1,142 @@
+"""Batch samplers: which dialogues make up the batches of an epoch, and which utterances count in the loss."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from merc.data.batches.dataset import Split
+from merc.runtime.errors import UserError
+
+
+class DrawnBatch(NamedTuple):
+    """One batch of an epoch."""
+
+    dialogues: Tensor  # (B,) dialogue numbers
+    count: Tensor | None  # (N,) weight of each row of the split in the loss; None: each row of the batch once
+
+
+def shuffled(split: Split, share: Tensor, size: int, generator: torch.Generator) -> Iterator[DrawnBatch]:
+    """Random order, every dialogue as often as its share says (0.5: in an epoch with probability 1/2)."""
+    for dialogues in _random_order(share, generator).split(size):
+        yield DrawnBatch(dialogues, None)
+
+
+def stratified(split: Split, share: Tensor, size: int, generator: torch.Generator) -> Iterator[DrawnBatch]:
+    """As `shuffled`, but every batch has nearly the class proportions of the whole epoch.
+
+    Dialogues are assigned greedily, those with the rarest emotions first, each to the batch with room that most
+    lacks its emotions (after iterative stratification, Sechidis et al. 2011).
+    """
+    order = _random_order(share, generator)
+    classes = class_counts(split)[order]  # (chosen dialogues, C)
+    rarity = (classes / classes.sum(0).clamp(min=1)).sum(1)
+    num_batches = -(-len(order) // size)
+    room, missing = torch.full((num_batches,), size), (classes.sum(0) / num_batches).repeat(num_batches, 1)
+    batches: list[list[int]] = [[] for _ in range(num_batches)]
+    for position in rarity.argsort(descending=True, stable=True).tolist():
+        gain = (missing.clamp(min=0) * classes[position]).sum(1).masked_fill(room == 0, -1.0)
+        best = int(gain.argmax())
+        batches[best].append(int(order[position]))
+        room[best] -= 1
+        missing[best] -= classes[position]
+    for index in torch.randperm(num_batches, generator=generator).tolist():
+        yield DrawnBatch(torch.tensor(batches[index]), None)
+
+
+def _random_order(share: Tensor, generator: torch.Generator) -> Tensor:
+    """Dialogue numbers in random order, each repeated as its share says, its fractional part at random."""
+    extra = torch.rand(len(share), generator=generator) < share % 1
+    dialogues = torch.repeat_interleave(torch.arange(len(share)), share.long() + extra)
+    if not len(dialogues):  # never an empty epoch
+        dialogues = torch.multinomial(share, 1, generator=generator)
+    return dialogues[torch.randperm(len(dialogues), generator=generator)]
+
+
+def weighted(split: Split, share: Tensor, size: int, generator: torch.Generator) -> Iterator[DrawnBatch]:
+    """Utterances drawn by inverse class frequency; the batch holds their dialogues, only drawn utterances count.
+
+    Drawing in two steps gives each utterance a probability exactly proportional to its weight, with batches of
+    ordinary size: first a dialogue by the sum of its utterances' weights, then in it, by weight, as many
+    utterances as a dialogue has on average.
+    """
+    dialogue_of_row = _dialogue_of_row(split)
+    weights = utterance_weights(split) * share[dialogue_of_row]
+    starts = split.starts.cpu()
+    dialogue_weights = torch.zeros(split.dialogues).index_add(0, dialogue_of_row, weights)
+    num_drawn = max(1, round(len(split) / split.dialogues))
+    num_batches = -(-max(1, int(share.sum())) // size)
+    for dialogues in torch.multinomial(dialogue_weights, num_batches * size, True, generator=generator).split(size):
+        count = torch.zeros(len(split))
+        for dialogue in dialogues.tolist():
+            rows = slice(starts[dialogue], starts[dialogue + 1])
+            drawn = torch.multinomial(weights[rows], num_drawn, True, generator=generator)
+            count[rows] += torch.bincount(drawn, minlength=rows.stop - rows.start)
+        yield DrawnBatch(dialogues.unique(), count)
+
+
+SAMPLERS: dict[str, Callable[[Split, Tensor, int, torch.Generator], Iterator[DrawnBatch]]] = {
+    "shuffled": shuffled,
+    "stratified": stratified,
+    "weighted": weighted,
+}
+
+
+def class_counts(split: Split) -> Tensor:
+    """(dialogues, C) number of utterances of each emotion in each dialogue."""
+    target = split.targets["emotion"].cpu()
+    labelled = (target >= 0).nonzero().squeeze(1)
+    counts = torch.zeros(split.dialogues, len(split.labels["emotion"]))
+    cells = (_dialogue_of_row(split)[labelled], target[labelled])
+    return counts.index_put(cells, torch.ones(len(labelled)), accumulate=True)
+
+
+def drawn_class_fractions(split: Split, draws: Sequence[DrawnBatch]) -> dict[str, float]:
+    """Fraction of each emotion among the labelled utterances that counted in these batches."""
+    target = split.targets["emotion"].cpu()
+    dialogue_of_row = _dialogue_of_row(split)
+    counts = [
+        torch.bincount(draw.dialogues, minlength=split.dialogues)[dialogue_of_row]
+        if draw.count is None
+        else draw.count
+        for draw in draws
+    ]
+    total = torch.stack([count.float() for count in counts]).sum(0)
+    is_labelled = target >= 0
+    class_totals = torch.zeros(len(split.labels["emotion"])).index_add(0, target[is_labelled], total[is_labelled])
+    fractions = (class_totals / class_totals.sum().clamp(min=1)).tolist()
+    return {f"drawn_{name}": fraction for name, fraction in zip(split.labels["emotion"], fractions, strict=True)}
+
+
+def utterance_weights(split: Split) -> Tensor:
+    """(N,) 1 / number of utterances with the same emotion; 0 without a label."""
+    target = split.targets["emotion"].cpu()
+    frequency = torch.bincount(target[target >= 0], minlength=len(split.labels["emotion"]))
+    return torch.where(target >= 0, 1.0 / frequency.clamp(min=1)[target.clamp(min=0)], 0.0)
+
+
+def sampling_shares(split: Split, share: dict[str, float], *, unlabelled: bool) -> Tensor:
+    """(dialogues,) mean number of times that each dialogue is drawn in an epoch: its corpus's share.
+
+    A dialogue without labels counts only if `unlabelled`. Raises if the mean total is below one dialogue.
+    """
+    corpora = split.manifest["corpus"].to_numpy()[split.starts[:-1].cpu().numpy()]
+    labels = sum((target >= 0).cpu().float() for target in split.targets.values())
+    is_labelled = torch.zeros(split.dialogues).index_add(0, _dialogue_of_row(split), labels) > 0
+    mean_draws = torch.tensor([share[corpus] for corpus in corpora]) * (is_labelled | unlabelled)
+    check_epoch_size(mean_draws.sum().item(), share, "dialogues")
+    return mean_draws
+
+
+def check_epoch_size(count: float, share: Mapping[str, float], unit: str) -> None:
+    """Raise if an epoch draws less than one item on average; `unit` names them, say dialogues."""
+    if count < 1 - 1e-4:  # tolerance for the sum of rounded shares
+        values = ", ".join(f"{corpus} {value:g}" for corpus, value in share.items())
+        raise UserError(f"params.yaml: data.share: {values}: {count:.2g} {unit} an epoch; raise it to at least one")
+
+
+def _dialogue_of_row(split: Split) -> Tensor:
+    """(N,) dialogue number of each row."""
+    starts = split.starts.cpu()
+    return torch.repeat_interleave(torch.arange(split.dialogues), starts.diff())

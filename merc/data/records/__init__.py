@@ -1,0 +1,1 @@
+"""Files that one stage writes and another reads: manifest, packs, labels, truth, face tracks. No torch."""

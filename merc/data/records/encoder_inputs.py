@@ -1,0 +1,169 @@
+"""Inputs of the encoders: an utterance's text, sound or face, read from the output of extract."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from merc.data.records import face_tracks
+from merc.data.records import manifest as manifests
+from merc.data.records.face_tracks import Track
+from merc.runtime.errors import UserError
+from merc.runtime.results import read_json
+
+SAMPLE_RATE = 16_000  # samples a second of every extracted wav
+
+
+@dataclass(frozen=True)
+class TextInput:
+    """Text input: the utterance, its speaker, and the utterances around it."""
+
+    text: str
+    speaker: str
+    before: tuple["TextInput", ...] = ()  # earlier utterances of the dialogue, the nearest last
+    after: tuple["TextInput", ...] = ()  # later ones, the nearest first
+
+
+@dataclass(frozen=True)
+class AudioInput:
+    """Audio input: the utterance's waveform."""
+
+    samples: np.ndarray  # (samples,) float32, mono, -1 to 1
+    rate: int = SAMPLE_RATE
+    start: float = 0.0  # seconds in the clip, on the clock of its face tracks, at which the samples begin
+
+
+@dataclass(frozen=True)
+class VisionInput:
+    """Vision input: one face throughout the utterance, or whole frames where there is no face."""
+
+    crops: np.ndarray  # (F, height, width, 3) uint8
+    boxes: np.ndarray  # (F, 4): left, top, width, height in source pixels
+    times: np.ndarray  # (F,) seconds
+
+
+TrackChooser = Callable[[list[Track], AudioInput | None], int | None]
+CONTEXT_UTTERANCES = 16  # utterances of context on either side of a line
+
+
+def largest_track(tracks: list[Track], sound: AudioInput | None = None) -> int | None:
+    """Index of the track with the largest total face area over its frames; None without tracks."""
+    areas = [float((track.boxes[:, 2] * track.boxes[:, 3]).sum()) for track in tracks]
+    return int(np.argmax(areas)) if areas else None
+
+
+def read_input(
+    modality: str, folder: Path, row: Any, choose: TrackChooser = largest_track
+) -> TextInput | AudioInput | VisionInput | None:
+    """Read one modality's input of a row of the folder's manifest; None where it is missing."""
+    if getattr(row, f"{modality}_status") == manifests.MISSING:
+        return None
+    return READERS[modality](folder, row, choose)
+
+
+def text_inputs(folder: Path, rows: pd.DataFrame) -> list[TextInput | None]:
+    """Text inputs (or None) of rows that form whole dialogues, with context."""
+    return add_context([read_input("text", folder, row) for row in rows.itertuples()], rows["dialogue"].tolist())
+
+
+def audio_inputs(folder: Path, rows: pd.DataFrame) -> list[AudioInput | None]:
+    """Audio inputs (or None) of the rows."""
+    return [read_input("audio", folder, row) for row in rows.itertuples()]
+
+
+def face_inputs(folder: Path, rows: pd.DataFrame, choose: TrackChooser = largest_track) -> list[VisionInput | None]:
+    """Vision inputs (or None) of the rows: the chosen face, or the whole frame."""
+    return [read_input("vision", folder, row, choose) for row in rows.itertuples()]
+
+
+def frame_inputs(folder: Path, rows: pd.DataFrame) -> list[VisionInput | None]:
+    """Vision inputs (or None) of the rows: frames at extract.video.fps, or the single one of a very short clip."""
+    rate = _frame_rate(folder)
+    return [
+        None if row.vision_status == manifests.MISSING else _series(folder, row, rate) for row in rows.itertuples()
+    ]
+
+
+def _frame_rate(folder: Path) -> float:
+    """Frames per second that extract wrote."""
+    file = folder / manifests.FRAMES_RATE
+    if not file.is_file():
+        raise UserError(
+            f"{folder}: encode.vision.picture is frames and extract.video.fps is 0; "
+            f"set extract.video.fps to the pictures a second that you want"
+        )
+    return read_json(file)["fps"]
+
+
+def _series(folder: Path, row: Any, rate: float) -> VisionInput:
+    """Whole frames of an utterance; frames/<utterance>/<number>.jpg is at number / rate seconds."""
+    files = sorted((folder / row.frame).with_name(row.utterance).glob("*.jpg"))
+    if not files:
+        return whole_frame(folder / row.frame)
+    return join_frames([whole_frame(file) for file in files], rate)
+
+
+def join_frames(pictures: list[VisionInput], rate: float) -> VisionInput:
+    """Concatenate whole frames at `rate` per second into one input."""
+    times = np.arange(len(pictures), dtype=np.float32) / rate
+    crops, boxes = (np.concatenate([getattr(picture, name) for picture in pictures]) for name in ("crops", "boxes"))
+    return VisionInput(crops, boxes, times)
+
+
+def add_context(lines: list[TextInput | None], dialogues: list[str]) -> list[TextInput | None]:
+    """Add the context to lines in order; `dialogues` holds each line's dialogue id."""
+    return [
+        line and replace(line, before=_near(lines, dialogues, index, -1), after=_near(lines, dialogues, index, 1))
+        for index, line in enumerate(lines)
+    ]
+
+
+def _near(lines: list[TextInput | None], dialogues: list[str], index: int, direction: int) -> tuple[TextInput, ...]:
+    """Nearest lines before (direction -1) or after (1) a line in its dialogue, in temporal order."""
+    span = range(index + direction, index + direction * (CONTEXT_UTTERANCES + 1), direction)
+    neighbours = [other for other in span if 0 <= other < len(lines) and dialogues[other] == dialogues[index]]
+    return tuple(lines[other] for other in sorted(neighbours) if lines[other] is not None)
+
+
+def _read_text(folder: Path, row: Any, choose: TrackChooser) -> TextInput:
+    return TextInput(_string(row.text), _string(row.speaker))
+
+
+def _read_audio(folder: Path, row: Any, choose: TrackChooser) -> AudioInput:
+    import soundfile
+
+    samples, rate = soundfile.read(folder / row.wav, dtype="float32")
+    return AudioInput(samples, rate, manifests.wav_start(row))
+
+
+def _read_face(folder: Path, row: Any, choose: TrackChooser) -> VisionInput:
+    tracks = face_tracks.read_tracks(folder / row.tracks) if _string(row.tracks) else []
+    needs_sound = len(tracks) > 1 and row.audio_status != manifests.MISSING
+    index = choose(tracks, _read_audio(folder, row, choose) if needs_sound else None) if tracks else None
+    return whole_frame(folder / row.frame) if index is None else track_input(tracks[index])
+
+
+def track_input(track: Track) -> VisionInput:
+    """Vision input from all frames of a face track."""
+    return VisionInput(track.crops, track.boxes, track.frames / face_tracks.TRACK_FPS)
+
+
+def whole_frame(file: Path | BinaryIO) -> VisionInput:
+    """Vision input from an image file: the whole picture in place of a face."""
+    from PIL import Image
+
+    with Image.open(file) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    height, width = pixels.shape[:2]
+    return VisionInput(pixels[None], np.array([[0, 0, width, height]], np.float32), np.zeros(1, np.float32))
+
+
+def _string(value: Any) -> str:
+    """A manifest's string; null (None or NaN) as the empty string."""
+    return value if isinstance(value, str) else ""
+
+
+READERS = {"text": _read_text, "audio": _read_audio, "vision": _read_face}

@@ -1,0 +1,100 @@
+"""The manifest: a table with one row per utterance, written by extract; later files refer to it by row order."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from merc.runtime.errors import UserError
+
+SPLITS = ("train", "dev", "test")
+MODALITIES = ("text", "audio", "vision")
+FRAMES_RATE = "frames/rate.json"  # in the manifest's folder, if extract.video.fps is above 0
+MISSING = "missing"  # status of a modality without data; a modality with any other status can be encoded
+
+SCHEMA = pa.schema(
+    [
+        ("corpus", pa.string()),
+        ("split", pa.string()),
+        ("dialogue", pa.string()),  # unique within corpus and split; rows of a dialogue are contiguous
+        ("turn", pa.int32()),  # position within the dialogue, from 0, without gaps
+        ("utterance", pa.string()),  # unique within corpus and split; MELD: dia<D>_utt<U>; names the files
+        ("group", pa.string()),  # unit of resampling (bootstrap); unique across splits
+        ("speaker", pa.string()),
+        ("text", pa.string()),
+        ("emotion", pa.string()),  # the corpus's own labels, or null
+        ("sentiment", pa.string()),
+        ("source", pa.string()),  # recording that start and end refer to, unique within the corpus, or null
+        ("intensity", pa.string()),  # normal or strong, or null if the corpus has none
+        ("start", pa.float64()),  # seconds in the source, or null
+        ("end", pa.float64()),
+        ("clip", pa.string()),  # source clip below data/raw/<corpus>, or null
+        ("wav", pa.string()),  # below the manifest's folder, or null: audio/dia0_utt0.wav
+        # seconds in the clip, on the clock of the tracks, at which the wav begins: 0 if not trimmed
+        ("wav_start", pa.float64()),
+        ("frame", pa.string()),  # frames/dia0_utt0.jpg
+        ("tracks", pa.string()),  # tracks/dia0_utt0.safetensors
+        # one entry per whitespace-separated word of the text, in seconds of the clip, null for a word without
+        # times; the whole list is null without forced alignment
+        ("words", pa.list_(pa.struct([("word", pa.string()), ("start", pa.float64()), ("end", pa.float64())]))),
+        # ok; comma-joined flags (truncated, padded, repaired, no_face ...); or missing
+        *[(f"{modality}_status", pa.string()) for modality in MODALITIES],
+        *[(f"{modality}_reason", pa.string()) for modality in MODALITIES],  # human-readable; "" when ok
+    ]
+)
+
+
+def split_folder(split: str, corpus: str) -> Path:
+    """Output folder of extract for one split of a corpus."""
+    return Path("out/extract") / split / corpus
+
+
+def write_manifest(path: Path, rows: pd.DataFrame) -> None:
+    """Write the manifest with exactly the columns of the schema."""
+    words = rows["words"].astype(object)  # a column of nulls only may be numeric, not lists
+    rows = rows.assign(words=words.where(words.notna(), None))
+    table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False).replace_schema_metadata(None)
+    pq.write_table(table, path)
+
+
+def read_manifests(split: str, corpora: list[str]) -> pd.DataFrame:
+    """Read and concatenate the manifests of the corpora, in the given order."""
+    frames = [_read_corpus(split_folder(split, corpus) / "manifest.parquet") for corpus in corpora]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _read_corpus(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"{path}: not there; run `dvc repro extract`")
+    return pq.read_table(path, schema=SCHEMA).to_pandas()
+
+
+def check_corpora(corpora: list[str]) -> list[str]:
+    """Validate data.corpora and return it: at least one, and no outputs of others, which DVC would track."""
+    if not corpora:
+        raise UserError("params.yaml: data.corpora = []: name at least one corpus (docs/data.md)")
+    for parent in (Path("out") / stage / split for stage in ("extract", "encode") for split in SPLITS):
+        paths = parent.iterdir() if parent.is_dir() else []
+        if stale := [path for path in paths if path.name.split(".")[0] not in corpora]:
+            remove = " ".join(sorted(map(str, stale)))
+            raise UserError(f"{parent}: holds what data.corpora does not name any more; remove it: rm -r {remove}")
+    return corpora
+
+
+def rows_digest(manifest: pd.DataFrame) -> str:
+    """SHA-256 of the row ids in order: tables with equal digests can be joined by row number."""
+    ids = manifest["corpus"] + "/" + manifest["split"] + "/" + manifest["dialogue"] + "/" + manifest["utterance"]
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def wav_start(row: Any) -> float:
+    """Seconds in the clip at which a row's wav begins."""
+    return 0.0 if pd.isna(row.wav_start) else float(row.wav_start)
+
+
+def is_present(manifest: pd.DataFrame, modality: str) -> pd.Series:
+    """(N,) bool: rows that have the modality."""
+    return manifest[f"{modality}_status"] != MISSING

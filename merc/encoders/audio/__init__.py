@@ -1,0 +1,133 @@
+"""Registry of audio encoders: their names, settings and constructors."""
+
+from functools import partial
+from pathlib import Path
+
+from pydantic import Field
+
+from merc.data.records import encoder_inputs
+from merc.encoders.audio.prosody import Prosody
+from merc.encoders.audio.speech_model import HiddenLayer, load_speech_encoder
+from merc.encoders.base.encoder import Encoder
+from merc.encoders.base.registry import EncoderCard, Reader, hub_card, no_encoder_card
+from merc.encoders.pretrained import sources
+from merc.runtime.params import StrictModel
+
+
+class AudioEncoding(StrictModel):
+    """Section encode.audio."""
+
+    encoder: str
+    by_corpus: dict[str, str]
+    frame_rate: float = Field(gt=0)
+    layer: HiddenLayer
+
+
+def reader(config: AudioEncoding) -> Reader:
+    """Reader of the sounds."""
+    return encoder_inputs.audio_inputs
+
+
+def pretrained(name: str, config: AudioEncoding, source: str) -> Encoder:
+    """A Hugging Face speech model; `source` is a folder under data/weights, or a hub id@revision."""
+    return load_speech_encoder(name, sources.model_folder(source), config.frame_rate, config.layer)
+
+
+def _prosody(name: str, config: AudioEncoding) -> Encoder:
+    return Prosody(name, config.frame_rate)
+
+
+def _log_mel(name: str, config: AudioEncoding) -> Encoder:
+    from merc.encoders.audio.spectrum import LogMel
+
+    return LogMel(name, config.frame_rate)
+
+
+def _mel_network(name: str, config: AudioEncoding) -> Encoder:
+    from merc.encoders.audio.mel_network import MelNetwork
+
+    return MelNetwork(name, config.frame_rate)
+
+
+def _egemaps(name: str, config: AudioEncoding) -> Encoder:
+    from merc.encoders.audio.egemaps import Egemaps
+
+    return Egemaps(name)
+
+
+def _lipsync(name: str, config: AudioEncoding, home: Path) -> Encoder:
+    from merc.encoders.audio.lipsync_audio import load_lipsync_audio
+
+    return load_lipsync_audio(name, home, config.frame_rate)
+
+
+_hub = partial(hub_card, pretrained)
+ENCODERS: dict[str, EncoderCard] = {
+    "prosody": EncoderCard(
+        make=_prosody,
+        source="merc/encoders/audio/prosody.py",
+        licence="MIT",
+        width=109,
+        description="the offline default; training-free: log-mel, pitch, voicing, energy",
+    ),
+    "log-mel": EncoderCard(
+        make=_log_mel,
+        source="merc/encoders/audio/spectrum.py",
+        licence="MIT",
+        width=64,
+        description=(
+            "training-free: the plain spectrogram; 32 ms windows at a frame_rate of 100, means of several below"
+        ),
+        presets="concat-r3d",
+    ),
+    "mel-network": EncoderCard(
+        make=_mel_network,
+        source="merc/encoders/audio/mel_network.py, taught by adapt.audio",
+        licence="MIT",
+        width=32,
+        description="a small residual network over log-mel, nothing pretrained: needs adapt.audio.epochs above 0",
+    ),
+    "egemaps": EncoderCard(
+        make=_egemaps,
+        source="openSMILE's eGeMAPSv02 functionals, package opensmile 2.6.0",
+        licence="research only (audEERING)",
+        width=88,
+        description="training-free: one step an utterance, float32; frame_rate has no effect",
+    ),
+    "wav2vec2-base": _hub(
+        "facebook/wav2vec2-base@0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
+        licence="Apache-2.0",
+        width=768,
+        description="self-supervised",
+        presets="misls-esag",
+    ),
+    "wav2vec2-base-960h": _hub(
+        "facebook/wav2vec2-base-960h@22aad52d435eb6dbaf354bdad9b0da84ce7d6156",
+        licence="Apache-2.0",
+        width=768,
+        description="tuned to write down what is said; earlier layers keep more of how",
+    ),
+    "hubert-base-ls960": _hub(
+        "facebook/hubert-base-ls960@dba3bb02fda4248b6e082697eee756de8fe8aa8a",
+        licence="Apache-2.0",
+        width=768,
+        description="self-supervised",
+        presets="avt-memocmt",
+    ),
+    "wavlm-base-plus": _hub(
+        "microsoft/wavlm-base-plus@4c66d4806a428f2e922ccfa1a962776e232d487b",
+        licence="see its model card",
+        width=768,
+        description="self-supervised, with noise and other voices mixed in",
+    ),
+    "lipsync": EncoderCard(
+        make=_lipsync,
+        source="out/lipsync/audio, from the lipsync stage",
+        licence="MIT",
+        width=64,
+        description="what a voice tells of the mouth; learnt here without labels, needs lipsync.epochs above 0",
+        presets="graph-lipsync",
+        home=Path("out/lipsync/audio"),
+    ),
+    "none": no_encoder_card(),
+}

@@ -1,0 +1,40 @@
+"""Registry entries of named encoders: constructor, source, licence, width."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from merc.encoders.base.encoder import Encoder
+
+Reader = Callable[[Path, pd.DataFrame], list]  # (folder of extract, rows of its manifest) -> raw inputs
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """One row of docs/encoders.md: a named encoder."""
+
+    make: Callable[..., Encoder | None]  # (name, section of params.yaml[, home]) -> encoder
+    source: str  # a hub id with its revision, a file, or the module of this repository that implements it
+    licence: str
+    width: int | None  # of a feature vector
+    description: str
+    presets: str = ""  # presets of published line-ups that use it
+    home: Path | None = None  # folder to which a stage of this pipeline writes its weights
+    downloads: bool = False  # whether its weights are downloaded on first use
+
+
+def hub_card(
+    pretrained: Callable[..., Encoder], source: str, licence: str, width: int, description: str, presets: str = ""
+) -> EncoderCard:
+    """A model of the Hugging Face hub, built by `pretrained` from its files; `source` is owner/name@revision."""
+    return EncoderCard(
+        partial(pretrained, source=source), source, licence, width, description, presets, downloads=True
+    )
+
+
+def no_encoder_card() -> EncoderCard:
+    """The entry `none`: no encoder."""
+    return EncoderCard(lambda name, config: None, "", "", None, "the modality is absent everywhere")

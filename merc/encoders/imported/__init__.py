@@ -1,0 +1,1 @@
+"""Precomputed features: files are found, read, matched with the manifest and packed."""

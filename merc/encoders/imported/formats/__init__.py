@@ -1,0 +1,1 @@
+"""Parsers of feature files: from bytes to nested containers of numbers."""

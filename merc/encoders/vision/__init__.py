@@ -1,0 +1,138 @@
+"""Registry of vision encoders: their names, settings and constructors."""
+
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from merc.data.records import encoder_inputs
+from merc.data.records.encoder_inputs import AudioInput
+from merc.data.records.face_tracks import Track
+from merc.encoders.base.encoder import Encoder
+from merc.encoders.base.registry import EncoderCard, Reader, hub_card, no_encoder_card
+from merc.encoders.pretrained import sources
+from merc.encoders.vision.hog import Hog
+from merc.runtime.params import StrictModel
+
+
+class VisionEncoding(StrictModel):
+    """Section encode.vision."""
+
+    encoder: str
+    by_corpus: dict[str, str]
+    picture: Literal["face", "frame", "frames"]
+    frame_rate: float = Field(gt=0)
+
+
+class _SpeakerChoice:
+    """Chooses the speaking face; the lip-sync network is loaded on first use, in each worker process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, tracks: list[Track], sound: AudioInput | None) -> int | None:
+        from merc.encoders.lipsync import speaker
+
+        return speaker.choose_speaker(tracks, sound, self.scorer)
+
+    @cached_property
+    def scorer(self):
+        """The lip-sync network, or None if the stage is off."""
+        from merc.encoders.lipsync import speaker
+
+        return speaker.load_scorer(self.folder)
+
+
+def _no_face(tracks: list[Track], sound: AudioInput | None) -> None:
+    return None
+
+
+def reader(config: VisionEncoding) -> Reader:
+    """Reader of the speaking face (the largest if lipsync is off), the representative frame, or all kept frames."""
+    if config.picture == "frames":
+        return encoder_inputs.frame_inputs
+    choose = {"face": _SpeakerChoice(Path("out/lipsync/vision")), "frame": _no_face}[config.picture]
+    return partial(encoder_inputs.face_inputs, choose=choose)
+
+
+def pretrained(name: str, config: VisionEncoding, source: str) -> Encoder:
+    """A Hugging Face image or video model; `source` is a folder under data/weights, or a hub id@revision."""
+    from merc.encoders.vision.backbones import load_vision_model
+
+    return load_vision_model(name, sources.model_folder(source), config.frame_rate)
+
+
+def _hog(name: str, config: VisionEncoding) -> Encoder:
+    return Hog(name, config.frame_rate)
+
+
+def _resnet50(name: str, config: VisionEncoding) -> Encoder:
+    from merc.encoders.vision.backbones import resnet50
+
+    return resnet50(name, config.frame_rate)
+
+
+def _r3d_18(name: str, config: VisionEncoding) -> Encoder:
+    from merc.encoders.vision.backbones import r3d_18
+
+    return r3d_18(name, config.frame_rate)
+
+
+def _lipsync(name: str, config: VisionEncoding, home: Path) -> Encoder:
+    from merc.encoders.vision.lipsync_mouth import load_lipsync_mouth
+
+    return load_lipsync_mouth(name, home, config.frame_rate)
+
+
+_hub = partial(hub_card, pretrained)
+ENCODERS: dict[str, EncoderCard] = {
+    "hog": EncoderCard(
+        make=_hog,
+        source="merc/encoders/vision/hog.py",
+        licence="MIT",
+        width=320,
+        description="the offline default; training-free: oriented gradients and brightness",
+    ),
+    "resnet50": EncoderCard(
+        make=_resnet50,
+        source="torchvision, resnet50-11ad3fa6.pth",
+        licence="BSD-3-Clause",
+        width=2048,
+        description="ImageNet; a picture per step",
+        presets="misls-esag, avt-memocmt",
+        downloads=True,
+    ),
+    "r3d_18": EncoderCard(
+        make=_r3d_18,
+        source="torchvision, r3d_18-b3b3357e.pth",
+        licence="BSD-3-Clause",
+        width=512,
+        description="Kinetics-400; 16 frames per step: use a frame_rate of about 1",
+        presets="concat-r3d",
+        downloads=True,
+    ),
+    "vit-base-patch16-224": _hub(
+        "google/vit-base-patch16-224@3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3",
+        licence="Apache-2.0",
+        width=768,
+        description="ImageNet; a picture per step",
+        presets="avt-memocmt",
+    ),
+    "timesformer-base-finetuned-k400": _hub(
+        "facebook/timesformer-base-finetuned-k400@8aaf40ea7d3d282dcb0a5dea01a198320d15d6c0",
+        licence="CC-BY-NC-4.0",
+        width=768,
+        description="Kinetics-400; 8 frames per step: use a frame_rate of about 1",
+    ),
+    "lipsync": EncoderCard(
+        make=_lipsync,
+        source="out/lipsync/vision, from the lipsync stage",
+        licence="MIT",
+        width=64,
+        description="how a mouth moves with a voice; learnt here without labels, needs lipsync.epochs above 0",
+        presets="graph-lipsync",
+        home=Path("out/lipsync/vision"),
+    ),
+    "none": no_encoder_card(),
+}

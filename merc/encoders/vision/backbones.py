@@ -1,0 +1,109 @@
+"""Pretrained image and video networks, wrapped as clips (K, frames, 3, height, width) -> (K, dim)."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from merc.encoders.pretrained import loading, sources
+from merc.encoders.vision.vision_model_encoder import InputScaling, VisionModelEncoder
+from merc.runtime.errors import UserError
+
+IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of the channels
+KINETICS_MEAN_STD = ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))  # of torchvision's video networks
+TORCHVISION_URL = "https://download.pytorch.org/models/"
+
+
+class _ImageNetwork(nn.Module):
+    """Applies a network of images (K, 3, H, W) to the first frame of each clip."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.network(clips[:, 0])
+
+
+class _VideoNetwork(nn.Module):
+    """Applies a torchvision network of clips (K, 3, frames, H, W)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.network(clips.transpose(1, 2))
+
+
+class _HuggingFaceNetwork(nn.Module):
+    """Applies a Hugging Face network: its CLS token if it has one, else the mean over all tokens or positions."""
+
+    def __init__(self, network: nn.Module, of_clips: bool) -> None:
+        super().__init__()
+        self.network, self.of_clips = network, of_clips
+        names = [name for name, _ in network.named_parameters()]
+        self.first = any(name.endswith(("cls_token", "class_embedding")) for name in names)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        hidden = self.network(pixel_values=clips if self.of_clips else clips[:, 0]).last_hidden_state
+        if hidden.ndim == 4:  # (K, dim, height, width)
+            return hidden.mean(dim=(2, 3))
+        return hidden[:, 0] if self.first else hidden.mean(dim=1)
+
+
+def resnet50(name: str, frame_rate: float) -> VisionModelEncoder:
+    """He et al. 2016, ImageNet weights, up to the global pooling."""
+    # before the import of torchvision, which takes seconds: a missing checkpoint fails at once
+    file = sources.checkpoint_file(name, TORCHVISION_URL + "resnet50-11ad3fa6.pth")
+    from torchvision.models import resnet50 as architecture
+
+    network = loading.load_checkpoint(architecture(), file)
+    network.fc = nn.Identity()
+    return VisionModelEncoder(
+        name, _ImageNetwork(network), 2048, InputScaling(224, 224, *IMAGENET_MEAN_STD), frame_rate
+    )
+
+
+def r3d_18(name: str, frame_rate: float) -> VisionModelEncoder:
+    """Tran et al. 2018, Kinetics-400 weights, up to the global pooling."""
+    # before the import of torchvision, which takes seconds: a missing checkpoint fails at once
+    file = sources.checkpoint_file(name, TORCHVISION_URL + "r3d_18-b3b3357e.pth")
+    from torchvision.models.video import r3d_18 as architecture
+
+    network = loading.load_checkpoint(architecture(), file)
+    network.fc = nn.Identity()
+    return VisionModelEncoder(
+        name, _VideoNetwork(network), 512, InputScaling(112, 112, *KINETICS_MEAN_STD, frames=16), frame_rate
+    )
+
+
+def load_vision_model(name: str, folder: Path, frame_rate: float) -> VisionModelEncoder:
+    """Load an image or video model of a Hugging Face folder; of a two-tower model, the vision tower."""
+    model = loading.load_model(folder)
+    model = getattr(model, "vision_model", model)
+    frames = getattr(model.config, "num_frames", None)
+    scaling = _scaling(folder, model.config, frames or 1)
+    backbone = _HuggingFaceNetwork(model, frames is not None)
+    with torch.inference_mode():
+        dim = backbone(torch.zeros(1, scaling.frames, 3, scaling.height, scaling.width)).shape[1]
+    return VisionModelEncoder(name, backbone, dim, scaling, frame_rate)
+
+
+def _scaling(folder: Path, config: object, frames: int) -> InputScaling:
+    """Input scaling from the configurations of the model and of its preprocessor."""
+    settings = loading.read_preprocessor_config(folder)
+    size = getattr(config, "image_size", None) or settings.get("crop_size") or settings.get("size")
+    height, width = _height_and_width(size)
+    if not height:
+        raise UserError(f"{folder}/preprocessor_config.json: size = {size!r}: no height and width in it")
+    mean, std = settings.get("image_mean") or (0.0,) * 3, settings.get("image_std") or (1.0,) * 3
+    return InputScaling(height, width, tuple(mean), tuple(std), frames)
+
+
+def _height_and_width(size: object) -> tuple[int, int]:
+    """Of a size in any of the forms that Hugging Face configurations use."""
+    if isinstance(size, dict):
+        edge = size.get("shortest_edge", 0)
+        return size.get("height", edge), size.get("width", edge)
+    return tuple(size) if isinstance(size, list | tuple) else (int(size or 0),) * 2

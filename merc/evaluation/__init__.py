@@ -1,0 +1,1 @@
+"""From predictions to scores: conditions, bootstrap, significance, calibration, slices, and their report."""

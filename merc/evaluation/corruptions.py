@@ -1,0 +1,169 @@
+"""Corruptions of the test split: noise, or blanked, shuffled or dropped steps of one modality.
+
+The names are `noise:audio/10dB`, `blank:vision`, `shuffle:vision`, `drop:text/0.3`. Random numbers are seeded by
+the utterances' ids, as those of the masks are. Only noise needs the encoder again; the others change its features.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from merc.data.batches.dataset import Split
+from merc.data.batches.streams import FeatureStream
+from merc.data.records import encoder_inputs, packs
+from merc.data.records import manifest as manifests
+from merc.data.records.packs import Pack
+from merc.data.records.stream_name import StreamName
+from merc.encoders.base import factory, packing
+from merc.encoders.base.registry import Reader
+from merc.evaluation.conditions import HASHED_COLUMNS
+from merc.runtime.errors import UserError
+
+SETTING = "params.yaml: evaluate.corruptions"
+Features = list[np.ndarray | None]  # (steps, dim) of each utterance, None where it is absent
+Rows = list[tuple[str, np.ndarray] | None]  # (stream, (steps, dim)) of each utterance
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A corruption, parsed from its name."""
+
+    name: str
+    kind: str
+    modality: str
+    argument: str  # 10dB, 0.3, or empty
+    seed: int
+
+    def generator(self, row: Sequence[str]) -> np.random.Generator:
+        """Random generator of one utterance, the same for every strength."""
+        name = f"{self.seed}/" + "/".join([*row, self.modality, self.kind])
+        return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()))
+
+    def number(self) -> float:
+        """The argument as a number: decibels, or a rate."""
+        try:
+            return float(self.argument.removesuffix("dB"))
+        except ValueError:
+            raise UserError(f"{SETTING}: {self.name!r}: write {EXAMPLES[self.kind]}") from None
+
+
+def parse_corruption(name: str, seed: int) -> Corruption:
+    """Parse a corruption's name; raise UserError if there is no such corruption."""
+    kind, _, rest = name.partition(":")
+    modality, _, argument = rest.partition("/")
+    if kind not in KINDS or modality not in manifests.MODALITIES or (kind == "noise" and modality != "audio"):
+        raise UserError(f"{SETTING}: {name!r}: write one like {', '.join(EXAMPLES.values())}")
+    return Corruption(name, kind, modality, argument, seed)
+
+
+def corrupt(split: Split, name: str, seed: int) -> Split | None:
+    """The test split with one modality corrupted; None if that is possible for no corpus."""
+    damage = parse_corruption(name, seed)
+    names = [stream for stream in split.features if stream.startswith(f"{damage.modality}/")]
+    if not names:
+        return None
+    steps: Rows = [None] * len(split)
+    is_corrupted = False
+    for corpus, rows in split.manifest.groupby("corpus", sort=False):
+        table = rows.reset_index(drop=True)
+        pack = packs.read_pack(packs.pack_path("test", corpus, damage.modality), table)
+        stream, features = (
+            str(StreamName(damage.modality, pack.encoder)),
+            KINDS[damage.kind](damage, corpus, table, pack),
+        )
+        if features is None:
+            print(f"evaluate: {name}: {corpus}'s {stream} cannot be encoded anew: left as it is")
+        is_corrupted |= features is not None
+        for row, values in zip(rows.index, _steps(pack) if features is None else features, strict=True):
+            steps[row] = None if values is None else (stream, values)
+    streams = {name: _stream(name, steps, split.features[name].dim) for name in names}
+    return replace(split, features=split.features | streams) if is_corrupted else None
+
+
+def _stream(name: str, steps: Rows, dim: int) -> FeatureStream:
+    """The stream of one encoder, in which other encoders' rows are absent."""
+    by_row = {row: entry[1] for row, entry in enumerate(steps) if entry is not None and entry[0] == name}
+    lengths = np.array([len(by_row.get(row, ())) for row in range(len(steps))], dtype=np.int64)
+    values = np.concatenate([np.zeros((0, dim), np.float32), *by_row.values()]).astype(np.float32)
+    values[~np.isfinite(values)] = np.nan
+    starts = np.cumsum(lengths) - lengths
+    return FeatureStream(*map(torch.from_numpy, (values, starts, lengths)))
+
+
+def _steps(pack: Pack) -> Features:
+    return [pack.utterance(row) if is_present else None for row, is_present in enumerate(pack.present)]
+
+
+def _generators(damage: Corruption, rows: pd.DataFrame) -> list[np.random.Generator]:
+    return [damage.generator(row) for row in zip(*(rows[name] for name in HASHED_COLUMNS), strict=True)]
+
+
+def _blank(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features:
+    """Replace every utterance by the encoder's features of empty input."""
+    return [None if steps is None else pack.blank for steps in _steps(pack)]
+
+
+def _shuffle(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features:
+    """Permute the steps of every utterance."""
+    pairs = zip(_steps(pack), _generators(damage, rows), strict=True)
+    return [None if steps is None else generator.permutation(steps) for steps, generator in pairs]
+
+
+def _drop(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features:
+    """Replace each step, with the named probability, by the encoder's mean features of empty input."""
+    rate, blank = damage.number(), pack.blank.mean(axis=0)
+    pairs = zip(_steps(pack), _generators(damage, rows), strict=True)
+    return [
+        None if steps is None else np.where(generator.random((len(steps), 1)) < rate, blank, steps)
+        for steps, generator in pairs
+    ]
+
+
+def _noise(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features | None:
+    """Add white noise at a signal-to-noise ratio and encode again; None without an encoder (imported features)."""
+    selection = factory.select_encoder(damage.modality, corpus)
+    encoder = selection.build()
+    if encoder is None:
+        return None
+    reader = partial(_read_noisy, damage, damage.number(), selection.reader())
+    return _steps(
+        packing.encode_to_pack(
+            packing.to_compute_device(encoder), reader, manifests.split_folder("test", corpus), rows
+        )
+    )
+
+
+def _read_noisy(
+    damage: Corruption, ratio: float, clean_reader: Reader, folder: Path, rows: pd.DataFrame
+) -> list[encoder_inputs.AudioInput | None]:
+    pairs = zip(clean_reader(folder, rows), _generators(damage, rows), strict=True)
+    return [
+        sound and replace(sound, samples=_add_noise(sound.samples, ratio, generator)) for sound, generator in pairs
+    ]
+
+
+def _add_noise(samples: np.ndarray, ratio: float, generator: np.random.Generator) -> np.ndarray:
+    """Add white noise; `ratio` is the utterance's mean power to the noise's, in dB."""
+    power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+    noise = generator.standard_normal(len(samples)) * np.sqrt(power / 10 ** (ratio / 10))
+    return np.clip(samples + noise, -1, 1).astype(np.float32)
+
+
+KINDS: dict[str, Callable[[Corruption, str, pd.DataFrame, Pack], Features | None]] = {
+    "noise": _noise,
+    "blank": _blank,
+    "shuffle": _shuffle,
+    "drop": _drop,
+}
+EXAMPLES = {
+    "noise": "noise:audio/10dB",
+    "blank": "blank:vision",
+    "shuffle": "shuffle:vision",
+    "drop": "drop:text/0.3",
+}

@@ -1,0 +1,82 @@
+"""Inference of the evaluation: runs trained networks on a split under every condition, and collects predictions."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field
+
+from merc.data.batches.dataset import Split
+from merc.data.records.labels import TASKS, LabelSpace
+from merc.evaluation import conditions
+from merc.evaluation.predictions import ID_COLUMNS, PARTS, PROBABILITY_DECIMALS, BlockKey, Predictions
+from merc.runtime.params import StrictModel
+from merc.training.core import calibration
+from merc.training.core.loop import predict_views
+
+PredictionArrays = dict[str, dict[str, np.ndarray]]  # task -> part -> (K, N, C)
+
+
+class EvaluateConfig(StrictModel):
+    """Section `evaluate` of params.yaml."""
+
+    mask_seed: int
+    rates: list[float]
+    repeats: int = Field(ge=1)
+    uneven: list[dict[str, float]]
+    corruptions: list[str]
+    rounds: int = Field(ge=1)
+    bootstrap_seed: int = Field(ge=0)
+
+    def conditions(self, modalities: Sequence[str]) -> list[str]:
+        """The names of all conditions for a network with these modalities."""
+        uneven = [{m: rate for m, rate in rates.items() if m in modalities} for rates in self.uneven]
+        return conditions.condition_names(
+            modalities, self.rates, [rates for rates in uneven if rates], self.repeats
+        )
+
+
+def predict_conditions(
+    network: torch.nn.Module, split: Split, masks: Mapping[str, np.ndarray], calibrated: dict
+) -> PredictionArrays:
+    """Predict under each of the K masks (N, M): {task: {part: (K, N, C)}}; tasks without a head are left out."""
+    logits = predict_views(network, split, torch.from_numpy(np.stack(list(masks.values()))))
+    return {task: _parts(logits[task], calibrated[task]) for task in TASKS if task in logits}
+
+
+def _parts(logits: np.ndarray, calibrated: dict[str, float]) -> dict[str, np.ndarray]:
+    """Probabilities before and after calibration, and membership in the conformal sets; (K, N, C) each."""
+    probability = calibration.apply(logits, calibrated)
+    members = calibration.label_sets(probability, calibrated)
+    raw = torch.from_numpy(logits).softmax(-1).numpy()
+    return dict(zip(PARTS, (_rounded(raw), _rounded(probability), members), strict=True))
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return values.round(PROBABILITY_DECIMALS).astype(np.float32)
+
+
+def concatenate_blocks(blocks: Sequence[PredictionArrays]) -> PredictionArrays:
+    """Concatenate blocks along K; a task that is missing from a block is left out."""
+    tasks = [task for task in TASKS if all(task in block for block in blocks)]
+    return {
+        task: {part: np.concatenate([block[task][part] for block in blocks]) for part in PARTS} for task in tasks
+    }
+
+
+def collect_predictions(
+    manifest: pd.DataFrame,
+    space: LabelSpace,
+    keys: Sequence[Sequence[BlockKey]],
+    blocks: Sequence[PredictionArrays],
+) -> Predictions:
+    """Combine the blocks of all networks with the manifest's rows and labels; `keys` holds each network's keys."""
+    rows = manifest[list(ID_COLUMNS)].copy()
+    for task in TASKS:
+        order = getattr(space, task)
+        rows[task] = [order[number] if number >= 0 else None for number in space.indices(manifest, task)]
+    orders = {task: tuple(getattr(space, task)) for task in TASKS}
+    return Predictions(
+        rows, orders, tuple(key for block_keys in keys for key in block_keys), concatenate_blocks(blocks)
+    )

@@ -1,0 +1,148 @@
+"""Checks that stop the evaluation: overlapping splits, features that contain the label, wrong label orders."""
+
+import hashlib
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from merc.data.batches.dataset import Split
+from merc.data.records import manifest as manifests
+from merc.runtime.errors import UserError
+
+UTTERANCE_COLUMNS = [
+    "corpus",
+    "speaker",
+    "text",
+    "source",
+    "start",
+    "end",
+]  # columns that identify an utterance of a dialogue
+MIN_LABELLED = 100  # labelled utterances above which no dimension separates the labels by chance
+
+
+def check_splits(splits: Mapping[str, pd.DataFrame]) -> None:
+    """Raise if a group, dialogue, clip segment or recording (same text, same wav) is in two splits.
+
+    Where the group's name contains its split (sample, MELD, folder: <corpus>/<split>/<dialogue>), no group is in
+    two splits, and dialogue numbers cannot be compared, because MELD numbers each split anew: dialogues are
+    therefore compared by their utterances.
+    """
+    for first, second in combinations(splits, 2):
+        rows, other_rows = splits[first], splits[second]
+        both = sorted(set(rows["group"]) & set(other_rows["group"]))
+        if both:
+            raise UserError(
+                f"group {both[0]!r} is in both {first} and {second} ({len(both)} in all); split by group"
+            )
+        _check_dialogues(first, rows, second, other_rows)
+        _check_clips(first, rows, second, other_rows)
+        _check_recordings(first, rows, second, other_rows)
+
+
+def _check_dialogues(first: str, rows: pd.DataFrame, second: str, other_rows: pd.DataFrame) -> None:
+    """Raise if all utterances of a dialogue are in one dialogue of the other split: speakers, words and times.
+
+    Single utterances may be: MELD's annotators cut some scenes twice, and merc/evaluation/slices.py reports those.
+    """
+    timed, other_timed = _timed(rows), _timed(other_rows)
+    shared = timed.merge(other_timed, on=UTTERANCE_COLUMNS, suffixes=("", "_other"))
+    counts = shared.groupby(["group", "group_other"], sort=False).size()
+    for (group, group_other), count in counts.items():
+        if count == min((timed["group"] == group).sum(), (other_timed["group"] == group_other).sum()):
+            raise UserError(
+                f"dialogue {group!r} of {first} and {group_other!r} of {second} are one: the same speakers, words "
+                "and times; remove one from data/raw"
+            )
+
+
+def _timed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The distinct utterances of the groups in which every utterance has start and end."""
+    untimed = rows.loc[rows["start"].isna() | rows["end"].isna(), "group"]
+    return rows.loc[~rows["group"].isin(untimed), ["group", *UTTERANCE_COLUMNS]].drop_duplicates()
+
+
+def _check_clips(first: str, rows: pd.DataFrame, second: str, other_rows: pd.DataFrame) -> None:
+    """Raise if a clip, or a segment of a clip, is in both splits."""
+    segment = ["corpus", "clip", "start", "end"]
+    both = rows.loc[rows["clip"].notna(), segment].merge(other_rows.loc[other_rows["clip"].notna(), segment])
+    if len(both):
+        corpus, clip = both.loc[0, ["corpus", "clip"]]
+        raise UserError(
+            f"{corpus}: {clip} is in both {first} and {second} ({len(both)} in all); keep it in one split"
+        )
+
+
+def _check_recordings(first: str, rows: pd.DataFrame, second: str, other_rows: pd.DataFrame) -> None:
+    """Raise if a recording is in both splits.
+
+    Only wavs of equal text and size are read, each once: actors may say one sentence a thousand times.
+    """
+    pairs = _recordings(first, rows).merge(
+        _recordings(second, other_rows), on=["text", "size"], suffixes=("", "_other")
+    )
+    digests = {path: _digest(Path(path)) for path in {*pairs["file"], *pairs["file_other"]}}
+    for path, other_path in zip(pairs["file"], pairs["file_other"], strict=True):
+        if digests[path] == digests[other_path]:
+            raise UserError(f"{path} and {other_path}: the same recording in two splits; remove one from data/raw")
+
+
+def _recordings(split: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Text, size and path of every wav that exists."""
+    with_wav = rows[rows["wav"].notna()]
+    files = [
+        manifests.split_folder(split, c) / wav for c, wav in zip(with_wav["corpus"], with_wav["wav"], strict=True)
+    ]
+    sizes = [file.stat().st_size if file.is_file() else -1 for file in files]
+    table = pd.DataFrame(
+        {"text": with_wav["text"].fillna("").to_list(), "size": sizes, "file": list(map(str, files))}
+    )
+    return table[table["size"] >= 0]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_label_orders(
+    folder: Path, trained: Mapping[str, tuple[str, ...]], orders: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Raise unless a network's label orders are those of data.labels."""
+    for task, order in trained.items():
+        if tuple(order) != tuple(orders[task]):
+            names = ", ".join(order)
+            raise UserError(f"{folder}: its {task} labels are {names}, not data.labels'; run `dvc repro train`")
+
+
+def check_features(split: Split) -> None:
+    """Raise if a single dimension of the utterances' mean features separates all labels, so contains the label."""
+    for name, stream in split.features.items():
+        is_present = (stream.lengths > 0).numpy()
+        starts, lengths = stream.starts.numpy()[is_present], stream.lengths.numpy()[is_present]
+        means = _means(stream.values.numpy(), starts, lengths)
+        for task, targets in split.targets.items():
+            _check_dimensions(name, task, means, targets.numpy()[is_present])
+
+
+def _means(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(n, D) means over each utterance's steps, which are contiguous."""
+    if not len(starts):
+        return np.zeros((0, values.shape[1]), np.float32)
+    return np.add.reduceat(np.nan_to_num(values), starts, axis=0) / lengths[:, None]
+
+
+def _check_dimensions(stream: str, task: str, means: np.ndarray, actual: np.ndarray) -> None:
+    """Raise if sorting the utterances by a dimension groups them by label."""
+    means, actual = means[actual >= 0], actual[actual >= 0]
+    classes = len(np.unique(actual))
+    if len(actual) < MIN_LABELLED or classes < 2:
+        return
+    order = np.argsort(means, axis=0, kind="stable")  # (n, D)
+    values, labels = np.take_along_axis(means, order, 0), actual[order]
+    changes = labels[1:] != labels[:-1]
+    is_tied = changes & (values[1:] == values[:-1])
+    leaking = np.flatnonzero((changes.sum(0) == classes - 1) & ~is_tied.any(0))
+    if len(leaking):
+        raise UserError(f"{stream}: dimension {leaking[0]} alone determines the {task}; it must not be a feature")

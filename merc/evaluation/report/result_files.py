@@ -1,0 +1,114 @@
+"""Write all files computed from the predictions: metrics, plots, tables and the report page. Needs no model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from merc import plots
+from merc.data.records.labels import LabelSpace
+from merc.evaluation import bootstrap, reliability, significance, slices
+from merc.evaluation.headline import headline, scoreboard
+from merc.evaluation.predictions import Predictions
+from merc.evaluation.report import html_report, latex, tables
+from merc.evaluation.robustness import missing_rate_curve, robustness
+from merc.runtime import results
+
+OUT, METRICS, PLOTS = Path("out/evaluate"), Path("metrics"), Path("plots/evaluate")
+FIGURES = OUT / "figures"
+RESULT_FILES = {
+    "corpora": "corpora",
+    "compared": "comparisons",
+    "calibrated": "calibration",
+}  # of the report data
+
+
+def write_results(
+    predictions: Predictions, space: LabelSpace, splits: Mapping[str, pd.DataFrame], draws: bootstrap.Draws
+) -> None:
+    """Score the predictions and write the results; `splits` are the manifests, test's in the predictions' order."""
+    board = scoreboard(predictions, space, splits["train"], draws)
+    results.write_json(METRICS / "evaluate.json", board)
+    slice_masks = slices.slice_masks(splits["test"], pd.concat([splits["train"], splits["dev"]], ignore_index=True))
+    data = html_report.ReportData(
+        board,
+        robustness(predictions),
+        _compared(predictions, len(draws.groups)),
+        _calibrated(predictions),
+        _by_corpus(predictions, len(draws.groups)),
+        {
+            task: slices.slice_table(predictions, task, slice_masks, predictions.models())
+            for task in predictions.orders
+        },
+    )
+    results.write_json(METRICS / "robustness.json", data.robust)
+    for name in ("corpora", "compared", "calibrated"):
+        results.write_json(OUT / f"{RESULT_FILES[name]}.json", getattr(data, name))
+    results.write_csv(OUT / "results.csv", tables.all_scores(predictions))
+    for task, table in data.slices.items():
+        results.write_csv(PLOTS / f"slices_{task}.csv", table)
+        _plot(predictions, task, draws)
+    classes = {task: tables.class_scores(predictions, task, draws) for task in predictions.orders}
+    latex.write_tables(OUT, board, data.robust, data.calibrated, classes)
+    html_report.write_page(
+        OUT / "report/index.html", html_report.render_page(predictions, splits["test"], data, FIGURES)
+    )
+
+
+def _plot(predictions: Predictions, task: str, draws: bootstrap.Draws) -> None:
+    models = predictions.models()
+    results.write_csv(PLOTS / f"confusion_{task}.csv", tables.confusions(predictions, task, "student"))
+    results.write_csv(PLOTS / f"confusion_{task}_teacher.csv", tables.confusions(predictions, task, "teacher"))
+    plotted = {
+        "classes": tables.class_scores(predictions, task, draws),
+        "missing_rate": missing_rate_curve(predictions, task, draws),
+        "reliability": reliability.reliability_diagram(predictions, task, models),
+        "risk_coverage": reliability.coverage_curve(predictions, task, models),
+    }
+    for name, table in plotted.items():
+        results.write_csv(PLOTS / f"{name}_{task}.csv", table)
+    _figures(predictions, task, plotted)
+
+
+def _figures(predictions: Predictions, task: str, plotted: Mapping[str, pd.DataFrame]) -> None:
+    models = predictions.models()
+    for model in models:
+        matrix = predictions.matrices(task, model)[:, 0].mean(axis=0)
+        title = f"{model}, {task}: % of each actual label"
+        plots.confusion_matrix(FIGURES / f"confusion_{task}_{model}.svg", matrix, predictions.orders[task], title)
+        if model == "student":
+            plots.confusion_matrix(PLOTS / f"confusion_{task}.png", matrix, predictions.orders[task], title)
+    missing = {"x": "chance that a modality is missing", "y": "macro F1", "title": f"{task}, missing modalities"}
+    for path in (FIGURES / f"missing_rate_{task}.svg", PLOTS / f"missing_rate_{task}.png"):
+        plots.curves(path, plotted["missing_rate"], "rate", models, missing)
+    risk = {"x": "share of utterances answered", "y": "share wrong", "title": f"{task}, surest first"}
+    plots.curves(FIGURES / f"risk_coverage_{task}.svg", plotted["risk_coverage"], "coverage", models, risk)
+    plots.reliability(FIGURES / f"reliability_{task}.svg", plotted["reliability"], f"{task}, calibrated on dev")
+    plots.class_f1_bars(FIGURES / f"classes_{task}.svg", plotted["classes"], f"{task}, F1 by class")
+
+
+def _by_corpus(predictions: Predictions, rounds: int) -> dict[str, dict]:
+    """The headline scores of each corpus alone."""
+    boards = {}
+    for corpus in dict.fromkeys(predictions.rows["corpus"]):
+        subset = predictions.only((predictions.rows["corpus"] == corpus).to_numpy())
+        draws = bootstrap.draw(subset.groups()[1], subset.seeds(), rounds, seed=1)
+        boards[corpus] = {
+            model: {task: headline(subset, task, model, draws) for task in subset.orders}
+            for model in subset.models()
+        }
+    return boards
+
+
+def _compared(predictions: Predictions, rounds: int) -> dict[str, dict]:
+    return {
+        task: significance.compare(predictions, predictions, ("teacher", "student"), task, rounds)
+        for task in predictions.orders
+    }
+
+
+def _calibrated(predictions: Predictions) -> dict[str, dict]:
+    return {
+        model: {task: reliability.calibration_measures(predictions, task, model) for task in predictions.orders}
+        for model in predictions.models()
+    }

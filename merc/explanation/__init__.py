@@ -1,0 +1,1 @@
+"""Why a network answers what it answers, and whether the reasons hold."""

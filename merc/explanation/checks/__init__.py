@@ -1,0 +1,1 @@
+"""Evaluation of attributions: deletion, randomisation, ground truth, agreement."""

@@ -1,0 +1,66 @@
+"""Selection of the gallery's utterances: one right, one wrong, the least certain, and one of every emotion."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from merc.data.batches.dataset import Split
+from merc.explanation import one_utterance, raw_inputs
+from merc.explanation.gallery.page import GalleryEntry
+from merc.explanation.methods import token_shap
+
+
+def choose_utterances(
+    probabilities: np.ndarray, targets: np.ndarray, labels: tuple[str, ...]
+) -> list[tuple[int, str]]:
+    """Select distinct (row, reason) from probabilities (N, C) of the `labels` and targets (N,), -1 if missing."""
+    confidence, predicted = probabilities.max(1), probabilities.argmax(1)
+    is_right, is_wrong = predicted == targets, (targets >= 0) & (predicted != targets)
+    criteria = [("surest that is right", is_right, confidence), ("surest that is wrong", is_wrong, confidence)]
+    criteria += [("least certain", np.ones(len(confidence), bool), -confidence)]
+    criteria += [
+        (f"surest {name}", is_right & (targets == number), confidence) for number, name in enumerate(labels)
+    ]
+    picks: dict[int, str] = {}
+    for reason, is_candidate, score in criteria:
+        rows = [row for row in np.flatnonzero(is_candidate) if row not in picks]
+        if rows:
+            picks[int(rows[int(np.argmax(score[rows]))])] = reason
+    return list(picks.items())
+
+
+def explain_utterances(network: Any, name: str, split: Split, picks: list[tuple[int, str]]) -> list[GalleryEntry]:
+    """Explain each picked row by every method but SHAP of its tokens."""
+    return [
+        GalleryEntry(reason, rows, row, raw, one_utterance.explain(network, batch, row, raw, encoders))
+        for reason, rows, row, raw, batch, encoders in _inputs(name, split, picks)
+    ]
+
+
+def explain_tokens(network: Any, name: str, split: Split, picks: list[tuple[int, str]]) -> list[dict[str, Any]]:
+    """SHAP values of each picked row's tokens."""
+    return [
+        token_shap.explain(network, batch, row, raw, encoders)
+        for _, _, row, raw, batch, encoders in _inputs(name, split, picks)
+    ]
+
+
+def add_token_scores(shown: list[GalleryEntry], more: list[dict[str, Any]]) -> list[GalleryEntry]:
+    """Add the SHAP values of tokens to the first entries, which are those that have them."""
+    return [replace(entry, found=entry.found | shap) for entry, shap in zip_longest(shown, more, fillvalue={})]
+
+
+def _inputs(name: str, split: Split, picks: list[tuple[int, str]]) -> Iterator[tuple]:
+    """Of each pick: reason, rows of its dialogue, its index in them, its raw inputs, a batch, the encoders."""
+    starts, encoders = split.starts.cpu().numpy(), {}
+    for row, reason in picks:
+        number = int(np.searchsorted(starts, row, side="right")) - 1
+        rows = np.arange(starts[number], starts[number + 1])
+        index, corpus = row - int(starts[number]), split.manifest["corpus"].iloc[row]
+        encoders.setdefault(corpus, raw_inputs.behind(corpus, split))
+        dialogue = raw_inputs.given(name, corpus, split, rows, encoders[corpus])
+        raw = {modality: inputs[index] for modality, inputs in dialogue.items()}
+        yield reason, split.manifest.iloc[rows], index, raw, split.batch([number]), encoders[corpus]

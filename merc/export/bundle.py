@@ -1,0 +1,91 @@
+"""The exported folder: chooses the seed, copies files, writes and verifies the hash of every file."""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from merc.runtime.errors import UserError
+from merc.runtime.params import StrictModel
+from merc.runtime.results import read_json, write_json
+
+FORMAT = 1  # version of the folder's format; code reads its own and older versions
+HASHES = "hashes.json"
+NETWORKS = (".safetensors", ".onnx")
+CHECKPOINT = ("config.json", "model.safetensors", "calibration.json")
+
+
+class ExportConfig(StrictModel):
+    """Section `export` of params.yaml."""
+
+    seed: int | Literal["best"]
+
+
+def choose_seed(seed: int | Literal["best"], seeds: list[int], by_seed: Mapping[str, float | None]) -> int:
+    """The seed to export; "best" is the one with the highest dev score, the first of equals."""
+    if seed == "best":
+        return max(seeds, key=lambda candidate: (by_seed[str(candidate)] or 0.0, -seeds.index(candidate)))
+    if seed not in seeds:
+        raise UserError(f"params.yaml: export.seed = {seed}: choose best or one of train.seeds, {seeds}")
+    return seed
+
+
+def copy_checkpoint(source: Path, folder: Path) -> None:
+    """Copy the network and its calibration."""
+    for name in CHECKPOINT:
+        shutil.copyfile(source / name, folder / name)
+
+
+def copy_stage(source: Path, folder: Path) -> bool:
+    """Copy the files of an optional stage; False if it is off."""
+    if not (source / "model.safetensors").is_file():
+        return False
+    folder.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        shutil.copyfile(path, folder / path.name)
+    return True
+
+
+def write_hashes(folder: Path) -> None:
+    """Write the hashes of all files; must be called last."""
+    write_json(
+        folder / HASHES, {"format": FORMAT, "files": {name: sha256(folder / name) for name in _files(folder)}}
+    )
+
+
+def verify(folder: Path) -> dict[str, str]:
+    """Return the hashes; refuse a folder of a newer format, or with a missing, changed or additional file."""
+    if not (folder / HASHES).is_file():
+        raise UserError(f"{folder}: no exported model ({HASHES} is missing); run `dvc repro export`")
+    hashes = read_json(folder / HASHES)
+    if hashes["format"] > FORMAT:
+        raise UserError(f"{folder}: format {hashes['format']} is newer than this code's {FORMAT}; update merc")
+    names = set(_files(folder))
+    for name, digest in hashes["files"].items():
+        if name not in names:
+            raise UserError(f"{folder / name}: is missing; export or copy the model again")
+        if sha256(folder / name) != digest:
+            raise UserError(f"{folder / name}: was changed after the export; export or copy the model again")
+    if extra := sorted(names - set(hashes["files"])):
+        raise UserError(f"{folder / extra[0]}: does not belong to the model; remove it")
+    return hashes["files"]
+
+
+def file_sizes(folder: Path) -> dict[str, int]:
+    """Bytes of all files together, and of each file that contains a network."""
+    names = [*_files(folder), HASHES]
+    networks = [name for name in names if name.endswith(NETWORKS)]
+    size_of = {name: (folder / name).stat().st_size for name in names}
+    return {"total": sum(size_of.values()), **{name: size_of[name] for name in networks}}
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> list[str]:
+    """Relative names of all files but the hashes, sorted."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if name != HASHES)

@@ -1,0 +1,72 @@
+"""Text encoders as ONNX: exports the language model inside; tokenization stays in Python."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from merc.encoders.base.encoder import Encoder
+from merc.encoders.text.language_model_encoder import LanguageModelEncoder
+from merc.export import onnx_files
+from merc.export.onnx_files import OnnxSession
+
+TOLERANCE = 1e-3  # maximum difference of a feature; beyond it the export is rejected
+LENGTHS = (1, 9, 30)  # tokens of the lines compared; different from the length of the traced example
+INPUTS = ("input_ids", "attention_mask")
+HIDDEN = "hidden"
+
+
+class OnnxLanguageModel(nn.Module):
+    """Replaces the network of a text encoder by an ONNX file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.session = OnnxSession(path)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        inputs = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
+        return torch.from_numpy(self.session(inputs)[HIDDEN])
+
+
+def export_text_encoder(folder: Path, encoder: Encoder) -> str | None:
+    """Export a text encoder at both precisions; return the reason if it is another encoder or does not export."""
+    if not isinstance(encoder, LanguageModelEncoder):
+        return "computed by torch: no network of words"
+    ids = 1 + torch.arange(21).reshape(3, 7)
+    example = dict(zip(INPUTS, (ids, (ids % 7 != 0).long()), strict=True))
+    axes = {name: {0: "lines", 1: "tokens"} for name in (*INPUTS, HIDDEN)}
+    try:
+        onnx_files.export_both_precisions(folder, encoder.model, example, [HIDDEN], axes)
+        difference = _difference(encoder.model, OnnxLanguageModel(folder / onnx_files.FULL))
+    except Exception as error:  # errors of tracing third-party models have no common base class
+        return _delete_files(folder, f"does not export: {type(error).__name__}")
+    return _delete_files(folder, f"exports {difference:.0e} off") if not difference <= TOLERANCE else None
+
+
+def use_onnx_network(encoder: Encoder, path: Path) -> Encoder:
+    """Replace the encoder's network by its ONNX file, if there is one."""
+    if path.is_file():
+        encoder.model = OnnxLanguageModel(path)
+    return encoder
+
+
+@torch.inference_mode()
+def _difference(model: nn.Module, other: nn.Module) -> float:
+    """The largest absolute difference of a feature, over pairs of lines of which the second is padded."""
+    differences = []
+    for length in LENGTHS:
+        ids = 1 + torch.arange(2 * length).reshape(2, length)
+        mask = torch.ones_like(ids)
+        mask[1, (length + 1) // 2 :] = 0
+        difference = (model(ids, mask) - other(ids, mask)).abs().amax(-1)[mask.bool()]
+        differences.append(float(difference.max()))
+    return max(differences)
+
+
+def _delete_files(folder: Path, reason: str) -> str:
+    """Delete the ONNX files and an empty folder; return the reason."""
+    for name in (onnx_files.FULL, onnx_files.REDUCED):
+        (folder / name).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    return reason

@@ -1,0 +1,101 @@
+"""The network as ONNX: named tensors of a batch with dynamic numbers of dialogues, utterances and steps."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from merc.data.records.stream_name import StreamName
+from merc.export import onnx_files
+
+PARTS = ("values", "rows", "steps")  # tensors of a stream (merc/data/batches/dataset.py)
+ROWS = ("present", "place", "speaker")  # tensors with a row per utterance
+GRID = "grid"  # a tensor of which only the shape is used: number of dialogues, turns of the longest one
+GATE = "gate"
+
+
+class TensorNetwork(nn.Module):
+    """Wraps a network so that its arguments are tensors, in the order of `names`."""
+
+    def __init__(self, network: nn.Module, names: Iterable[str]) -> None:
+        super().__init__()
+        self.network, self.names = network, tuple(names)
+
+    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        named = dict(zip(self.names, arguments, strict=True))
+        batch: dict[str, Any] = {name: named[name] for name in ROWS} | {"size": named[GRID].shape}
+        for part in PARTS:
+            batch[part] = {stream: named[f"{part}/{stream}"] for stream in self.network.streams}
+        outputs = self.network(batch)
+        return (*(outputs[task] for task in self.network.labels), *_gates(outputs["weights"]))
+
+
+def named_tensors(batch: Mapping[str, Any], streams: Mapping[str, int]) -> dict[str, Tensor]:
+    """The ONNX file's inputs from a batch; a stream without features gets tensors with zero rows."""
+    named = {}
+    for stream, width in streams.items():
+        num_steps = _max_steps(batch["values"], StreamName.parse(stream).modality)
+        parts = [batch[part].get(stream) for part in PARTS]
+        values, rows, steps = _empty_stream(num_steps, width) if parts[0] is None else parts
+        padded = nn.functional.pad(values, (0, 0, 0, num_steps - values.shape[1]))
+        named |= {f"{part}/{stream}": tensor for part, tensor in zip(PARTS, (padded, rows, steps), strict=True)}
+    named |= {name: batch[name] for name in ROWS}
+    return named | {GRID: torch.zeros((batch["place"].amax(0) + 1).tolist(), dtype=torch.bool)}
+
+
+def named_arrays(batch: Mapping[str, Any], streams: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """The ONNX file's inputs as NumPy arrays for onnxruntime."""
+    return {name: tensor.numpy() for name, tensor in named_tensors(batch, streams).items()}
+
+
+def export_network(folder: Path, network: nn.Module) -> None:
+    """Export the network at full precision and in 8 bits."""
+    example = named_tensors(_example(network), network.streams)
+    outputs = [*network.labels, *_gates(network(_example(network))["weights"], names=True)]
+    onnx_files.export_both_precisions(
+        folder, TensorNetwork(network, example), example, outputs, _axes(network.streams, outputs)
+    )
+
+
+def _gates(weights: Mapping[str, Tensor], names: bool = False) -> list[Any]:
+    return [GATE if names else weights[GATE]] if GATE in weights else []
+
+
+def _axes(streams: Iterable[str], outputs: Iterable[str]) -> dict[str, dict[int, str]]:
+    """Names of the dynamic dimensions; streams of one modality are padded to the same number of steps."""
+    axes: dict[str, dict[int, str]] = {name: {0: "utterances"} for name in (*ROWS, *outputs)}
+    for stream in streams:
+        rows, steps = f"rows of {stream}", f"steps of {stream.split('/')[0]}"
+        axes |= {f"values/{stream}": {0: rows, 1: steps}}
+        axes |= {f"{part}/{stream}": {0: rows} for part in ("rows", "steps")}
+    return axes | {GRID: {0: "dialogues", 1: "turns"}}
+
+
+def _example(network: nn.Module) -> dict[str, Any]:
+    """A batch to trace with: three dialogues of different lengths, all modalities present, arbitrary values."""
+    place = torch.tensor([(dialogue, turn) for dialogue, turns in enumerate((4, 2, 3)) for turn in range(turns)])
+    count, indices = len(place), torch.arange(len(place))
+    return {
+        "values": {stream: torch.ones(count, 10, width) for stream, width in network.streams.items()},
+        "rows": dict.fromkeys(network.streams, indices),
+        "steps": dict.fromkeys(network.streams, 2 + indices),
+        "present": torch.ones(count, len(network.modalities), dtype=torch.bool),
+        "place": place,
+        "speaker": indices % 2,
+    }
+
+
+def _max_steps(values: Mapping[str, Tensor], modality: str) -> int:
+    """Length to which the modality's streams are padded."""
+    lengths = (
+        tensor.shape[1] for stream, tensor in values.items() if StreamName.parse(stream).modality == modality
+    )
+    return max(lengths, default=1)
+
+
+def _empty_stream(num_steps: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    empty = torch.zeros(0, dtype=torch.long)
+    return torch.zeros(0, num_steps, width), empty, empty

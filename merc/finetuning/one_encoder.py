@@ -1,0 +1,207 @@
+"""Fine-tuning one encoder on single utterances (stage adapt): data, linear heads, batches, loss and dev scores."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from merc.data.batches.label_fraction import ALL_LABELS, LabelSubset
+from merc.data.records import manifest as manifests
+from merc.data.records.labels import TASKS, LabelSpace
+from merc.encoders.base.encoder import Encoder, length_sorted_batches
+from merc.encoders.base.registry import Reader
+from merc.finetuning.augmentation import AugmentedBatch, no_augmentation
+from merc.finetuning.tuning_loop import to_device
+from merc.runtime.errors import UserError
+from merc.training.core.scores import scores
+
+CLASS_WEIGHT_POWER = 0.5  # exponent of inverse class frequencies: a compromise of accuracy and macro F1
+POOL_BATCHES = 8  # batches whose utterances are sorted by length together, to reduce padding
+
+
+@dataclass(frozen=True)
+class LabelledUtterances:
+    """Inputs and targets of the labelled utterances that have the modality."""
+
+    inputs: list  # of the encoder
+    targets: dict[str, np.ndarray]  # task -> (N,) int64; UNLABELLED where there is no label
+    share: np.ndarray  # (N,) mean number of times that each is drawn in an epoch
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def has_labels(self, task: str) -> bool:
+        """Whether any utterance has a label of the task."""
+        return bool((self.targets[task] >= 0).any())
+
+    def classes(self, space: LabelSpace) -> dict[str, int]:
+        """The number of classes of each task that has labels."""
+        if not self.has_labels("emotion"):
+            raise UserError("train: no utterance has the modality and an emotion that data.labels maps")
+        return {task: len(getattr(space, task)) for task in TASKS if self.has_labels(task)}
+
+
+def read_utterances(
+    split: str, share: dict[str, float], reader: Reader, space: LabelSpace, labelled: LabelSubset = ALL_LABELS
+) -> LabelledUtterances:
+    """The utterances of the corpora in `share` that have the modality and a label of any task."""
+    if not share:
+        raise UserError("params.yaml: data.share: no corpus with a share uses this encoder; nothing to train on")
+    rows = manifests.read_manifests(split, list(share))
+    inputs = []
+    for corpus in share:
+        inputs += reader(manifests.split_folder(split, corpus), rows[rows["corpus"] == corpus])
+    targets = {task: space.indices(rows, task) for task in TASKS}
+    is_labelled = np.any([target >= 0 for target in targets.values()], axis=0) & labelled.rows(rows)
+    kept = np.flatnonzero(is_labelled & np.array([utterance is not None for utterance in inputs], dtype=bool))
+    return LabelledUtterances(
+        inputs=[inputs[row] for row in kept],
+        targets={task: target[kept] for task, target in targets.items()},
+        share=rows["corpus"].map(share).to_numpy(float)[kept],
+    )
+
+
+class LinearProbe(nn.Module):
+    """Linear heads over the time average of an encoder's features; each part of the encoder has its own logits."""
+
+    def __init__(self, encoder: Encoder, classes: dict[str, int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.norm = nn.GroupNorm(encoder.parts, encoder.dim)  # with one part: LayerNorm
+        self.heads = nn.ModuleDict({task: nn.Linear(encoder.dim, count) for task, count in classes.items()})
+
+    def above(self) -> list[nn.Parameter]:
+        """The parameters trained from the beginning: all but the encoder's pretrained layers."""
+        return [*self.norm.parameters(), *self.heads.parameters(), *self.encoder.above()]
+
+    def forward(self, inputs: Sequence) -> dict[str, Tensor]:
+        """Logits (N, classes) of each task: the mean over the parts."""
+        return {task: logits.mean(dim=0) for task, logits in self.part_logits(inputs).items()}
+
+    def part_logits(self, inputs: Sequence) -> dict[str, Tensor]:
+        """Logits (parts, N, classes) of each task."""
+        device = self.norm.weight.device
+        values, lengths = self.encoder(to_device(device, self.encoder.prepare(inputs)))
+        lengths = lengths.to(device)
+        mask = (torch.arange(values.shape[1], device=device) < lengths[:, None]).unsqueeze(2)
+        mean = self.norm((values * mask).sum(dim=1) / lengths[:, None])
+        parts = mean.unflatten(1, (self.encoder.parts, -1)).transpose(0, 1)
+        return {task: _part_logits(head, parts) for task, head in self.heads.items()}
+
+
+def _part_logits(head: nn.Linear, parts: Tensor) -> Tensor:
+    """(parts, N, D) -> (parts, N, classes): apply to each part its slice of the head's weights."""
+    weights = head.weight.unflatten(1, (len(parts), -1))  # (classes, parts, D)
+    return parts @ weights.permute(1, 2, 0) + head.bias
+
+
+class EpochBatches:
+    """Random batches of training utterances of similar length, drawn as often as their shares say.
+
+    `longest` is the maximum length of an input after augmentation, in the encoder's unit. Longer inputs are cropped
+    and count as equally long: they need no sorting, and batches sorted by length would contain similar emotions.
+    """
+
+    def __init__(
+        self, train: LabelledUtterances, encoder: Encoder, size: int, seed: int, longest: float = math.inf
+    ) -> None:
+        self.size, self.random, self.share = size, np.random.default_rng(seed), train.share
+        self.lengths = np.array([min(encoder.size(utterance), longest) for utterance in train.inputs])
+
+    def __call__(self) -> list[np.ndarray]:
+        """The row indices of each batch of one epoch."""
+        times = np.floor(self.share + self.random.random(len(self.share))).astype(int)
+        if not times.any():  # an epoch must not be empty
+            times[self.random.choice(len(times), p=self.share / self.share.sum())] = 1
+        order = self.random.permutation(np.repeat(np.arange(len(times)), times))
+        pools = np.split(order, range(POOL_BATCHES * self.size, len(order), POOL_BATCHES * self.size))
+        batches = [batch for pool in pools for batch in self._sorted_batches(pool)]
+        return [batches[index] for index in self.random.permutation(len(batches))]
+
+    def _sorted_batches(self, pool: np.ndarray) -> list[np.ndarray]:
+        pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+        return np.split(pool, range(self.size, len(pool), self.size))
+
+
+class ProbeLoss:
+    """Class-weighted cross-entropy of every head, summed over tasks.
+
+    `augment` is applied to each batch; a mixture of two utterances has both their labels, weighted.
+    """
+
+    def __init__(
+        self,
+        probe: LinearProbe,
+        train: LabelledUtterances,
+        smoothing: float = 0.0,
+        augment: Callable[[list], AugmentedBatch] = no_augmentation,
+    ) -> None:
+        self.probe, self.train, self.device = probe, train, probe.norm.weight.device
+        self.smoothing, self.augment = smoothing, augment
+        self.weights = {
+            task: _class_weights(train.targets[task], head.out_features).to(self.device)
+            for task, head in probe.heads.items()
+        }
+
+    def __call__(self, rows: np.ndarray) -> Tensor:
+        batch = self.augment([self.train.inputs[row] for row in rows])
+        losses = [
+            torch.stack([self._part_loss(task, logits, rows, batch) for logits in part_logits]).mean()
+            for task, part_logits in self.probe.part_logits(batch.inputs).items()
+        ]
+        return torch.stack(losses).sum()
+
+    def _part_loss(self, task: str, logits: Tensor, rows: np.ndarray, batch: AugmentedBatch) -> Tensor:
+        """The mean over labels; a mixed utterance has two, which share a weight of 1."""
+        total, count = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        for labelled, label_weight in (
+            (rows, batch.label_weight),
+            (rows[batch.partner], 1 - batch.label_weight),
+        ):
+            target = torch.from_numpy(self.train.targets[task][labelled]).to(self.device)
+            weight = torch.from_numpy(label_weight).float().to(self.device)
+            losses = functional.cross_entropy(
+                logits, target, self.weights[task], reduction="none", label_smoothing=self.smoothing
+            )
+            total = total + (weight * losses).sum()
+            count = count + (weight * (target >= 0)).sum()
+        return total / count.clamp(min=1)
+
+
+class ProbeScorer:
+    """Scores a probe on dev."""
+
+    def __init__(self, probe: LinearProbe, dev: LabelledUtterances) -> None:
+        if not dev.has_labels("emotion"):
+            raise UserError("dev: no utterance has an emotion; the best epoch cannot be chosen without")
+        self.probe, self.dev = probe, dev
+        self.batches = list(
+            length_sorted_batches([probe.encoder.size(utterance) for utterance in dev.inputs], probe.encoder.budget)
+        )
+
+    def __call__(self) -> float:
+        """The macro F1 of the emotions, which selects the best epoch."""
+        return self.scores()["emotion"]["macro_f1"]
+
+    @torch.inference_mode()
+    def scores(self) -> dict[str, dict[str, float]]:
+        """The headline scores of every task."""
+        predicted = {task: np.zeros(len(self.dev), np.int64) for task in self.probe.heads}
+        for batch in self.batches:
+            for task, logits in self.probe([self.dev.inputs[row] for row in batch]).items():
+                predicted[task][batch] = logits.argmax(dim=1).cpu().numpy()
+        return {
+            task: scores(self.dev.targets[task], predictions, self.probe.heads[task].out_features)
+            for task, predictions in predicted.items()
+        }
+
+
+def _class_weights(target: np.ndarray, classes: int) -> Tensor:
+    """(C,) class weights, scaled to a mean of 1 over utterances."""
+    frequency = np.maximum(np.bincount(target[target >= 0], minlength=classes), 1)
+    weights = frequency**-CLASS_WEIGHT_POWER
+    return torch.from_numpy(weights * frequency.sum() / (weights * frequency).sum()).float()

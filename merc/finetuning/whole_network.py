@@ -1,0 +1,181 @@
+"""Fine-tuning encoders end to end inside the network (stage finetune): data, module, dev scores."""
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from merc.data.batches.dataset import Split, build_split
+from merc.data.batches.sampling import DrawnBatch
+from merc.data.batches.streams import FeatureStream
+from merc.data.records import labels
+from merc.data.records import manifest as manifests
+from merc.data.records.stream_name import StreamName
+from merc.encoders.base import factory
+from merc.encoders.base.encoder import Encoder, extract_features
+from merc.finetuning.tuning_loop import check_trainable, to_device
+from merc.runtime.device import select_device
+from merc.runtime.errors import UserError
+from merc.runtime.params import StrictModel
+from merc.training.core import loop
+from merc.training.core.objectives import LabelLoss
+from merc.training.core.scores import scores
+from merc.training.core.supervision import TrainingData
+
+
+@dataclass(frozen=True)
+class NetworkEncoder:
+    """One encoder that runs inside the network."""
+
+    encoder: Encoder
+    section: StrictModel  # encode.<modality>
+    modality: str
+
+    @property
+    def stream(self) -> str:
+        return str(StreamName(self.modality, self.encoder.name))
+
+    def read(self, split: str, corpora: Sequence[str]) -> list:
+        """The encoder's input of every row; None if the modality is missing or another encoder's."""
+        reader = factory.modality_package(self.modality).reader(self.section)
+        inputs = []
+        for corpus in corpora:
+            rows = manifests.read_manifests(split, [corpus])
+            is_encoded = factory.chosen_encoder(self.section, corpus) == self.encoder.name
+            inputs += reader(manifests.split_folder(split, corpus), rows) if is_encoded else [None] * len(rows)
+        return inputs
+
+
+def load_encoders(modalities: Sequence[str], corpora: Sequence[str]) -> list[NetworkEncoder]:
+    """Every encoder that encodes any of the corpora, with the weights of the stage adapt."""
+    encoders = []
+    for modality in modalities:
+        by_name = {}
+        for corpus in corpora:
+            selection = factory.select_encoder(modality, corpus)
+            by_name.setdefault(selection.name, selection)
+        for selection in by_name.values():
+            encoder = selection.build()
+            if encoder is not None:
+                encoders.append(NetworkEncoder(encoder.to(select_device()), selection.config, modality))
+    return encoders
+
+
+def select_trainable(insides: list[NetworkEncoder], wanted: Sequence[str]) -> dict[str, Encoder]:
+    """stream -> encoder to fine-tune, one per wanted modality: the one that encode.<modality>.encoder names."""
+    encoders = {}
+    for modality in wanted:
+        name = factory.encoding_section(modality).encoder
+        matches = [inside for inside in insides if (inside.modality, inside.encoder.name) == (modality, name)]
+        remedy = f"take {modality} out of finetune.encoders"
+        if not matches:
+            raise UserError(f"params.yaml: {modality}: no encoder {name!r} runs inside the network; {remedy}")
+        check_trainable(matches[0].encoder, modality, name, remedy)
+        encoders[matches[0].stream] = matches[0].encoder
+    return encoders
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """A split with its features before fine-tuning, and the inputs of the encoders that are fine-tuned."""
+
+    split: Split
+    inputs: dict[str, list]  # stream -> encoder input of each row
+
+
+def read_encoded_split(
+    split: str, data: TrainingData, insides: list[NetworkEncoder], keep: Container[str]
+) -> EncodedSplit:
+    """Read and encode one split of the corpora with a share; keep the encoder inputs of the streams in `keep`."""
+    streams, kept = {}, {}
+    for inside in insides:
+        inputs = inside.read(split, data.learnt)
+        streams[inside.stream] = encode_inputs(inside.encoder, inputs)
+        if inside.stream in keep:
+            kept[inside.stream] = inputs
+    rows = manifests.read_manifests(split, data.learnt)
+    return EncodedSplit(
+        build_split(rows, streams, data.modalities, labels.label_space(data.labels)).to(select_device()), kept
+    )
+
+
+def encode_inputs(encoder: Encoder, inputs: list) -> FeatureStream:
+    """The features of every row, of length 0 where the input is None."""
+    rows = np.flatnonzero([row_input is not None for row_input in inputs])
+    encoded = extract_features(encoder, [inputs[row] for row in rows])
+    lengths = np.zeros(len(inputs), np.int64)
+    lengths[rows] = [len(row_features) for row_features in encoded]
+    values = np.concatenate([np.zeros((0, encoder.dim), np.float32), *encoded])
+    return FeatureStream(*map(torch.from_numpy, (values, np.cumsum(lengths) - lengths, lengths)))
+
+
+class EndToEndNetwork(nn.Module):
+    """The network with the encoders that are fine-tuned inside it.
+
+    Frozen encoders are not run: their features are those computed at the start. A fine-tuned encoder runs in every
+    batch once it is unfrozen.
+    """
+
+    def __init__(
+        self, network: nn.Module, learnt: dict[str, Encoder], source: EncodedSplit, loss: LabelLoss
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.encoders = nn.ModuleDict({stream.replace(".", "_"): encoder for stream, encoder in learnt.items()})
+        self.trainable, self.source, self.loss = learnt, source, loss
+
+    def step(self, draw: DrawnBatch) -> Tensor:
+        """The label loss on a batch of dialogues."""
+        self.network.train()
+        batch = self.source.split.batch(draw.dialogues)
+        for stream, encoder in self._unfrozen().items():
+            if stream in batch["values"]:
+                batch["values"][stream], batch["steps"][stream] = self._encode_batch(encoder, stream, batch)
+        return torch.stack(list(self.loss(self.network(batch), batch).values())).sum()
+
+    def predict(self, source: EncodedSplit) -> dict[str, np.ndarray]:
+        """Logits (N, C) of each task with the encoders' current weights."""
+        device = source.split.starts.device
+        current = {
+            stream: encode_inputs(encoder, source.inputs[stream]).to(device)
+            for stream, encoder in self._unfrozen().items()
+        }
+        return loop.predict(self.network, replace(source.split, features=source.split.features | current))
+
+    def _unfrozen(self) -> dict[str, Encoder]:
+        """The encoders that are not frozen."""
+        return {
+            stream: encoder
+            for stream, encoder in self.trainable.items()
+            if any(parameter.requires_grad for parameter in encoder.parameters())
+        }
+
+    def _encode_batch(self, encoder: Encoder, stream: str, batch: dict) -> tuple[Tensor, Tensor]:
+        device = batch["index"].device
+        rows = batch["index"][batch["rows"][stream]].tolist()
+        inputs = [self.source.inputs[stream][row] for row in rows]
+        values, steps = encoder(to_device(device, encoder.prepare(inputs)))
+        return values, steps.to(device)
+
+
+@dataclass(frozen=True)
+class EndToEndScorer:
+    """Scores the network on dev."""
+
+    network: EndToEndNetwork
+    dev: EncodedSplit
+
+    def __call__(self) -> float:
+        """The macro F1 of the emotions, which selects the best epoch."""
+        return self.scores()["emotion"]["macro_f1"]
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        """The headline scores of every task."""
+        targets = {task: target.cpu().numpy() for task, target in self.dev.split.targets.items()}
+        logits = self.network.predict(self.dev)
+        return {
+            task: scores(targets[task], task_logits.argmax(axis=1), task_logits.shape[1])
+            for task, task_logits in logits.items()
+        }

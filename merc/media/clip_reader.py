@@ -1,0 +1,149 @@
+"""Reads video and audio files: the sound and the pictures of a clip, on a common clock, in one pass."""
+
+import io
+import itertools
+import math
+import wave
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+
+from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.data.records.listing import Window
+from merc.media.decoding import DECODING_ERRORS, ClipClock, Limits, MediaStream, error_message
+from merc.media.images import MiddlePictureReader, Pictures, TickPictureReader
+from merc.media.sound import ClipSound, SoundReader
+
+PREROLL_SECONDS = 0.5  # seconds decoded before a window, because codecs need some to settle
+
+
+def read_clip(path: Path, limits: Limits, ticks: bool, window: Window | None = None) -> tuple[ClipSound, Pictures]:
+    """Sound and pictures of a clip, or of a window of it; an unreadable one has a reason instead of data."""
+    try:
+        if path.stat().st_size == 0:
+            return ClipSound(reason="the file is empty"), Pictures(reason="the file is empty")
+        with av.open(str(path), metadata_errors="replace") as container:
+            if window is not None and window.start > PREROLL_SECONDS:
+                container.seek(round((window.start - PREROLL_SECONDS) * av.time_base) + (container.start_time or 0))
+            clock = ClipClock(container, limits, window)
+            if clock.duration == 0:
+                reason = f"the recording ends before {window.start:.2f} s, where the utterance begins"
+                return ClipSound(reason=reason), Pictures(reason=reason)
+            return _read_open(container, clock, ticks)
+    except DECODING_ERRORS as error:
+        reason = f"cannot be opened: {error_message(error)}"
+        return ClipSound(reason=reason), Pictures(reason=reason)
+
+
+def read_sound(path: Path, limits: Limits) -> ClipSound:
+    """Only the sound of a recording, which may be hours long."""
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            audio = first_audio_stream(container)
+            if audio is None:
+                return ClipSound(reason=_none_of(container.streams.audio, "audio"))
+            reader = SoundReader(MediaStream(audio, ClipClock(container, limits, None)))
+            return reader.finish(_demux(container, [reader]))
+    except DECODING_ERRORS as error:
+        return ClipSound(reason=f"cannot be opened: {error_message(error)}")
+
+
+def read_pictures(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[Pictures]:
+    """The pictures of each span (start and end in seconds, in order) of a recording; decodes each frame once."""
+    num_spans = 0
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            for pictures in _span_pictures(container, spans):
+                yield pictures
+                num_spans += 1
+    except DECODING_ERRORS as error:
+        yield from (Pictures(reason=f"cannot be read: {error_message(error)}") for _ in spans[num_spans:])
+
+
+def _span_pictures(
+    container: av.container.InputContainer, spans: Sequence[tuple[float, float]]
+) -> Iterator[Pictures]:
+    video = first_video_stream(container)
+    if video is None:
+        yield from (Pictures(reason=_none_of(container.streams.video, "video")) for _ in spans)
+        return
+    stream = MediaStream(video, ClipClock(container, Limits(0.0, math.inf), None))
+    packets = (packet for packet in container.demux(video) if packet.stream_index == video.index)
+    frames = (frame for packet in packets for frame in stream.decode(packet))
+    last_frames: list[av.VideoFrame] = []  # of a span, may also be the first of the next
+    for begin, end in spans:
+        clock = ClipClock(container, Limits(0.0, end - begin), Window(begin, end))
+        reader = TickPictureReader(MediaStream(video, clock))
+        for frame in itertools.chain(last_frames, frames):
+            reader.see(frame)
+            last_frames = [*last_frames[-1:], frame]
+            if reader.full:
+                break
+        yield reader.outcome(stream.trouble)
+
+
+def clip_duration(path: Path) -> float | None:
+    """A clip's duration in its header, or None if unknown or unreadable."""
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            return container.duration / av.time_base if container.duration else None
+    except DECODING_ERRORS:
+        return None
+
+
+def wav_bytes(samples: np.ndarray) -> bytes:
+    """The content of a .wav file: 16 kHz mono PCM16."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return content.getvalue()
+
+
+def _read_open(container: av.container.InputContainer, clock: ClipClock, ticks: bool) -> tuple[ClipSound, Pictures]:
+    audio, video = first_audio_stream(container), first_video_stream(container)
+    sound = SoundReader(MediaStream(audio, clock)) if audio else None
+    pictures = (TickPictureReader if ticks else MiddlePictureReader)(MediaStream(video, clock)) if video else None
+    error = _demux(container, [reader for reader in (sound, pictures) if reader is not None])
+    return (
+        sound.finish(error) if sound else ClipSound(reason=_none_of(container.streams.audio, "audio")),
+        pictures.finish(error) if pictures else Pictures(reason=_none_of(container.streams.video, "video")),
+    )
+
+
+def _demux(
+    container: av.container.InputContainer, readers: list[SoundReader | MiddlePictureReader | TickPictureReader]
+) -> str:
+    """Pass every packet to its reader until all are full; returns the error message, if any."""
+    by_index = {reader.stream.index: reader for reader in readers}
+    try:
+        for packet in container.demux([reader.stream.source for reader in readers]) if readers else ():
+            if packet.stream_index in by_index:  # at the end, empty packets of all streams are returned
+                by_index[packet.stream_index].take(packet)
+            if all(reader.full for reader in readers):
+                break
+    except DECODING_ERRORS as error:
+        return error_message(error)
+    return ""
+
+
+def first_audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+    """The first audio stream of a known codec."""
+    return next((stream for stream in container.streams.audio if stream.codec_context), None)
+
+
+def first_video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The first video stream of a known codec that is not a cover picture."""
+    cover = av.stream.Disposition.attached_pic
+    streams = (stream for stream in container.streams.video if not stream.disposition & cover)
+    return next((stream for stream in streams if stream.codec_context), None)
+
+
+def _none_of(streams: Sequence[av.AudioStream] | Sequence[av.VideoStream], kind: str) -> str:
+    """The reason why a container has no usable stream of a kind."""
+    is_unknown = any(stream.codec_context is None for stream in streams)
+    return f"no {kind} stream of a known codec" if is_unknown else f"no {kind} stream"

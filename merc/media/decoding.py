@@ -1,0 +1,127 @@
+"""Decoding of a clip's streams by PyAV; errors are recorded in the stream, not raised."""
+
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.data.records.listing import Window
+
+DECODING_ERRORS = (
+    av.FFmpegError,
+    OSError,
+    ValueError,
+    ArithmeticError,
+    MemoryError,
+)  # what PyAV raises on broken files
+RESAMPLING_BLOCK = 16384  # samples per call of the resampler: a call has the fixed cost of about 1000 samples
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: a shorter sound is padded with silence, a longer clip is truncated."""
+
+    minimum: float
+    maximum: float
+
+
+class ClipClock:
+    """Seconds since the start of the clip, or of a window of it; common to sound and video."""
+
+    def __init__(self, container: av.container.InputContainer, limits: Limits, window: Window | None) -> None:
+        self.limits = limits
+        self.columns = window.columns if window else (0.0, 1.0)
+        self.origin = (container.start_time or 0) / av.time_base + (window.start if window else 0.0)
+        has_duration = container.duration is not None and container.duration > 0
+        self.duration = container.duration / av.time_base if has_duration else None
+        if window is not None:
+            end = window.end if self.duration is None else min(window.end, self.duration)
+            self.duration = max(end - window.start, 0.0)
+        self.end = min(self.duration or limits.maximum, limits.maximum)
+        self.last = self.end if window else limits.maximum  # after this, no sound is needed
+
+    def seconds(self, stamp: int | None, item: av.Packet | av.AudioFrame | av.VideoFrame) -> float | None:
+        """The time of a packet's or frame's time stamp, or None if unknown."""
+        if stamp is None or (base := item.time_base) is None:
+            return None
+        return stamp * base.numerator / base.denominator - self.origin
+
+
+class MediaStream:
+    """One stream of a clip; decoding never raises, the first error is kept in `trouble`."""
+
+    def __init__(self, source: av.AudioStream | av.VideoStream, clock: ClipClock) -> None:
+        self.source, self.clock, self.index = source, clock, source.index
+        if not self.source.codec_context.is_open:
+            self.source.thread_count = 1  # clips are decoded in parallel
+        self.trouble = ""
+        self.apart = 1 / float(getattr(source, "average_rate", None) or 25)  # seconds between video frames
+        self.reformatter = VideoReformatter()
+        self.resampler, self.buffer = _resampler(), av.AudioFifo()
+
+    def decode(self, packet: av.Packet | None) -> list[av.AudioFrame] | list[av.VideoFrame]:
+        """The frames that a packet completes; None flushes the decoder."""
+        try:
+            return self.source.decode(packet)
+        except EOFError:  # already flushed
+            return []
+        except DECODING_ERRORS as error:
+            self.trouble = self.trouble or error_message(error)
+            return []
+
+    def resample(self, frame: av.AudioFrame | None) -> list[np.ndarray]:
+        """Mono samples at SAMPLE_RATE; None flushes the resampler."""
+        if frame is not None:
+            frame.pts = None  # with time stamps, the resampler would insert silence into gaps
+        try:
+            return [_samples(resampled) for resampled in self.resampler.resample(frame)]
+        except ValueError:  # layout or rate changed within the stream
+            remaining, self.resampler = self.resampler.resample(None), _resampler()
+            return [_samples(resampled) for resampled in [*remaining, *self.resampler.resample(frame)]]
+
+    def gather(self, frame: av.AudioFrame | None) -> list[np.ndarray]:
+        """As `resample`, but buffers frames and resamples many at once; None flushes the buffer."""
+        if frame is None:
+            return [*self._resample_buffer(), *self.resample(None)]
+        frame.pts, samples = None, []
+        try:
+            self.buffer.write(frame)
+        except ValueError:  # layout or rate changed within the stream
+            samples, self.buffer = self._resample_buffer(), av.AudioFifo()
+            self.buffer.write(frame)
+        return samples if self.buffer.samples < RESAMPLING_BLOCK else [*samples, *self._resample_buffer()]
+
+    def _resample_buffer(self) -> list[np.ndarray]:
+        frame = self.buffer.read()
+        return [] if frame is None else self.resample(frame)
+
+    def size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height of the kept columns of a frame."""
+        left, right = (round(fraction * frame.width) for fraction in self.clock.columns)
+        return max(right - left, 1), frame.height
+
+    def picture(self, frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The kept columns of a frame as RGB, at a size (width, height) or its original one."""
+        width, height = size or self.size(frame)
+        first, last = self.clock.columns
+        if (first, last) == (0.0, 1.0):
+            return self.reformatter.reformat(frame, width, height, "rgb24").to_ndarray()
+        full_width = frame.width if size is None else max(round(width / (last - first)), width)
+        left = min(round(first * full_width), full_width - width)
+        picture = self.reformatter.reformat(frame, full_width, height, "rgb24").to_ndarray()
+        return np.ascontiguousarray(picture[:, left : left + width])
+
+
+def _samples(frame: av.AudioFrame) -> np.ndarray:
+    return frame.to_ndarray().reshape(-1)
+
+
+def _resampler() -> av.AudioResampler:
+    return av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+
+
+def error_message(error: BaseException) -> str:
+    """The error message without the path that PyAV appends."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

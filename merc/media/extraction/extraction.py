@@ -1,0 +1,198 @@
+"""Extracts the files of each utterance from its clip: sound, a portrait, face tracks, word times.
+
+A medium that cannot be extracted is missing, with a reason.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from merc.data.records import face_tracks
+from merc.data.records.listing import Listing, Utterance
+from merc.data.records.manifest import MISSING
+from merc.media import clip_reader, images, voice_activity
+from merc.media.alignment import word_times
+from merc.media.alignment.word_times import UNALIGNED
+from merc.media.extraction.extraction_config import ExtractionConfig, VideoConfig
+from merc.media.faces import detectors, tracking
+from merc.media.images import Pictures
+from merc.media.sound import ClipSound
+from merc.runtime import workers
+
+CLIP_TIMEOUT = 180.0  # timeout of a clip, whose decoder is then taken to hang
+JPEG_QUALITY = 92  # JPEG quality, 0 to 100
+NO_FACE = "no_face"
+
+
+@dataclass(frozen=True)
+class ExtractionJob:
+    """One utterance to extract into a folder."""
+
+    utterance: Utterance
+    settings: ExtractionConfig
+    folder: Path
+
+
+@dataclass
+class MediumResult:
+    """The result of extracting an utterance's sound or its pictures."""
+
+    files: dict[str, str] = field(default_factory=dict)  # manifest column -> path below the split's folder
+    frame_series: list[str] = field(default_factory=list)  # paths of the pictures at extract.video.fps
+    status: str = MISSING
+    reason: str = ""
+    start: float = 0.0  # seconds of the clip at which the file begins
+
+
+def extract_all(listing: Listing, settings: ExtractionConfig, folder: Path) -> list[dict[str, Any]]:
+    """The outcome of every utterance, in order; reuses those that an earlier run finished in this folder."""
+    jobs = [ExtractionJob(utterance, settings, folder) for utterance in listing.utterances]
+    finished = [_finished(job) for job in jobs]
+    unfinished = [index for index, outcome in enumerate(finished) if outcome is None]
+    if len(unfinished) < len(jobs):
+        print(f"extract: {len(jobs) - len(unfinished)} of {len(jobs)} utterances were finished by an earlier run")
+    results = workers.run(
+        [jobs[index] for index in unfinished], extract_utterance, label="extract", seconds=CLIP_TIMEOUT
+    )
+    for index, result in zip(unfinished, results, strict=True):
+        finished[index] = _failed(result) if isinstance(result, workers.JobFailure) else result
+    return finished
+
+
+def extract_utterance(job: ExtractionJob) -> dict[str, Any]:
+    """Write an utterance's files and, last of all, its outcome as JSON; returns the outcome."""
+    sound, pictures = _read(job)
+    if sound.samples is not None:
+        audio = job.settings.audio
+        sound = voice_activity.apply_detector(
+            sound, voice_activity.DETECTORS[audio.vad], audio.trim, audio.min_seconds
+        )
+    outcome = {"audio": asdict(_save_sound(job, sound)), "vision": asdict(_save_pictures(job, pictures))}
+    outcome["text"] = word_times.align_words(job.utterance.text, sound, job.settings.align)
+    _write(job, _outcome_path(job), json.dumps(outcome).encode())
+    return outcome
+
+
+def _read(job: ExtractionJob) -> tuple[ClipSound, Pictures]:
+    utterance, settings = job.utterance, job.settings
+    limits = clip_reader.Limits(settings.audio.min_seconds, settings.audio.max_seconds)
+    ticks = detectors.DETECTORS[settings.faces.detector] is not None or settings.video.fps > 0
+    sound, pictures = ClipSound(reason=utterance.absent), Pictures(reason=utterance.absent)
+    if utterance.media is not None:
+        sound, pictures = clip_reader.read_clip(utterance.media, limits, ticks, utterance.window)
+    if utterance.sound is not None:
+        sound, _ = clip_reader.read_clip(utterance.sound, limits, ticks=False)
+    return sound, pictures
+
+
+def _save_sound(job: ExtractionJob, sound: ClipSound) -> MediumResult:
+    if sound.samples is None:
+        return MediumResult(reason=sound.reason)
+    wav = _write(job, f"audio/{job.utterance.name}.wav", clip_reader.wav_bytes(sound.samples))
+    return MediumResult({"wav": wav}, [], ",".join(sound.flags) or "ok", sound.reason, sound.start)
+
+
+def _save_pictures(job: ExtractionJob, pictures: Pictures) -> MediumResult:
+    if pictures.middle is None:
+        return MediumResult(reason=pictures.reason)
+    name, settings, files = job.utterance.name, job.settings, {}
+    tracks = []
+    if (detector := detectors.DETECTORS[settings.faces.detector]) is not None:
+        tracks = tracking.track_faces(pictures, detector, settings.faces.size)
+        files["tracks"] = _write(job, f"tracks/{name}.safetensors", face_tracks.tracks_to_bytes(tracks))
+        if not tracks:
+            pictures.flags.append(NO_FACE)
+    portrait = images.PORTRAITS[settings.video.frame](pictures, tracks)
+    files["frame"] = _write(job, f"frames/{name}.jpg", face_tracks.encode_jpeg(portrait, JPEG_QUALITY))
+    return MediumResult(files, _save_series(job, pictures), ",".join(pictures.flags) or "ok", pictures.reason)
+
+
+def _save_series(job: ExtractionJob, pictures: Pictures) -> list[str]:
+    """Write frames/<utterance>/<number>.jpg: the picture at number / fps seconds."""
+    return [
+        _write(job, f"frames/{job.utterance.name}/{number:04}.jpg", jpeg)
+        for number, jpeg in enumerate(encode_series(pictures, job.settings.video))
+    ]
+
+
+def encode_series(pictures: Pictures, video: VideoConfig) -> Iterator[bytes]:
+    """The JPEGs at extract.video.fps: the n-th is at n / fps seconds."""
+    for number in range(math.floor(len(pictures.ticks) / face_tracks.TRACK_FPS * video.fps)):
+        index = max(round(number / video.fps * face_tracks.TRACK_FPS) - pictures.first, 0)
+        yield face_tracks.encode_jpeg(images.reduce_to_side(pictures.ticks[index], video.side), JPEG_QUALITY)
+
+
+def _write(job: ExtractionJob, name: str, content: bytes) -> str:
+    """Write to a temporary file and rename it, so that no file is incomplete; returns `name`."""
+    temporary = job.folder / f"temporary-{os.getpid()}"
+    temporary.write_bytes(content)
+    target = job.folder / job.utterance.split / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary.replace(target)
+    return name
+
+
+def _outcome_path(job: ExtractionJob) -> str:
+    """Path of the outcome's file below the split's folder."""
+    return f"../done/{job.utterance.split}/{job.utterance.name}.json"
+
+
+def _finished(job: ExtractionJob) -> dict[str, Any] | None:
+    """The outcome of an earlier run, if all its files still exist."""
+    split_folder = job.folder / job.utterance.split
+    if not (split_folder / _outcome_path(job)).is_file():
+        return None
+    outcome = json.loads((split_folder / _outcome_path(job)).read_text(encoding="utf-8"))
+    media = (outcome["audio"], outcome["vision"])
+    names = [name for medium in media for name in [*medium["files"].values(), *medium["frame_series"]]]
+    return outcome if all((split_folder / name).is_file() for name in names) else None
+
+
+def _failed(failure: workers.JobFailure) -> dict[str, Any]:
+    reason = f"given up: {failure.reason}"
+    medium = asdict(MediumResult(reason=reason))
+    return {"audio": medium, "vision": medium, "text": word_times.WordTimes(words=None, reason="")}
+
+
+LABEL_COLUMNS = ("emotion", "sentiment", "intensity")
+
+
+def manifest_rows(corpus: str, listing: Listing, outcomes: list[dict[str, Any]]) -> pd.DataFrame:
+    """The manifest's rows, in the listing's order."""
+    table, turn, previous = [], 0, None
+    for utterance, outcome in zip(listing.utterances, outcomes, strict=True):
+        turn = turn + 1 if previous == (utterance.split, utterance.dialogue) else 0
+        previous = (utterance.split, utterance.dialogue)
+        table.append(_row(corpus, turn, utterance, outcome))
+    return pd.DataFrame(table)
+
+
+def _row(corpus: str, turn: int, utterance: Utterance, outcome: dict[str, Any]) -> dict[str, Any]:
+    copied = ("split", "dialogue", "group", "speaker", "text", "source", "start", "end", "clip", *LABEL_COLUMNS)
+    files = outcome["audio"]["files"] | outcome["vision"]["files"]
+    return {
+        "corpus": corpus,
+        "turn": turn,
+        "utterance": utterance.name,
+        **{name: getattr(utterance, name) for name in copied},
+        **{column: files.get(column) for column in ("wav", "frame", "tracks")},
+        "wav_start": outcome["audio"]["start"] if "wav" in files else None,
+        "words": outcome["text"]["words"],
+        **_text(utterance, outcome["text"]["reason"]),
+        **{f"{m}_{key}": outcome[m][key] for m in ("audio", "vision") for key in ("status", "reason")},
+    }
+
+
+def _text(utterance: Utterance, unaligned: str) -> dict[str, str]:
+    """The text's status and reason; `unaligned` is the reason why words have no times, or empty."""
+    if not utterance.text:
+        return {"text_status": MISSING, "text_reason": "no text"}
+    flags = [*utterance.text_flags, *([UNALIGNED] if unaligned else [])]
+    reasons = [reason for reason in (utterance.text_reason, unaligned) if reason]
+    return {"text_status": ",".join(flags) or "ok", "text_reason": "; ".join(reasons)}

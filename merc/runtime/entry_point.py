@@ -1,0 +1,36 @@
+"""Entry point of every stage: reports a user's mistake in one line, and exits when DVC has been killed."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from merc.runtime import numerics, params
+from merc.runtime.errors import UserError
+
+POLL_SECONDS = 2.0
+
+
+def run(main: Callable[..., None]) -> None:
+    """Call a stage's `main` with the command line arguments; a user's mistake ends the process with exit code 2."""
+    threading.Thread(target=_stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
+    try:
+        params.read("numerics", numerics.Numerics)
+        if line := numerics.portability_warning():
+            print(line, file=sys.stderr)
+        main(*sys.argv[1:])
+    except UserError as problem:
+        sys.exit(_report(problem))
+
+
+def _report(problem: UserError) -> int:
+    print(f"merc: {problem}", file=sys.stderr)
+    return 2
+
+
+def _stop_when_orphaned(parent_pid: int) -> None:
+    """Exit once the parent is gone: killing `dvc` leaves its stage running, and two runs would write one output."""
+    while os.getppid() == parent_pid:
+        time.sleep(POLL_SECONDS)
+    os._exit(3)

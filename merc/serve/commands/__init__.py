@@ -1,0 +1,1 @@
+"""Command line of an exported model: predict, predict --stream, explain."""

@@ -1,0 +1,47 @@
+"""python -m merc explain CORPUS DIALOGUE UTTERANCE: the first seed's student on an utterance of a corpus."""
+
+from pathlib import Path
+
+import numpy as np
+
+from merc.data.batches.dataset import Split, read_split
+from merc.data.records import labels
+from merc.explanation import one_utterance, raw_inputs
+from merc.explanation.gallery.page import GalleryEntry
+from merc.explanation.methods import token_shap
+from merc.runtime import params
+from merc.runtime.device import select_device
+from merc.runtime.errors import UserError
+from models import checkpoint
+
+
+def explain_corpus_utterance(split: str, corpus: str, dialogue: str, utterance: str) -> GalleryEntry:
+    """Explain an utterance, given by its id or its turn, with its dialogue as context."""
+    seeds = params.read("train.seeds", list[int])
+    network = checkpoint.load(Path("out/distill") / f"seed-{seeds[0]}", select_device())
+    space = labels.label_space(params.read("data.labels", str))
+    dataset = (
+        read_split(split, [corpus], network.modalities, space).known(list(network.streams)).to(select_device())
+    )
+    rows, row = _find(dataset, corpus, dialogue, utterance, split)
+    encoders = raw_inputs.behind(corpus, dataset)
+    inputs = raw_inputs.given(split, corpus, dataset, rows, encoders)
+    raw = {modality: modality_inputs[row] for modality, modality_inputs in inputs.items()}
+    batch = dataset.batch([int((dataset.starts <= rows[0]).sum()) - 1])
+    arguments = (network, batch, row, raw, encoders)
+    found = one_utterance.explain(*arguments) | token_shap.explain(*arguments)
+    return GalleryEntry(dataset.manifest["utterance"].iloc[rows[row]], dataset.manifest.iloc[rows], row, raw, found)
+
+
+def _find(dataset: Split, corpus: str, dialogue: str, utterance: str, split: str) -> tuple[np.ndarray, int]:
+    """Row numbers of the dialogue, and the index of the utterance among them."""
+    rows = np.flatnonzero(dataset.manifest["dialogue"] == dialogue)
+    if not len(rows):
+        some = ", ".join(dataset.manifest["dialogue"].drop_duplicates()[:8])
+        raise UserError(f"{corpus}/{split}: no dialogue {dialogue!r}; there are {some} ...")
+    table = dataset.manifest.iloc[rows]
+    matches = np.flatnonzero((table["utterance"] == utterance) | (table["turn"].astype(str) == utterance))
+    if not len(matches):
+        names = ", ".join(table["utterance"])
+        raise UserError(f"{corpus}/{split}: dialogue {dialogue} has no utterance {utterance!r}; it has {names}")
+    return rows, int(matches[0])

@@ -1,0 +1,1 @@
+"""Prediction on new recordings, from media files to probabilities."""

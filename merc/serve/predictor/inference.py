@@ -1,0 +1,136 @@
+"""Inference on a dialogue's features: batches, context windows of long dialogues, and rows of predictions."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from merc.data.batches.streams import FeatureStream
+from merc.serve.predictor.dialogue import Dialogue, PredictionRow, RecordedUtterance
+from merc.training.core import calibration
+
+# Utterances of a dialogue that the network gets at once, and how many of them on each side are context only. The
+# longest dialogue of MELD has 33.
+WINDOW_SIZE, CONTEXT_MARGIN = 96, 24
+Outputs = dict[str, np.ndarray]  # logits (N, C) by task; `gate` (N, C, M) if the fusion has gates
+Forward = Callable[[dict[str, Any]], Outputs]
+
+
+def predict_outputs(
+    ask: Forward, dialogue: Dialogue, modalities: Sequence[str], streams: dict[str, str]
+) -> Outputs:
+    """Network outputs for all utterances; `streams` maps each modality to its feature stream."""
+    roles, chunks = dialogue.speakers, []
+    for first, last, begin, end in context_windows(dialogue.starts):
+        batch = collate_dialogue(dialogue.utterances[first:last], roles[first:last], modalities, streams)
+        chunks.append({name: values[begin - first : end - first] for name, values in ask(batch).items()})
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in (chunks[0] if chunks else ())}
+
+
+def context_windows(starts: Sequence[int]) -> Iterator[tuple[int, int, int, int]]:
+    """Input rows first:last and predicted rows begin:end of each window; each row is predicted once, in order."""
+    for start, stop in itertools.pairwise(starts):
+        if stop - start <= WINDOW_SIZE:
+            yield start, stop, start, stop
+            continue
+        for begin in range(start, stop, WINDOW_SIZE - 2 * CONTEXT_MARGIN):
+            end = min(begin + WINDOW_SIZE - 2 * CONTEXT_MARGIN, stop)
+            yield max(begin - CONTEXT_MARGIN, start), min(end + CONTEXT_MARGIN, stop), begin, end
+
+
+def collate_dialogue(
+    utterances: Sequence[RecordedUtterance],
+    roles: Sequence[int],
+    modalities: Sequence[str],
+    streams: dict[str, str],
+) -> dict[str, Any]:
+    """Collate one dialogue into a batch of the network (merc/data/batches/dataset.py)."""
+    count = len(utterances)
+    indices = torch.arange(count)
+    batch = {"values": {}, "rows": {}, "steps": {}}
+    is_present = torch.zeros(count, len(modalities), dtype=torch.bool)
+    for modality, name in streams.items():
+        stream = _stream(utterances, modality)
+        if stream is not None:
+            for part, tensor in zip(("values", "rows", "steps"), stream.gather(indices), strict=True):
+                batch[part][name] = tensor
+            is_present[batch["rows"][name], modalities.index(modality)] = True
+    return batch | {
+        "present": is_present,
+        "place": torch.stack([torch.zeros_like(indices), indices], 1),
+        "speaker": torch.tensor(roles, dtype=torch.long),
+    }
+
+
+def _stream(utterances: Sequence[RecordedUtterance], modality: str) -> FeatureStream | None:
+    """Features of the utterances that have any finite value; None if there are none."""
+    features = [
+        utterance.features[modality].values if modality in utterance.features else None for utterance in utterances
+    ]
+    features = [None if values is None or not np.isfinite(values).any() else values for values in features]
+    present = [values for values in features if values is not None]
+    if not present:
+        return None
+    lengths = np.array([0 if values is None else len(values) for values in features])
+    starts = np.cumsum(lengths) - lengths
+    joined = np.concatenate(present).astype(np.float32)
+    joined[~np.isfinite(joined)] = np.nan
+    return FeatureStream(*map(torch.from_numpy, (joined, starts, lengths)))
+
+
+def hide_modalities(batch: dict[str, Any], modalities: Sequence[str], hide: Iterable[str]) -> dict[str, Any]:
+    """The batch with the modalities in `hide` absent from all utterances."""
+    is_kept = torch.tensor([modality not in set(hide) for modality in modalities])
+    return batch | {"present": batch["present"] & is_kept}
+
+
+def prediction_rows(
+    dialogue: Dialogue,
+    outputs: Outputs,
+    labels: dict[str, Sequence[str]],
+    calibrated: dict[str, dict[str, float]],
+    modalities: Sequence[str],
+    hide: Iterable[str],
+) -> list[PredictionRow]:
+    """One row per utterance with the keys of docs/predict.md."""
+    probabilities = {
+        task: calibration.apply(outputs[task].astype(np.float64), calibrated[task])
+        for task in ("emotion", "sentiment")
+        if task in outputs
+    }
+    sets = calibration.label_sets(probabilities["emotion"], calibrated["emotion"]) if len(dialogue) else ()
+    hide = set(hide)
+    table = []
+    for index, utterance in enumerate(dialogue):
+        missing = [modality for modality in modalities if modality in hide or modality not in utterance.features]
+        by_label = {
+            task: dict(zip(labels[task], probabilities[task][index].tolist(), strict=True))
+            for task in probabilities
+        }
+        ranked = sorted(np.flatnonzero(sets[index]), key=lambda column: -probabilities["emotion"][index, column])
+        table.append(
+            {
+                "utterance": utterance.name,
+                "start": round(utterance.start, 3),
+                "end": round(utterance.end, 3),
+                "speaker": utterance.speaker,
+                "text": utterance.text,
+                "emotion": by_label["emotion"],
+                "sentiment": by_label.get("sentiment", {}),
+                "gates": _gates(outputs, index, modalities),
+                "prediction_set": [labels["emotion"][column] for column in ranked],
+                "missing": missing,
+                "abstains": 2 * len(ranked) > len(labels["emotion"]) or len(missing) == len(modalities),
+            }
+        )
+    return table
+
+
+def _gates(outputs: Outputs, index: int, modalities: Sequence[str]) -> dict[str, float]:
+    """Gate weight of each modality for the predicted emotion; {} for a fusion without gates."""
+    if "gate" not in outputs:
+        return {}
+    gate = outputs["gate"][index, outputs["emotion"][index].argmax()]
+    return dict(zip(modalities, gate.astype(float).tolist(), strict=True))

@@ -1,0 +1,235 @@
+"""Predictor: loads an exported model and predicts emotion and sentiment for each utterance of recordings."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from merc.data.records import encoder_inputs
+from merc.data.records.stream_name import StreamName
+from merc.encoders.base import packing
+from merc.encoders.base.encoder import Encoder, extract_features
+from merc.encoders.lipsync import speaker
+from merc.export import bundle, needed_encoders
+from merc.media.extraction.extraction_config import ExtractionConfig
+from merc.runtime import results
+from merc.runtime.errors import UserError
+from merc.serve.predictor import inference, recording_reader, transcripts
+from merc.serve.predictor.dialogue import (
+    Dialogue,
+    EncodedFeatures,
+    PredictionRow,
+    RecordedUtterance,
+    text_encoder_inputs,
+)
+from merc.serve.predictor.engines import ENGINES
+from merc.serve.predictor.recording_files import Recording, recordings
+from merc.serve.predictor.threads import map_in_threads
+from merc.serve.predictor.transcripts import Texts
+from models import checkpoint
+
+ENCODER_BATCH_SIZE = 32  # utterances in an encoder's batch
+EXPORT_FOLDER = "out/export"
+Progress = Callable[[int, int, str], Any]  # steps done, total, description
+
+
+class Predictor:
+    """An exported model with its encoders; thread-safe, since it holds no state between calls."""
+
+    def __init__(self, folder: Path, engine: str) -> None:
+        self.folder, self.engine = folder, engine
+        self.labels: dict[str, list[str]] = results.read_json(folder / "labels.json")
+        self.calibration = results.read_json(folder / "calibration.json")
+        self.settings = ExtractionConfig.model_validate(results.read_json(folder / "extraction.json"))
+        self.needs: dict[str, dict[str, Any]] = results.read_json(folder / "encoders.json")
+        self.modalities = tuple(results.read_json(folder / "config.json")["model"]["modalities"])
+        self.encoders = {
+            modality: encoder
+            for modality, description in self.needs.items()
+            if (encoder := self._encoder(modality, description)) is not None
+        }
+        self.forward = ENGINES[engine].load_forward(folder)
+        scorer = None if self._picture_kind == "frame" else speaker.load_scorer(folder / "lipsync")
+        self.reader = recording_reader.Reader(self.settings, self._speaker_chooser(scorer), scorer)
+
+    @classmethod
+    def load(cls, folder: str | Path = EXPORT_FOLDER, *, engine: str = "torch") -> "Predictor":
+        """Load a model from a folder after checking its hashes; params.yaml is not read."""
+        if engine not in ENGINES:
+            raise UserError(f"engine {engine!r}: choose one of {', '.join(ENGINES)}")
+        try:
+            bundle.verify(Path(folder))
+            return cls(Path(folder), engine)
+        except (ValidationError, KeyError, TypeError, AttributeError, checkpoint.UnreadableCheckpoint) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{folder}: is of another version of merc ({reason}); export it again") from None
+
+    def __call__(self, paths: str | Path | Iterable[str | Path], **options: Any) -> list[PredictionRow]:
+        """Read recordings and predict; `options` as of `read`."""
+        return self.answer(self.read(paths, **options))
+
+    def read(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        texts: Texts = None,
+        cut: bool | None = None,
+        frames: int | None = None,
+        asr: Callable[[np.ndarray], str] | None = None,
+        progress: Progress | None = None,
+    ) -> Dialogue:
+        """Decode recordings, find faces and encode; a recording is one utterance, or several if it is long or cut.
+
+        texts: one text, one per utterance, a mapping by utterance or file name, or a .txt, .srt, .vtt or .csv file;
+        None: such a file next to the recording. cut: split at pauses; None: only recordings over 20 s. frames:
+        number of evenly spaced face frames to encode; None: all. asr: transcribes 16 kHz samples without a text.
+        """
+        if frames is not None and frames < 1:
+            raise UserError(f"frames = {frames}: at least 1")
+        report = progress or (lambda done, total, what: None)
+        reader = replace(self.reader, max_frames=frames or 0)
+        files, utterances = recordings(paths), []
+        is_cancelled = threading.Event()  # set on an interrupt, since threads cannot be ended from outside
+        read_file = partial(
+            self._read_recording, reader, texts, cut, is_cancelled, report if len(files) == 1 else None
+        )
+        with map_in_threads(read_file, files) as results_in_order:
+            try:
+                for number, recording in enumerate(files):
+                    report(number, len(files), f"reading {recording.path.name}")
+                    utterances += next(results_in_order)
+            finally:
+                is_cancelled.set()
+        _set_texts(utterances, transcripts.texts_by_utterance(texts, len(utterances)))
+        _refuse_empty(utterances, files)
+        for utterance in utterances:
+            self.write_down(utterance, asr)
+        return Dialogue(self.encode(utterances, report))
+
+    def answer(self, dialogue: Dialogue, hide: Iterable[str] = ()) -> list[PredictionRow]:
+        """Predict a row (docs/predict.md) for each utterance, the modalities in `hide` being treated as missing."""
+        if unknown := sorted(set(hide) - set(self.modalities)):
+            raise UserError(f"hide: {unknown[0]!r}: choose from {', '.join(self.modalities)}")
+        hide = tuple(hide)
+
+        def forward(batch: dict[str, Any]) -> inference.Outputs:
+            return self.forward(inference.hide_modalities(batch, self.modalities, hide))
+
+        outputs = inference.predict_outputs(forward, dialogue, self.modalities, self.streams)
+        return inference.prediction_rows(dialogue, outputs, self.labels, self.calibration, self.modalities, hide)
+
+    def encode(
+        self, utterances: Sequence[RecordedUtterance], progress: Progress = lambda *_: None, begin: int = 0
+    ) -> list[RecordedUtterance]:
+        """Compute the features of the utterances from index `begin` on; all are context for the text encoder."""
+        text_inputs = text_encoder_inputs(utterances)
+        for first in range(begin, len(utterances), ENCODER_BATCH_SIZE):
+            progress(first, len(utterances), "encoding")
+            batch = slice(first, first + ENCODER_BATCH_SIZE)
+            self._encode_batch(utterances[batch], text_inputs[batch])
+        progress(len(utterances), len(utterances), "encoding")
+        return list(utterances)
+
+    @property
+    def streams(self) -> dict[str, str]:
+        """Name of the network's feature stream by modality."""
+        return {modality: str(StreamName(modality, encoder.name)) for modality, encoder in self.encoders.items()}
+
+    @property
+    def _picture_kind(self) -> str:
+        return self.needs["vision"]["settings"]["picture"] if "vision" in self.needs else "face"
+
+    @property
+    def whole_frame_rate(self) -> float | None:
+        """Whole pictures per second that the vision encoder gets; None if it gets faces or one picture."""
+        return self.settings.video.fps if self._picture_kind == "frames" else None
+
+    def _encode_batch(
+        self, utterances: Sequence[RecordedUtterance], text_inputs: Sequence[encoder_inputs.TextInput | None]
+    ) -> None:
+        inputs = {
+            "text": text_inputs,
+            "audio": [utterance.sound for utterance in utterances],
+            "vision": [
+                recording_reader.vision_encoder_input(utterance, self.whole_frame_rate) for utterance in utterances
+            ],
+        }
+        with map_in_threads(
+            lambda modality: self._encode_modality(modality, utterances, inputs[modality]), self.encoders
+        ) as modalities:
+            for _ in modalities:
+                pass
+
+    def _encode_modality(
+        self, modality: str, utterances: Sequence[RecordedUtterance], inputs: Sequence[Any]
+    ) -> None:
+        encoder = self.encoders[modality]
+        present = [pair for pair in zip(utterances, inputs, strict=True) if pair[1] is not None]
+        inputs = [encoder_input for _, encoder_input in present]
+        encoded = zip(extract_features(encoder, inputs), packing.units_on_clip_time(encoder, inputs), strict=True)
+        for (utterance, _), (values, units) in zip(present, encoded, strict=True):
+            utterance.features[modality] = EncodedFeatures(values.astype(encoder.stored).astype(np.float32), units)
+
+    def _read_recording(
+        self,
+        reader: recording_reader.Reader,
+        texts: Texts,
+        cut: bool | None,
+        is_cancelled: threading.Event,
+        report: Progress | None,
+        recording: Recording,
+    ) -> list[RecordedUtterance]:
+        """Utterances of a recording with their texts and speakers, as far as a transcript gives them."""
+        cues, utterances = transcripts.read_cues(recording, texts), []
+        for utterance in reader.read(recording, cut):
+            utterances.append(utterance)
+            if is_cancelled.is_set():
+                break
+            if report:
+                report(len(utterances), 0, f"reading {recording.path.name}: {utterance.end:.0f} s")
+        spans = [(utterance.start, utterance.end) for utterance in utterances]
+        cues_of = [cues] if len(utterances) == 1 else transcripts.assign_cues(cues, spans)
+        for utterance, utterance_cues in zip(utterances, cues_of, strict=True):
+            utterance.text = " ".join(cue.text for cue in utterance_cues)
+            utterance.speaker = next((cue.speaker for cue in utterance_cues if cue.speaker), "")
+        return utterances
+
+    def write_down(self, utterance: RecordedUtterance, asr: Callable[[np.ndarray], str] | None) -> None:
+        """Transcribe an utterance without text; note missing text and modalities without an encoder."""
+        if not utterance.text.strip() and asr is not None and utterance.sound is not None:
+            utterance.text = asr(utterance.sound.samples).strip()
+        if not utterance.text.strip():
+            utterance.text, utterance.missing["text"] = "", transcripts.NO_TEXT_REASON
+        for modality in self.modalities:
+            if modality not in self.encoders:
+                utterance.missing[modality] = "this model has no encoder that can read it"
+
+    def _encoder(self, modality: str, description: dict[str, Any]) -> Encoder | None:
+        """The encoder that the network was trained with, computed by the engine."""
+        encoder = needed_encoders.restore_encoder(modality, description, self.folder)
+        return encoder and ENGINES[self.engine].encoder(self.folder, modality, encoder)
+
+    def _speaker_chooser(self, scorer: speaker.SpeakerScorer | None) -> encoder_inputs.TrackChooser:
+        """Choose the speaker's face by lip-sync, the largest without a scorer, none if the encoder gets a frame."""
+        if self._picture_kind == "frame":
+            return lambda tracks, sound: None
+        return lambda tracks, sound: speaker.choose_speaker(tracks, sound, scorer)
+
+
+def _set_texts(utterances: Sequence[RecordedUtterance], texts: Sequence[str] | None) -> None:
+    for utterance, text in zip(utterances, texts or (), strict=False):
+        utterance.text = text
+
+
+def _refuse_empty(utterances: Sequence[RecordedUtterance], files: Sequence[Recording]) -> None:
+    """Refuse recordings without any sound, picture or text; beside usable ones they get rows with all missing."""
+    if all(
+        {"audio", "vision"} <= set(utterance.missing) and not utterance.text.strip() for utterance in utterances
+    ):
+        reasons = dict.fromkeys(reason for utterance in utterances[:1] for reason in utterance.missing.values())
+        raise UserError(f"{files[0].path}: {', '.join(reasons)}; there is nothing to predict from")

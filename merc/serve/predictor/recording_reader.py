@@ -1,0 +1,197 @@
+"""Reader: decodes recordings into utterances with sound and faces, with the settings of the stage `extract`."""
+
+import io
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from merc.data.records import encoder_inputs, face_tracks
+from merc.data.records.encoder_inputs import SAMPLE_RATE, TrackChooser
+from merc.encoders.lipsync.speaker import SpeakerScorer
+from merc.media import clip_reader, images, voice_activity
+from merc.media.extraction.extraction import JPEG_QUALITY, encode_series
+from merc.media.extraction.extraction_config import ExtractionConfig
+from merc.media.faces import detectors, tracking
+from merc.media.images import Pictures
+from merc.media.sound import ClipSound
+from merc.serve.predictor import segmentation, speaker_changes
+from merc.serve.predictor.dialogue import FULL_SCALE, RecordedUtterance
+from merc.serve.predictor.recording_files import Recording
+
+CUT_ABOVE_SECONDS = 20.0  # seconds; a longer recording is cut into utterances
+MAX_RECORDING_SECONDS = 12 * 3600.0  # seconds of a recording that are read
+NO_FACE = "no face was found: the whole picture is looked at"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads recordings into the inputs of one exported model's encoders."""
+
+    settings: ExtractionConfig
+    choose: TrackChooser  # chooses the speaker's track among several faces
+    scorer: SpeakerScorer | None = (
+        None  # lip-sync scorer: speech without a pause is cut where another face speaks on
+    )
+    max_frames: int = 0  # number of evenly spaced face frames to encode; 0 = all
+
+    def read(self, recording: Recording, cut: bool | None) -> Iterator[RecordedUtterance]:
+        """Utterances of a recording, in order; `cut` None: cut it only if it is longer than 20 s."""
+        length = clip_reader.clip_duration(recording.path)
+        if cut is None and length is None:  # the header has no duration
+            length = _length(clip_reader.read_sound(recording.path, clip_reader.Limits(0.0, MAX_RECORDING_SECONDS)))
+        if cut or (cut is None and length > CUT_ABOVE_SECONDS):
+            return self._read_cut(recording, length)
+        return iter([self._read_uncut(recording, length)])
+
+    def _read_uncut(self, recording: Recording, length: float | None) -> RecordedUtterance:
+        limits = clip_reader.Limits(self.settings.audio.min_seconds, self.settings.audio.max_seconds)
+        sound, pictures = clip_reader.read_clip(recording.path, limits, self._needs_ticks)
+        end = max(_length(sound), length or 0.0)
+        utterance = RecordedUtterance(recording.name, recording.path, 0.0, end, recording.dialogue)
+        return self.fill(utterance, sound, pictures)
+
+    def _read_cut(self, recording: Recording, length: float | None) -> Iterator[RecordedUtterance]:
+        """Decode the whole sound to find the utterances, then their pictures in a second pass."""
+        sound = clip_reader.read_sound(recording.path, clip_reader.Limits(0.0, MAX_RECORDING_SECONDS))
+        spans, has_speech = self.spans(sound, max(_length(sound), min(length or 0.0, MAX_RECORDING_SECONDS)))
+        pictures_of_spans = zip(spans, clip_reader.read_pictures(recording.path, spans), strict=True)
+        numbers = itertools.count(1)
+        for (begin, end), pictures in pictures_of_spans:
+            utterance = RecordedUtterance("", recording.path, begin, end, recording.dialogue)
+            utterance.notes += [] if has_speech else ["no speech was found: the recording is cut evenly"]
+            for turn in self.turns(utterance, self.part(sound, begin, end), pictures):
+                turn.name = f"{recording.name}#{next(numbers)}"
+                yield turn
+
+    def spans(self, sound: ClipSound, length: float) -> tuple[list[tuple[float, float]], bool]:
+        """Start and end of the utterances in seconds, and whether speech was found; else equally long pieces."""
+        spoken = [] if sound.samples is None else [span.seconds for span in segmentation.segment(sound.samples)]
+        if spoken:
+            return spoken, True
+        edges = np.linspace(0.0, length, int(np.ceil(length / self.settings.audio.max_seconds)) + 1)
+        return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)), False
+
+    def part(self, sound: ClipSound, begin: float, end: float) -> ClipSound:
+        """Sound from `begin` to `end` seconds, zero-padded to the minimum length."""
+        if sound.samples is None:
+            return ClipSound(reason=sound.reason)
+        samples = sound.samples[round(begin * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        padding = round(self.settings.audio.min_seconds * SAMPLE_RATE) - len(samples)
+        return ClipSound(np.pad(samples, (0, max(padding, 0))), flags=list(sound.flags), reason=sound.reason)
+
+    def turns(self, utterance: RecordedUtterance, sound: ClipSound, pictures: Pictures) -> list[RecordedUtterance]:
+        """Cut a stretch of speech where another face goes on speaking, and fill each part with its media."""
+        tracks = self._track_faces(pictures)
+        edges = [0.0, *self._speaker_changes(sound, tracks), utterance.seconds]
+        if len(edges) == 2:
+            return [self.fill(utterance, sound, pictures, tracks)]
+        turns = []
+        for begin, end in itertools.pairwise(edges):
+            turn = RecordedUtterance(
+                "",
+                utterance.source,
+                utterance.start + begin,
+                utterance.start + end,
+                utterance.dialogue,
+                notes=[*utterance.notes],
+            )
+            turn_pictures = speaker_changes.slice_pictures(pictures, begin, end)
+            turns.append(self.fill(turn, self.part(sound, begin, end), turn_pictures))
+        return turns
+
+    def _speaker_changes(self, sound: ClipSound, tracks: list[face_tracks.Track]) -> list[float]:
+        if self.scorer is None or sound.samples is None:
+            return []
+        return speaker_changes.speaker_change_times(
+            tracks, sound.samples.astype(np.float32) / FULL_SCALE, self.scorer
+        )
+
+    def _track_faces(self, pictures: Pictures) -> list[face_tracks.Track]:
+        detector = detectors.DETECTORS[self.settings.faces.detector]
+        if detector is None or pictures.middle is None:
+            return []
+        return tracking.track_faces(pictures, detector, self.settings.faces.size)
+
+    def fill(
+        self,
+        utterance: RecordedUtterance,
+        sound: ClipSound,
+        pictures: Pictures,
+        tracks: list[face_tracks.Track] | None = None,
+    ) -> RecordedUtterance:
+        """Store the media in the utterance as `extract` does, and the reasons for missing ones."""
+        self._store_sound(utterance, sound)
+        self._store_pictures(utterance, pictures, self._track_faces(pictures) if tracks is None else tracks)
+        return utterance
+
+    @property
+    def _needs_ticks(self) -> bool:
+        """Whether all pictures are decoded, by the same rule as in `extract`."""
+        return detectors.DETECTORS[self.settings.faces.detector] is not None or self.settings.video.fps > 0
+
+    def _store_sound(self, utterance: RecordedUtterance, sound: ClipSound) -> None:
+        if sound.samples is None:
+            utterance.missing["audio"] = sound.reason
+            return
+        audio = self.settings.audio
+        sound = voice_activity.apply_detector(
+            sound, voice_activity.DETECTORS[audio.vad], audio.trim, audio.min_seconds
+        )
+        utterance.samples, utterance.sound_start = sound.samples, sound.start
+        utterance.notes += [f"audio: {sound.reason}"] if sound.reason else []
+        utterance.notes += [] if sound.samples.any() else ["audio: it is silent throughout"]
+
+    def _store_pictures(
+        self, utterance: RecordedUtterance, pictures: Pictures, tracks: list[face_tracks.Track]
+    ) -> None:
+        if pictures.middle is None:
+            utterance.missing["vision"] = pictures.reason
+            return
+        self._store_tracks(utterance, tracks)
+        portrait = images.PORTRAITS[self.settings.video.frame](pictures, tracks)
+        utterance.frame = face_tracks.encode_jpeg(portrait, JPEG_QUALITY)
+        utterance.frame_series = list(encode_series(pictures, self.settings.video))
+        utterance.max_frames = self.max_frames
+        utterance.notes += [f"vision: {pictures.reason}"] if pictures.reason else []
+
+    def _store_tracks(self, utterance: RecordedUtterance, tracks: list[face_tracks.Track]) -> None:
+        """Store the face tracks compressed as on disk, which is what the encoders were trained on."""
+        if detectors.DETECTORS[self.settings.faces.detector] is None:
+            return
+        utterance.tracks = face_tracks.tracks_to_bytes(tracks)
+        # a single track is chosen whatever its crops look like: it need not be decompressed
+        candidates = face_tracks.tracks_from_bytes(utterance.tracks) if len(tracks) > 1 else tracks
+        utterance.speaker_track = self.choose(candidates, utterance.sound) if candidates else None
+        utterance.notes += [] if candidates else [f"vision: {NO_FACE}"]
+
+
+def vision_encoder_input(
+    utterance: RecordedUtterance, rate: float | None = None
+) -> encoder_inputs.VisionInput | None:
+    """Input of a vision encoder: the speaker's face, else the whole picture, at most `max_frames` frames of it.
+
+    `rate`: whole pictures at this rate (per second) instead of faces.
+    """
+    if not utterance.frame or "vision" in utterance.missing:
+        return None
+    track = utterance.face
+    if rate and utterance.frame_series:
+        frames = [encoder_inputs.whole_frame(io.BytesIO(jpeg)) for jpeg in utterance.frame_series]
+        faces = encoder_inputs.join_frames(frames, rate)
+    else:
+        faces = (
+            encoder_inputs.whole_frame(io.BytesIO(utterance.frame))
+            if track is None or rate
+            else encoder_inputs.track_input(track)
+        )
+    if not utterance.max_frames or utterance.max_frames >= len(faces.times):
+        return faces
+    indices = np.linspace(0, len(faces.times) - 1, utterance.max_frames).round().astype(int)
+    return encoder_inputs.VisionInput(faces.crops[indices], faces.boxes[indices], faces.times[indices])
+
+
+def _length(sound: ClipSound) -> float:
+    """Length in seconds."""
+    return 0.0 if sound.samples is None else len(sound.samples) / SAMPLE_RATE

@@ -1,0 +1,148 @@
+"""Adapter of the Predictor to the page: users' clip names, thumbnails of faces, explanations, subtitles."""
+
+import csv
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from merc.data.records import face_tracks
+from merc.media import clip_reader
+from merc.runtime.errors import UserError
+from merc.serve.commands import outputs
+from merc.serve.predictor import transcripts
+from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance
+from merc.serve.predictor.explanations import PredictionExplainer
+from merc.serve.predictor.predictor import Predictor
+from merc.serve.web.jobs import PREFIX, PageJob, PageLimits
+from merc.serve.web.uploads import UploadTooLarge
+
+DECODING_FRACTION = 0.8  # fraction of the progress bar for decoding; the rest is for encoding
+THUMBNAIL_PIXELS = 144  # maximum side of a thumbnail in pixels
+MODALITY_NAMES = {"text": "words", "audio": "sound", "vision": "faces"}
+
+
+class PredictorPageModel:
+    """Implements the model's interface of merc/serve/web/handlers.py."""
+
+    def __init__(self, predictor: Predictor, limits: PageLimits) -> None:
+        self.predictor, self.limits, self.reasons = predictor, limits, PredictionExplainer(predictor)
+        names = _enumeration([MODALITY_NAMES.get(modality, modality) for modality in predictor.modalities])
+        self.about = {
+            "modalities": list(predictor.modalities),
+            "labels": predictor.labels,
+            "told": f"This model looks at {names}.",
+        }
+
+    def read(self, job: PageJob) -> Dialogue:
+        """Decode and encode a job's clips, and name the utterances after the user's clips."""
+        _check_clips(job, self.limits)
+        names = {clip.path.name: clip.name for clip in job.clips}
+
+        def report(done: int, total: int, description: str) -> None:
+            for path, name in names.items():
+                description = description.replace(path, name)
+            fraction = done / total if total else 0.0
+            fraction = (
+                DECODING_FRACTION + (1 - DECODING_FRACTION) * fraction
+                if description == "encoding"
+                else DECODING_FRACTION * fraction
+            )
+            job.report(f"{description[0].upper()}{description[1:]}", fraction)
+
+        paths = [clip.path for clip in job.clips]
+        dialogue = self.predictor.read(paths, texts=_write_transcript(job), cut=job.cut, progress=report)
+        _rename_utterances(dialogue, job)
+        return dialogue
+
+    def view(self, dialogue: Dialogue) -> list[dict[str, Any]]:
+        """Per utterance: its clip and times in it, whether it has a picture, missing modalities and notes."""
+        clips = list(dict.fromkeys(utterance.source for utterance in dialogue))
+        return [
+            {
+                "clip": clips.index(utterance.source),
+                "begin": round(utterance.start, 3),
+                "end": round(utterance.end, 3),
+                "picture": bool(utterance.frame),
+                "missing": utterance.missing,
+                "notes": utterance.notes,
+            }
+            for utterance in dialogue
+        ]
+
+    def answer(self, dialogue: Dialogue, hide: tuple[str, ...]) -> list[dict[str, Any]]:
+        """Predict a row for each utterance."""
+        return self.predictor.answer(dialogue, hide)
+
+    def explain(self, dialogue: Dialogue, number: int, hide: tuple[str, ...]) -> dict[str, Any]:
+        """Explain the prediction of an utterance (merc/serve/predictor/explanations.py)."""
+        return self.reasons.explain(dialogue, number, hide)
+
+    def subtitles(self, dialogue: Dialogue, rows: list[dict[str, Any]]) -> str:
+        """Subtitles in SubRip format."""
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+            path = Path(folder) / "emotions.srt"
+            outputs.write_srt(path, rows, dialogue)
+            return path.read_text(encoding="utf-8")
+
+    def picture(self, dialogue: Dialogue, number: int, whole: bool) -> bytes:
+        """JPEG of the speaker's face, else a thumbnail, or the whole picture; empty if there is none."""
+        utterance = dialogue.utterances[number]
+        if whole or not utterance.frame:
+            return utterance.frame
+        return _face(utterance) or utterance.thumbnail(THUMBNAIL_PIXELS)
+
+
+def _check_clips(job: PageJob, limits: PageLimits) -> None:
+    """Refuse clips that are too long together or no longer exist."""
+    seconds = sum(clip_reader.clip_duration(clip.path) or 0.0 for clip in job.clips)
+    if seconds > limits.seconds:
+        raise UploadTooLarge(
+            f"{job.clips[0].name}{' and the others' if job.clips[1:] else ''}: {seconds / 60:.1f} minutes; at most "
+            f"{limits.seconds / 60:g} can be read here: choose a part, or use `python -m merc predict`"
+        )
+    if not all(clip.path.is_file() for clip in job.clips):
+        raise UserError("a clip is no longer there; choose it again")
+
+
+def _write_transcript(job: PageJob) -> Path:
+    """Write the clips' texts as a CSV table into the job's folder; subtitles keep their times."""
+    path = job.folder / "words.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "speaker", "start", "end", "text"])
+        for clip in job.clips:
+            cues = transcripts.parse_subtitles(clip.text) or [transcripts.Cue(clip.text)]
+            for cue in cues:
+                writer.writerow([clip.path.name, cue.speaker or clip.speaker, cue.start, cue.end, cue.text])
+    return path
+
+
+def _rename_utterances(dialogue: Dialogue, job: PageJob) -> None:
+    """Rename 003#2 to party.mp4#2; clips with the same name are numbered."""
+    speakers = {clip.path: clip.speaker for clip in job.clips}
+    names = [clip.name for clip in job.clips]
+    unique_names = {
+        clip.path: clip.name if names.count(clip.name) == 1 else f"{number}. {clip.name}"
+        for number, clip in enumerate(job.clips, start=1)
+    }
+    for utterance in dialogue:
+        stem, mark, part = utterance.name.partition("#")
+        # without a text the transcript has given no speaker
+        utterance.speaker = utterance.speaker or speakers[Path(utterance.source)]
+        utterance.name = f"{unique_names.get(Path(utterance.source), stem)}{mark}{part}"
+
+
+def _face(utterance: RecordedUtterance) -> bytes:
+    """JPEG of the speaker's face in the middle of the utterance; empty without a face."""
+    face = utterance.face
+    if face is None:
+        return b""
+    middle = face.crops[np.abs(face.frames / face_tracks.TRACK_FPS - utterance.seconds / 2).argmin()]
+    return face_tracks.encode_jpeg(middle)
+
+
+def _enumeration(names: list[str]) -> str:
+    """The names as a phrase: a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)

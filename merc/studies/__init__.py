@@ -1,0 +1,1 @@
+"""Studies (tables of training runs): definition, execution, results pages; presets; the best possible score."""

@@ -1,0 +1,197 @@
+"""Definitions of the studies: sets of training runs compared in one table. `python -m merc results NAME` runs one.
+
+A row is the study's preset with the values of its flags, run from the data up to the stage `until`: a row that ends
+at `distill` reads only the dev split; one that ends at `evaluate` scores the test split, once. For rows named
+`<name> / <part>` (cross-validation folds, for example) the table also has their mean.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+
+class StudyRow(NamedTuple):
+    """A run of the pipeline."""
+
+    name: str
+    flags: dict[str, Any] = {}  # noqa: RUF012 (never mutated): dotted key of params.yaml -> value
+    about: str = ""
+
+
+class Study(NamedTuple):
+    """A set of runs to compare."""
+
+    title: str
+    preset: str
+    until: Literal["pretrain", "train", "distill", "evaluate"]
+    rows: tuple[StudyRow, ...]
+    flags: dict[str, Any] = {}  # noqa: RUF012 (never mutated): of every row; a row's flags take precedence
+    models: tuple[str, ...] = ("teacher", "student")  # that the tables show
+    against: dict[str, str] = {}  # noqa: RUF012 (never mutated): corpus -> reference row of its comparisons
+    published: tuple[str, ...] = ()  # figures from the literature, a line each, with their source
+
+
+# evaluate: headline scores and modality subsets only, without missing rates or corruptions
+SCORES_ONLY = {"evaluate.rates": [], "evaluate.repeats": 1, "evaluate.uneven": [], "evaluate.corruptions": []}
+# the teacher's study: evaluate needs a student too, so one is trained for an epoch and not reported
+TEACHER_ONLY = {"pretrain.epochs": 0, "distill.epochs": 1, "distill.phase_epochs": 1}
+ADAPTED_DESCRIPTION = (
+    "adapt with one seed: two epochs of three of six layers, one earlier line and the names read along"
+)
+MINILM_ADAPTED = {
+    "adapt.text.epochs": 2,
+    "adapt.text.freeze_epochs": 0,
+    "adapt.text.unfreeze_layers": 3,
+    "adapt.text.lr": 0.0001,
+    "adapt.text.layer_decay": 0.85,
+    "adapt.text.batch": 16,
+    "encode.text.before": 1,
+    "encode.text.speakers": True,
+}
+
+LABEL_FRACTION_ROWS = tuple(
+    StudyRow(f"{fraction:.0%} of the labels{suffix}", {"data.label_fraction": fraction} | flags)
+    for fraction in (0.05, 0.1, 0.25, 0.5, 1.0)
+    for suffix, flags in ((", pretrained", {}), ("", {"pretrain.epochs": 0}))
+)
+
+STUDIES: dict[str, Study] = {
+    "corpora": Study(
+        title=(
+            "Does training on several corpora help? Rows: what is trained on; columns: what is tested on. "
+            "One network, one label space; every corpus brings the modalities that it has"
+        ),
+        preset="joint",
+        until="evaluate",
+        flags=SCORES_ONLY | TEACHER_ONLY,
+        models=("teacher",),
+        rows=tuple(
+            StudyRow(
+                name, {f"data.share.{corpus}": float(corpus in chosen) for corpus in ("sample", "meld", "ravdess")}
+            )
+            for name, chosen in {
+                "sample": {"sample"},
+                "MELD": {"meld"},
+                "RAVDESS": {"ravdess"},
+                "MELD + RAVDESS": {"meld", "ravdess"},
+                "all three": {"sample", "meld", "ravdess"},
+            }.items()
+        ),
+        against={"sample": "sample", "meld": "MELD", "ravdess": "RAVDESS"},
+    ),
+    "distill": Study(
+        title="Does the teacher help? The student on the sample's dev split, with what it learns from left out",
+        preset="sample",
+        until="distill",
+        rows=(
+            StudyRow("both phases"),
+            StudyRow(
+                "no teacher",
+                {"distill.weights.soft": 0.0, "distill.weights.feature": 0.0, "distill.weights.relation": 0.0},
+                "the same network, phases and modality dropout; labels alone",
+            ),
+            StudyRow("phase 1 only", {"distill.phase_epochs": 24}, "all modalities throughout"),
+            StudyRow("phase 2 only", {"distill.phase_epochs": 0}, "random subsets from the first epoch"),
+        ),
+    ),
+    "labels": Study(
+        title=(
+            "How many labels does pretraining save? The sample's teacher on dev, by the share of the train "
+            "dialogues whose labels it learns from"
+        ),
+        preset="sample",
+        until="train",
+        rows=LABEL_FRACTION_ROWS,
+        models=("teacher",),
+    ),
+    "subsets": Study(
+        title="The sample with a part of its modalities: a teacher of its own for each, none of them pretrained",
+        preset="sample",
+        until="evaluate",
+        flags=SCORES_ONLY | TEACHER_ONLY,
+        models=("teacher",),
+        rows=(
+            StudyRow("text, audio and vision"),
+            StudyRow(
+                "late fusion",
+                {"model.fusion": "concat"},
+                "all three, each on its own until the end",
+            ),
+            *(
+                StudyRow(" and ".join(modalities), {"model.modalities": modalities})
+                for modalities in (
+                    ["text"],
+                    ["audio"],
+                    ["vision"],
+                    ["text", "audio"],
+                    ["text", "vision"],
+                    ["audio", "vision"],
+                )
+            ),
+        ),
+        against={"sample": "text, audio and vision"},
+    ),
+    "student": Study(
+        title="The sample's student with a part of its modalities: beside `subsets`, networks of that part alone",
+        preset="sample",
+        until="evaluate",
+        flags=SCORES_ONLY,
+        rows=(StudyRow("teacher and student"),),
+    ),
+    "ravdess": Study(
+        title="RAVDESS speech, 8 classes, EmoBox's six speaker-disjoint folds, sound alone, no downloaded weights",
+        preset="ravdess",
+        until="evaluate",
+        rows=tuple(StudyRow(f"RAVDESS / fold {fold}", {"data.ravdess.fold": fold}) for fold in range(1, 7)),
+        flags=SCORES_ONLY,
+        published=(
+            "UAR on the same folds with downloaded models, EmoBox (Ma et al. 2024): wav2vec2-base 0.543, "
+            "HuBERT-base 0.654, WavLM-large 0.720, Whisper-large-v3 0.753",
+            "nothing downloaded, measured before this pipeline was there: mean and spread of log-mel with logistic "
+            "regression 0.370; a plain log-mel network, 45 epochs, folds 1 and 3 alone, 0.613 and 0.555",
+        ),
+    ),
+    "meld": Study(
+        title=(
+            "MELD from its annotations: MiniLM over the words, and 8 published numbers of prosody a clip; "
+            "the teacher, not pretrained"
+        ),
+        preset="meld-features",
+        until="evaluate",
+        flags=SCORES_ONLY | TEACHER_ONLY,
+        models=("teacher",),
+        rows=(
+            StudyRow("text + prosody"),
+            StudyRow("text + prosody, class-balanced", {"train.class_weight_power": 0.75}),
+            StudyRow("text alone", {"model.modalities": ["text"]}),
+            StudyRow("prosody alone", {"model.modalities": ["audio"]}),
+            StudyRow("concat", {"model.fusion": "concat"}, "late fusion"),
+            StudyRow("pretrained", {"pretrain.epochs": 4}),
+            StudyRow("adapted MiniLM alone", MINILM_ADAPTED | {"model.modalities": ["text"]}, ADAPTED_DESCRIPTION),
+            StudyRow("adapted MiniLM + prosody", MINILM_ADAPTED, ADAPTED_DESCRIPTION),
+            StudyRow("crossmodal", {"model.fusion": "crossmodal"}),
+            StudyRow("graph", {"model.fusion": "graph"}),
+            StudyRow("multiattn", {"model.fusion": "multiattn"}),
+        ),
+    ),
+    "meld-student": Study(
+        title="MELD from its annotations, as in `meld`: a pretrained teacher and its student",
+        preset="meld-features",
+        until="evaluate",
+        flags=SCORES_ONLY,
+        rows=(
+            StudyRow("teacher and student"),
+            StudyRow("class-balanced", {"train.class_weight_power": 0.75, "distill.class_weight_power": 0.75}),
+            StudyRow("adapted MiniLM alone", MINILM_ADAPTED | {"model.modalities": ["text"]}, ADAPTED_DESCRIPTION),
+            StudyRow("adapted MiniLM + prosody", MINILM_ADAPTED, ADAPTED_DESCRIPTION),
+        ),
+    ),
+    "meld-labels": Study(
+        title=(
+            "How many labels does pretraining save on MELD? Its teacher on dev, by the share of the train "
+            "dialogues whose labels it learns from"
+        ),
+        preset="meld-features",
+        until="train",
+        rows=LABEL_FRACTION_ROWS,
+        models=("teacher",),
+    ),
+}

@@ -1,0 +1,58 @@
+"""How many labels pretraining saves: table and figure of studies that vary the fraction of labelled dialogues."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from merc.studies.cells import format_number, format_paired_gain, half_width, markdown_table
+
+LABEL_FRACTION = "data.label_fraction"
+AXES = {"x": "share of the train dialogues with labels", "y": "macro F1 on dev, 95 % over seeds"}
+
+
+def varies_label_fraction(study: dict) -> bool:
+    """Whether every row of the study sets the fraction of labels."""
+    return bool(study["rows"]) and all(LABEL_FRACTION in row["flags"] for row in study["rows"])
+
+
+def is_pretrained(row: dict) -> bool:
+    """Whether the network of this row was pretrained."""
+    return row["flags"].get("pretrain.epochs") != 0
+
+
+def label_fraction_table(rows: list[dict]) -> list[str]:
+    """Dev macro F1 with and without pretraining by fraction of labels, and the paired difference over the seeds."""
+    teachers = {(row["flags"][LABEL_FRACTION], is_pretrained(row)): row["dev"]["teacher"] for row in rows}
+    fractions = [fraction for fraction, with_it in teachers if with_it and (fraction, False) in teachers]
+    cells = [
+        [f"{fraction:.0%}", *_score_cells(teachers[fraction, True], teachers[fraction, False])]
+        for fraction in fractions
+    ]
+    return markdown_table(("labels", "pretrained", "not", "difference [95 %]"), cells)
+
+
+def _score_cells(with_pretraining: dict, without: dict) -> list[str]:
+    scores = [format_number(teacher["emotion"]["macro_f1"]) for teacher in (with_pretraining, without)]
+    return [*scores, format_paired_gain(with_pretraining["by_seed"], without["by_seed"])]
+
+
+def label_fraction_curves(study: dict) -> pd.DataFrame:
+    """A row per fraction of labels: mean macro F1 with and without pretraining, and the intervals over seeds."""
+    rows: dict[float, dict[str, float]] = {}
+    for row in study["rows"]:
+        curve = "pretrained" if is_pretrained(row) else "without"
+        scores = np.array(list(row["dev"]["teacher"]["by_seed"].values()))
+        mean, half, fraction = scores.mean(), half_width(scores), row["flags"][LABEL_FRACTION]
+        columns = {curve: mean, f"{curve}_low": mean - half, f"{curve}_high": mean + half}
+        rows.setdefault(fraction, {"share": fraction}).update(columns)
+    return pd.DataFrame([rows[fraction] for fraction in sorted(rows)])
+
+
+def draw_label_fraction_curves(study: dict, path: Path) -> None:
+    """Draw the curves of a study that varies the fraction of labels."""
+    from merc import plots  # importing matplotlib takes a second
+
+    curves = label_fraction_curves(study)
+    names = [name for name in ("pretrained", "without") if name in curves]
+    plots.curves(path, curves, "share", names, AXES | {"title": study["study"]})

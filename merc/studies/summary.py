@@ -1,0 +1,82 @@
+"""`python -m merc results`: the scores of the last run on one 80x24 screen; with NAME, run a study."""
+
+from pathlib import Path
+from typing import Any
+
+from merc.runtime.command_line import CommandLine
+from merc.runtime.errors import UserError
+from merc.runtime.results import read_json
+from merc.studies import committed
+
+METRICS = Path("metrics")
+COLUMNS = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1", "uar": "UAR"}
+ROWS = (
+    ("student", "emotion"),
+    ("teacher", "emotion"),
+    ("baseline", "emotion"),
+    ("student", "sentiment"),
+    ("teacher", "sentiment"),
+    ("baseline", "sentiment"),
+)
+FURTHER_READING = """\
+Numbers  metrics/evaluate.json, metrics/robustness.json; dvc metrics show, diff
+Plots    plots/evaluate/*.png; dvc plots show (dvc_plots/index.html)
+Words    README.md, "What comes out"; out/evaluate/report/index.html"""
+
+
+def results_command(*words: str) -> None:
+    """Print the scores; if a study is named, run it, or only the rows named after it."""
+    options = _parser().parse_args(words)
+    if options.study is not None:
+        from merc.studies import run
+
+        run.run_study(options.study, *options.rows)
+        return
+    print(summary_table(_read("evaluate"), _read("robustness")))
+    print(f"Commit   {committed.compare_with_last_commit()}")
+
+
+def _parser() -> CommandLine:
+    parser = CommandLine(
+        prog="python -m merc results",
+        description="Print the scores of the last run and compare them with the last commit; or run a study.",
+    )
+    parser.add_argument("study", nargs="?", metavar="NAME", help="a study of merc/studies/definitions.py to run")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="rows of the study to run (default: all)")
+    return parser
+
+
+def _read(name: str) -> Any:
+    path = METRICS / f"{name}.json"
+    if not path.is_file():
+        raise UserError(f"{path}: not there; run `make repro`")
+    return read_json(path)
+
+
+def summary_table(scores: dict, robustness: dict) -> str:
+    """At most 23 lines of at most 80 characters."""
+    header = f"{'Test split, mean over seeds':<28}" + "".join(f"{title:>13}" for title in COLUMNS.values())
+    lines = [_row(model, task, scores[model][task]) for model, task in ROWS]
+    return "\n".join([header, *lines[:3], "", *lines[3:], "", *_subset_lines(robustness), "", FURTHER_READING])
+
+
+def _row(model: str, task: str, scores: dict) -> str:
+    label = "commonest label" if model == "baseline" else model
+    return f"{f'{task}: {label}':<28}" + "".join(f"{_number(scores[name]):>13}" for name in COLUMNS)
+
+
+def _subset_lines(robustness: dict) -> list[str]:
+    """The student's macro F1 for emotion by available modalities, two cells to a line."""
+    student = robustness["student"]["emotion"]
+    conditions = [name for name in student if name == "full" or name.startswith("only:")] + ["rate:0.5"]
+    cells = [f"{_condition_label(name):<28}{_number(student.get(name)):>8}" for name in conditions]
+    pairs = ["    ".join(cells[first : first + 2]).rstrip() for first in range(0, len(cells), 2)]
+    return ["Student's emotion macro F1 when only some modalities are there", *pairs]
+
+
+def _condition_label(condition: str) -> str:
+    return {"full": "all", "rate:0.5": "each missing half the time"}.get(condition, condition.removeprefix("only:"))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

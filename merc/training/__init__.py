@@ -1,0 +1,1 @@
+"""Training: loop, objectives and losses of lip-sync, pretraining, teacher and student."""

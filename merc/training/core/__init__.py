@@ -1,0 +1,1 @@
+"""Shared by all trainings: loop, objectives, optimisers, seeds, scores, calibration."""

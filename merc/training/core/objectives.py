@@ -1,0 +1,214 @@
+"""Training objectives: class-weighted label losses, modality dropout, feature noise.
+
+An objective returns its weighted terms by name; the loss is their sum.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from merc.data.batches.dataset import Split
+from merc.data.records.stream_name import StreamName
+from merc.runtime.numerics import square_root
+from merc.runtime.params import StrictModel
+
+MAX_NOISE_LEVEL = 2.0  # noise level, in standard deviations of the training split's features
+
+
+class Objective(Protocol):
+    """Computes the weighted terms of the loss of one batch."""
+
+    def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]: ...
+
+
+class TaskWeights(StrictModel):
+    """Weight of each task in the label loss."""
+
+    emotion: float = Field(ge=0)
+    sentiment: float = Field(ge=0)
+
+
+def class_frequencies(split: Split, task: str) -> Tensor:
+    """(C,) number of utterances of each class of a task."""
+    target = split.targets[task].cpu()
+    return torch.bincount(target[target >= 0], minlength=len(split.labels[task])).float()
+
+
+def plain_counts(count: Tensor) -> Tensor:
+    """The class counts n_c unchanged."""
+    return count
+
+
+def effective_counts(count: Tensor) -> Tensor:
+    """Effective number of samples (1 - b^n) / (1 - b) (Cui et al. 2019); b = (N - 1) / N for N samples in all."""
+    count = count.double()  # b is close to 1
+    b = 1 - 1 / count.sum().clamp(min=2)
+    return ((1 - b**count) / (1 - b)).float()
+
+
+# class counts -> the counts that class weights are the inverse of
+CLASS_COUNTS: dict[str, Callable[[Tensor], Tensor]] = {"plain": plain_counts, "effective": effective_counts}
+
+
+def class_weights(split: Split, task: str, power: float, counted: str = "plain") -> Tensor:
+    """(C,) inverse class counts to a power, scaled to a mean weight of 1 over utterances."""
+    counts = class_frequencies(split, task)
+    weights = CLASS_COUNTS[counted](counts).clamp(min=1) ** -power
+    return weights * counts.sum() / (weights * counts).sum()
+
+
+def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    """(N,) -w log p of the true class, with label smoothing (Szegedy et al. 2016)."""
+    return functional.cross_entropy(logits, target, weight, label_smoothing=smoothing, reduction="none")
+
+
+def focal_loss(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    """(N,) focal loss (1 - p)^2 x cross-entropy (Lin et al. 2017, gamma = 2): confident rows count little."""
+    return (1 - _true_probability(logits, target)).square() * cross_entropy(logits, target, weight, smoothing)
+
+
+def poly1_loss(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    """(N,) Poly-1 loss, the cross-entropy + w (1 - p) (Leng et al. 2022, epsilon = 1)."""
+    weights = weight[target.clamp(min=0)] * (target >= 0)
+    return cross_entropy(logits, target, weight, smoothing) + weights * (1 - _true_probability(logits, target))
+
+
+def _true_probability(logits: Tensor, target: Tensor) -> Tensor:
+    """(N,) probability of the true class."""
+    return logits.softmax(1).gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1)
+
+
+# (N, C) logits, (N,) targets, (C,) class weights, label smoothing -> (N,) losses, 0 where there is no label
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "focal": focal_loss,
+    "poly": poly1_loss,
+}
+
+
+@dataclass(frozen=True)
+class LabelLoss:
+    """The mean of one of LOSSES over labelled utterances, weighted by class and by sampling count."""
+
+    weights: dict[str, Tensor]  # task -> (C,) class weights; a task without an entry is not trained
+    task_weights: TaskWeights
+    smoothing: float
+    loss: str
+    # task -> (C,) tau log(class prior), added to the logits: logit adjustment (Menon et al. 2021)
+    adjustment: dict[str, Tensor]
+
+    @classmethod
+    def of(
+        cls,
+        split: Split,
+        power: float,
+        task_weights: TaskWeights,
+        smoothing: float,
+        *,
+        counted: str = "plain",
+        loss: str = "cross_entropy",
+        tau: float = 0.0,
+    ) -> "LabelLoss":
+        """With class weights and class priors computed from the split, on its device."""
+        device = split.present.device
+        weights = {task: class_weights(split, task, power, counted).to(device) for task in split.heads()}
+        counts = {task: class_frequencies(split, task).clamp(min=1).to(device) for task in weights}
+        adjustment = {task: tau * (count / count.sum()).log() for task, count in counts.items()}
+        return cls(weights, task_weights, smoothing, loss, adjustment)
+
+    def __call__(self, output: dict, batch: dict) -> dict[str, Tensor]:
+        """The weighted loss of each task."""
+        return {
+            task: getattr(self.task_weights, task) * self._loss(output[task], batch, task) for task in self.weights
+        }
+
+    def _loss(self, logits: Tensor, batch: dict, task: str) -> Tensor:
+        adjusted = logits + self.adjustment[task]
+        losses = LOSSES[self.loss](adjusted, batch[task], self.weights[task], self.smoothing)
+        importance = (self.weights[task][batch[task].clamp(min=0)] * (batch[task] >= 0)).to(losses)
+        count = batch.get("count", torch.ones_like(losses))
+        return (losses * count).sum() / (importance * count).sum().clamp(min=1e-8)
+
+
+@dataclass(frozen=True)
+class ModalityDropout:
+    """Modality dropout: hides modalities of utterances, or of entire dialogues, from the network.
+
+    Modalities are hidden independently, as in the missing-rate conditions of the evaluation. Sometimes all are
+    hidden, so that the network learns to predict from the context alone. Only `present` changes.
+    """
+
+    chance: float
+    generator: torch.Generator
+    warmup: float = 0.0  # fraction of the training over which the rate rises from 0 to its full value
+
+    def __call__(self, batch: dict) -> Tensor:
+        """(N, M): `present` without the hidden modalities."""
+        present = batch["present"]
+        ramp = min(1.0, batch.get("progress", 1.0) / self.warmup) if self.warmup else 1.0
+        return present & (_uniform(batch, self.generator) >= self.chance * ramp).to(present.device)
+
+
+@dataclass(frozen=True)
+class FeatureNoise:
+    """Partial absence: Gaussian noise on the features of modalities of utterances, or of entire dialogues.
+
+    x' = x + s d (sqrt(r) c + sqrt(1 - r) e), where d is the features' standard deviation. e is drawn for every step
+    (like hiss), c once for the utterance (like another microphone or light); s is uniform in 0..MAX_NOISE_LEVEL and
+    r in 0..1. The signal is then 1 / (1 + s^2) of the power of standardised features.
+    """
+
+    chance: float
+    generator: torch.Generator
+
+    def __call__(self, network: nn.Module, batch: dict) -> tuple[dict, Tensor]:
+        """The noisy batch, and (N, M) the signal's fraction of each modality's power: 1 without noise."""
+        if not self.chance:
+            return batch, torch.ones_like(batch["present"], dtype=torch.float)
+        uniform = _uniform(batch, self.generator).to(batch["present"].device)
+        levels = MAX_NOISE_LEVEL * (1 - uniform / self.chance).clamp(min=0)
+        values = {}
+        for stream, features in batch["values"].items():
+            level = levels[:, network.modalities.index(StreamName.parse(stream).modality)]
+            rows, steps, deviation = batch["rows"][stream], batch["steps"][stream], network.spread(stream)
+            values[stream] = self._add_noise(features, rows, steps, deviation, level)
+        return {**batch, "values": values}, 1 / (1 + levels.square())
+
+    def _add_noise(self, values: Tensor, rows: Tensor, steps: Tensor, deviation: Tensor, level: Tensor) -> Tensor:
+        """Packed features (sum of steps, D) with noise on the utterances whose level (N,) is above 0."""
+        row_level = level[rows]
+        owner = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), steps)
+        noisy = (row_level[owner] > 0).nonzero().squeeze(1)
+        owner = owner[noisy]
+        ratio = torch.rand(len(rows), 1, generator=self.generator).to(values.device)[owner]
+        constant = torch.randn(len(rows), values.shape[1], generator=self.generator).to(values.device)[owner]
+        varying = torch.randn(len(noisy), values.shape[1], generator=self.generator).to(values.device)
+        noise = square_root(ratio) * constant + square_root(1 - ratio) * varying
+        return values.index_add(0, noisy, noise * deviation * row_level[owner].unsqueeze(1))
+
+
+def _uniform(batch: dict, generator: torch.Generator) -> Tensor:
+    """(N, M) uniform numbers in [0, 1), drawn per utterance or, with probability 1/2 per dialogue, per dialogue.
+
+    A missing or faulty sensor mostly stays so throughout a dialogue.
+    """
+    present, dialogue = batch["present"], batch["place"][:, 0].cpu()
+    per_utterance = torch.rand(present.shape, generator=generator)
+    per_dialogue = torch.rand(int(dialogue[-1]) + 1, present.shape[1] + 1, generator=generator)[dialogue]
+    return torch.where(per_dialogue[:, :1] < 0.5, per_dialogue[:, 1:], per_utterance)
+
+
+@dataclass(frozen=True)
+class SupervisedObjective:
+    """The teacher's objective: the label loss under modality dropout."""
+
+    labels: LabelLoss
+    hide: ModalityDropout
+
+    def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
+        return self.labels(network(batch, self.hide(batch)), batch)

@@ -1,0 +1,223 @@
+"""Shared by the training stages: data settings, seeding, initial weights, dev score, metrics over seeds."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from merc.data.batches import dataset
+from merc.data.batches.dataset import Split
+from merc.data.batches.sampling import SAMPLERS, sampling_shares
+from merc.data.records import labels, manifest, packs
+from merc.runtime import params, results
+from merc.runtime.device import select_device
+from merc.runtime.errors import UserError
+from merc.training.core import calibration, stage_checkpoints
+from merc.training.core.loop import (
+    SCORE,
+    DrawEpoch,
+    History,
+    OptimisationConfig,
+    predict,
+    predict_views,
+    standardise,
+)
+from merc.training.core.objectives import FeatureNoise, LabelLoss, ModalityDropout, TaskWeights
+from merc.training.core.scores import HEADLINE_METRICS, scores
+
+PRETRAINED = Path("out/pretrain")
+CorpusShare = Annotated[
+    float, Field(ge=0, allow_inf_nan=False)
+]  # mean fraction of a corpus's dialogues in an epoch
+
+
+class TrainingData(NamedTuple):
+    """The training data, as section `data` of params.yaml names it."""
+
+    corpora: list[str]
+    labels: str
+    share: dict[str, float]
+    modalities: list[str]
+
+    @property
+    def learnt(self) -> list[str]:
+        """The corpora with a share above 0: the others are used neither to train nor to select an epoch."""
+        return [corpus for corpus in self.corpora if self.share[corpus] > 0]
+
+    def read(self, split: str) -> Split:
+        """The split of the corpora with a share above 0, on the device."""
+        return dataset.read_split(split, self.learnt, self.modalities, labels.label_space(self.labels)).to(
+            select_device()
+        )
+
+    def files(self) -> list[Path]:
+        """The files that `read` reads for train and dev."""
+        parts = [(split, corpus) for split in ("train", "dev") for corpus in self.learnt]
+        manifests = [manifest.split_folder(split, corpus) / "manifest.parquet" for split, corpus in parts]
+        return [*manifests, *(packs.pack_path(*part, modality) for part in parts for modality in self.modalities)]
+
+
+def read_data(modalities: list[str]) -> TrainingData:
+    """Read `data.corpora`, `data.labels` and `data.share`."""
+    corpora = manifest.check_corpora(params.read("data.corpora", list[str]))
+    share = params.read("data.share", dict[str, CorpusShare])
+    if missing := [corpus for corpus in corpora if corpus not in share]:
+        raise UserError(f"{params.FILE}: data.share.{missing[0]} is missing; 1.0 trains on it, 0 only evaluates")
+    if not any(share[corpus] > 0 for corpus in corpora):
+        raise UserError(f"{params.FILE}: data.share is 0 for every corpus in data.corpora; nothing to train on")
+    return TrainingData(corpora, params.read("data.labels", str), share, modalities)
+
+
+class SupervisionConfig(OptimisationConfig):
+    """Settings of supervised training, with separate values for the teacher and the student."""
+
+    sampling: Literal["shuffled", "stratified", "weighted"]
+    loss: Literal["cross_entropy", "focal", "poly"]
+    class_counts: Literal["plain", "effective"]
+    class_weight_power: float = Field(ge=0)
+    logit_adjustment: float = Field(ge=0)
+    label_smoothing: float = Field(ge=0, lt=1)
+    modality_dropout: float = Field(ge=0, lt=1)
+    modality_dropout_warmup: float = Field(ge=0, le=1)
+    task_weights: TaskWeights
+
+    def label_loss(self, train: Split) -> LabelLoss:
+        """The label loss, with class weights computed from the split."""
+        return LabelLoss.of(
+            train,
+            self.class_weight_power,
+            self.task_weights,
+            self.label_smoothing,
+            counted=self.class_counts,
+            loss=self.loss,
+            tau=self.logit_adjustment,
+        )
+
+
+class SeedRandomness(NamedTuple):
+    """Randomness of one seed: torch's global state (weights, dropout) and a generator (order, hiding, noise)."""
+
+    number: int
+    generator: torch.Generator
+
+    @classmethod
+    def plant(cls, number: int) -> "SeedRandomness":
+        """Reset the global random state, so that earlier trainings in the process have no influence."""
+        torch.set_num_threads(1)
+        torch.manual_seed(number)
+        return cls(number, torch.Generator().manual_seed(number))
+
+    def draws(
+        self, train: Split, share: dict[str, float], sampling: str, size: int, *, unlabelled: bool = True
+    ) -> DrawEpoch:
+        """The sampler of each epoch's batches, from all dialogues or only from those with a label."""
+        dialogue_shares = sampling_shares(train, share, unlabelled=unlabelled)
+        return partial(SAMPLERS[sampling], train, dialogue_shares, size, self.generator)
+
+    def hide(self, rate: float, warmup: float) -> ModalityDropout:
+        """Modality dropout at this rate."""
+        return ModalityDropout(rate, self.generator, warmup)
+
+    def noise(self, rate: float) -> FeatureNoise:
+        """Gaussian noise on features at this rate."""
+        return FeatureNoise(rate, self.generator)
+
+
+def weight_files(*folders: Path) -> list[Path]:
+    """All files below the folders of pretrained weights, in a fixed order."""
+    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def initial_network(
+    seed: int, load: Callable[[Path], nn.Module], build: Callable[[], nn.Module], train: Split
+) -> nn.Module:
+    """The seed's pretrained network or, where pretraining is off, a new one that standardises by the split."""
+    if not (PRETRAINED / "off.json").exists():
+        return stage_checkpoints.load_network(load, PRETRAINED / f"seed-{seed}").to(select_device())
+    network = build()
+    standardise(network, train)
+    return network.to(select_device())
+
+
+class SeedResult(NamedTuple):
+    """The result of training one seed."""
+
+    best_epoch: int
+    history: History
+    scores: dict[str, dict[str, float]]  # task -> metric -> value, on dev
+
+
+class EmotionScore:
+    """Emotion macro F1 on dev with all modalities; with `subsets`, averaged with the mean over their subsets."""
+
+    def __init__(self, dev: Split, *, subsets: bool) -> None:
+        if not (dev.targets["emotion"] >= 0).any():
+            raise UserError("dev: no utterance has an emotion; the best epoch cannot be chosen without")
+        self.dev, num_modalities = dev, len(dev.modalities)
+        views = [torch.ones(num_modalities, dtype=torch.bool), *(subset_masks(num_modalities) if subsets else [])]
+        self.views = torch.stack(views).unsqueeze(1).expand(-1, len(dev), -1)  # (K, N, M), all modalities first
+
+    def __call__(self, network: nn.Module) -> dict[str, float]:
+        logits = predict_views(network, self.dev, self.views)["emotion"]
+        full, *subsets = [self._macro_f1(view_logits) for view_logits in logits]
+        subset_mean = {"dev_subsets_macro_f1": float(np.mean(subsets))} if subsets else {}
+        score = {SCORE: (full + float(np.mean(subsets))) / 2 if subsets else full}
+        return {"dev_loss": self._loss(logits[0]), "dev_macro_f1": full, **subset_mean, **score}
+
+    def _loss(self, logits: np.ndarray) -> float:
+        return functional.cross_entropy(torch.from_numpy(logits), self.dev.targets["emotion"].cpu()).item()
+
+    def _macro_f1(self, logits: np.ndarray) -> float:
+        return scores(self.dev.targets["emotion"].cpu().numpy(), logits.argmax(1), logits.shape[1])["macro_f1"]
+
+
+def subset_masks(modalities: int) -> list[Tensor]:
+    """(M,) masks of every non-empty proper subset of the modalities."""
+    subsets = [subset for size in range(1, modalities) for subset in combinations(range(modalities), size)]
+    return [torch.isin(torch.arange(modalities), torch.tensor(subset)) for subset in subsets]
+
+
+def calibrate_and_score(network: nn.Module, dev: Split, folder: Path) -> dict[str, dict[str, float]]:
+    """Calibrate a trained network on dev with all modalities and return its dev scores by task."""
+    logits = predict(network, dev)
+    targets = {task: dev.targets[task].cpu().numpy() for task in logits}
+    calibrations = {task: calibration.fit(logits[task], targets[task]) for task in logits}
+    results.write_json(folder / "calibration.json", calibrations)
+    return {
+        task: scores(targets[task], task_logits.argmax(1), task_logits.shape[1])
+        for task, task_logits in logits.items()
+    }
+
+
+def write_metrics(stage: str, seeds: list[int], outcomes: list[SeedResult]) -> None:
+    """Write metrics/<stage>.json and the learning curves of all seeds."""
+    by_seed = dict(zip(seeds, outcomes, strict=True))
+    means = {
+        task: {metric: _mean(by_seed.values(), task, metric) for metric in HEADLINE_METRICS}
+        for task in labels.TASKS
+    }
+    best_epochs = {seed: outcome.best_epoch for seed, outcome in by_seed.items()}
+    macro_f1 = {seed: outcome.scores["emotion"]["macro_f1"] for seed, outcome in by_seed.items()}
+    results.write_json(Path(f"metrics/{stage}.json"), means | {"best_epoch": best_epochs, "by_seed": macro_f1})
+    write_learning_curves(stage, {seed: outcome.history for seed, outcome in by_seed.items()})
+
+
+def write_learning_curves(stage: str, histories: dict[int, History]) -> None:
+    """Write plots/<stage>/learning.csv: a row per seed and epoch; only the header if the stage is off."""
+    rows = [{"seed": seed, **row} for seed, history in histories.items() for row in history]
+    path = Path(f"plots/{stage}/learning.csv")
+    columns = None if rows else ["seed", "epoch", "train_loss", "dev_loss", SCORE]
+    results.write_csv(path, pd.DataFrame(rows, columns=columns).round(results.DECIMALS), float_format=None)
+
+
+def _mean(outcomes: Iterable[SeedResult], task: str, metric: str) -> float | None:
+    values = [outcome.scores[task][metric] for outcome in outcomes if task in outcome.scores]
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,139 @@
+"""Distillation objective: the student, with modalities missing, matches a teacher with all modalities."""
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from merc.data.batches.dataset import Split
+from merc.runtime.params import StrictModel
+from merc.training.core.loop import iterate_outputs
+from merc.training.core.objectives import FeatureNoise, LabelLoss, ModalityDropout
+from merc.training.core.supervision import subset_masks
+
+
+class DistillWeights(StrictModel):
+    """Weights of the loss terms; 0 leaves a term out."""
+
+    label: float = Field(ge=0)
+    soft: float = Field(ge=0)
+    feature: float = Field(ge=0)
+    relation: float = Field(ge=0)
+
+
+@dataclass(frozen=True)
+class DistillationObjective:
+    """Label loss plus distances to the teacher: softened labels, utterance and context vectors, relations.
+
+    Each distance is 0 for a student that equals its teacher.
+    """
+
+    teacher_outputs: dict[str, Tensor]  # of every row of train, by compute_teacher_outputs
+    labels: LabelLoss
+    hide: ModalityDropout  # with rate 0 in the first phase
+    noise: FeatureNoise  # with rate 0 in the first phase
+    temperature: float
+    weights: DistillWeights
+    subsets: bool  # second phase: also predict every utterance from each proper subset of the modalities
+
+    def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
+        views = self._views(batch)
+        noisy_batch, signal = self.noise(network, batch)
+        output, view_batch = forward_views(network, noisy_batch, views)
+        visible = views * repeat_rows(signal, len(views) // len(signal))
+        teacher = {name: values[view_batch["index"]] for name, values in self.teacher_outputs.items()}
+        return {
+            "label": self.weights.label * sum(self.labels(output, view_batch).values()),
+            "soft": self.weights.soft * self._soft(output, teacher),
+            "feature": self.weights.feature * self._feature(output, teacher),
+            "relation": self.weights.relation * relation_loss(output, teacher, visible),
+        }
+
+    def _views(self, batch: dict) -> Tensor:
+        """(views N, M): the modality masks of the batch's views, one view after another.
+
+        A single modality is a view twice, since it has the most to gain (docs/log.md).
+        """
+        present = batch["present"]
+        subsets = subset_masks(present.shape[1]) if self.subsets else []
+        subsets += [subset for subset in subsets if subset.sum() == 1]
+        return torch.cat([self.hide(batch), *(present & subset.to(present.device) for subset in subsets)])
+
+    def _feature(self, output: dict, teacher: dict) -> Tensor:
+        """Distance of the utterance vectors plus that of the context vectors."""
+        return sum(_distance(output[name], teacher[name]) for name in ("utterance", "context"))
+
+    def _soft(self, output: dict, teacher: dict) -> Tensor:
+        """KL divergence of the softened probabilities, times T^2 to preserve gradient size (Hinton et al. 2015)."""
+        losses = [
+            getattr(self.labels.task_weights, task)
+            * softened_divergence(output[task], teacher[task], self.temperature)
+            for task in self.labels.weights
+        ]
+        return torch.stack(losses).sum()
+
+
+def compute_teacher_outputs(teacher: nn.Module, train: Split) -> dict[str, Tensor]:
+    """The teacher's logits, vectors and gate (if it has one) of each row, in eval mode with every modality.
+
+    Computed once, because they depend neither on the batch nor on the epoch.
+    """
+    batch_outputs: list[dict[str, Tensor]] = []
+    for _, output in iterate_outputs(teacher, train):
+        values = {name: output[name] for name in (*teacher.labels, "utterance", "context")}
+        gate = {"gate": output["weights"]["gate"]} if "gate" in output["weights"] else {}
+        batch_outputs.append({name: value.clone() for name, value in (values | gate).items()})
+    return {name: torch.cat([output[name] for output in batch_outputs]) for name in batch_outputs[0]}
+
+
+def forward_views(network: nn.Module, batch: dict, views: Tensor) -> tuple[dict, dict]:
+    """The network's output on N rows under modality masks `views` (K N, M), and the batch repeated K times.
+
+    The stems run once. All views form one batch, so that batch norm sees the mixture of views that it will be used
+    on; statistics of each view alone would fit none of them later.
+    """
+    place, num_views = batch["place"], len(views) // len(batch["present"])
+    view_batch = {name: repeat_rows(value, num_views) for name, value in batch.items() if isinstance(value, Tensor)}
+    offsets = torch.arange(num_views, device=place.device).repeat_interleave(len(place)) * (place[:, 0].max() + 1)
+    view_batch["place"] = view_batch["place"] + torch.stack([offsets, torch.zeros_like(offsets)], 1)
+    hidden, steps, oddity = network.tokens(batch)
+    tokens = ({m: repeat_rows(value, num_views) for m, value in values.items()} for values in (hidden, steps))
+    return network.judge(*tokens, repeat_rows(oddity, num_views), view_batch, views), view_batch
+
+
+def repeat_rows(rows: Tensor, times: int) -> Tensor:
+    """(N, ...) -> (times N, ...): all rows, then all rows again."""
+    return rows.repeat(times, *[1] * (rows.dim() - 1))
+
+
+def softened_divergence(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(softmax(teacher_logits / T) || softmax(logits / T)), mean over utterances."""
+    student, teacher = (functional.log_softmax(x / temperature, dim=1) for x in (logits, teacher_logits))
+    return temperature**2 * functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def relation_loss(output: dict, teacher: dict, visible: Tensor) -> Tensor:
+    """Mean squared difference of the utterances' pairwise similarities, plus that of the gates if there are any.
+
+    The teacher's gate is first rescaled by `visible` (N, M), the fraction of each modality that the student sees.
+    """
+    similarities = (_similarity(values["context"]) for values in (output, teacher))
+    loss = functional.mse_loss(*similarities)
+    if "gate" in teacher:
+        target = teacher["gate"] * visible.unsqueeze(1)
+        target = target / target.sum(2, keepdim=True).clamp(min=1e-6)
+        loss = loss + (output["weights"]["gate"] - target).square().sum(2).mean()
+    return loss
+
+
+def _distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference, in units of the teacher's variance."""
+    return (student - teacher).square().mean() / teacher.var(0, correction=0).mean().clamp(min=1e-6)
+
+
+def _similarity(vectors: Tensor) -> Tensor:
+    """(N, N) cosine similarities of (N, D) vectors."""
+    unit = functional.normalize(vectors, dim=1)
+    return unit @ unit.T

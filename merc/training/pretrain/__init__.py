@@ -1,0 +1,1 @@
+"""Self-supervised pretraining of the shared latent space (MISLS)."""
