@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import matplotlib
 import numpy as np
@@ -11,6 +12,7 @@ matplotlib.use("agg")
 matplotlib.rcParams["svg.hashsalt"] = "merc"  # otherwise the ids in an SVG are random
 matplotlib.rcParams["svg.fonttype"] = "none"  # text is not converted to paths
 import matplotlib.pyplot as plt  # noqa: E402 (the backend is set before it loads)
+from matplotlib.figure import Figure  # noqa: E402
 
 DOTS_PER_INCH = 110
 COLOURS = ("#1f5f99", "#c8641e", "#4a8a3c", "#8a4a9a")  # distinct in print and for the colour-blind
@@ -36,7 +38,7 @@ def confusion_matrix(path: Path, matrix: np.ndarray, labels: Sequence[str], titl
     save_figure(figure, path)
 
 
-def save_figure(figure: plt.Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as .png or .svg, without the version or date that would change its bytes, and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {".png": {"Software": None}, ".svg": {"Date": None}}[path.suffix]
@@ -84,7 +86,8 @@ def class_f1_bars(path: Path, table: pd.DataFrame, title: str) -> None:
         rows = table[table["model"] == model]
         x = np.arange(len(classes)) + (number - (len(models) - 1) / 2) * width
         # a percentile interval may exclude the estimate, but an error bar must not be negative
-        errors = [(rows["f1"] - rows["f1_low"]).clip(lower=0), (rows["f1_high"] - rows["f1"]).clip(lower=0)]
+        below, above = rows["f1"] - rows["f1_low"], rows["f1_high"] - rows["f1"]
+        errors = [cast("pd.Series", gap).clip(lower=0) for gap in (below, above)]
         axes.bar(x, rows["f1"], width, yerr=errors, color=colour, label=model, error_kw={"linewidth": 0.8})
     axes.set_xticks(range(len(classes)), classes, rotation=25, ha="right", rotation_mode="anchor")
     axes.set(ylim=(0, 1), ylabel="F1")

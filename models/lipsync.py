@@ -12,7 +12,7 @@ from torch.nn import functional
 
 WINDOW_FRAMES = 5  # video frames that one embedding spans: 0.2 s
 INITIAL_SCALE = 20.0  # initial scale of the evidence; learned
-TowerModule = TypeVar("Part", bound=nn.Module)
+TowerModule = TypeVar("TowerModule", bound=nn.Module)
 
 
 class TowersConfig(BaseModel):

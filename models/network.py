@@ -1,7 +1,7 @@
 """The network: features -> stems -> MISLS -> fusion -> context -> heads, configured by `model` in params.yaml."""
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -100,11 +100,11 @@ class Network(nn.Module):
 
     def standardise(self, stream: str, mean: Tensor, std: Tensor) -> None:
         """Set the mean and standard deviation (D,) of a stream on the training split."""
-        self.standards[_key(stream)].fill(mean, std)
+        self._standard(stream).fill(mean, std)
 
     def spread(self, stream: str) -> Tensor:
         """The standard deviation (D,) of a stream's features on the training split."""
-        return self.standards[_key(stream)].std
+        return self._standard(stream).std
 
     def parameters_of(self, modality: str) -> list[nn.Parameter]:
         """The parameters of one modality before fusion: its stems and its projection into the latent space."""
@@ -131,9 +131,10 @@ class Network(nn.Module):
         present: Tensor | None = None,
     ) -> dict[str, Any]:
         """Outputs as of `forward` from the outputs of `tokens`; the batch's values are not used."""
-        present = batch["present"] if present is None else batch["present"] & present
-        present = present & torch.stack([steps[m] > 0 for m in self.modalities], 1)
-        return self.unite(*self.misls(hidden, steps, present), present, deviation, batch)
+        shown: Tensor = batch["present"] if present is None else batch["present"] & present
+        shown = shown & torch.stack([steps[m] > 0 for m in self.modalities], 1)
+        z, steps = self.misls(hidden, steps, shown)
+        return self.unite(z, steps, shown, deviation, batch)
 
     def unite(
         self,
@@ -180,6 +181,9 @@ class Network(nn.Module):
         hidden = {m: values for m, (values, _) in merged.items()}
         steps = {m: lengths for m, (_, lengths) in merged.items()}
         return hidden, steps, torch.stack([deviations[m] for m in self.modalities], 1)
+
+    def _standard(self, stream: str) -> Standardise:
+        return cast(Standardise, self.standards[_key(stream)])
 
     def _in_context(self, utterance: Tensor, position: Tensor, speaker: Tensor, size: tuple[int, int]) -> Tensor:
         if self.role is not None:

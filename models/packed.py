@@ -19,7 +19,9 @@ class PairMaximum(torch.autograd.Function):
         return torch.maximum(first, second)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] torch's stub: *grad_outputs
+        ctx, gradient: Tensor
+    ) -> tuple[Tensor, None, None]:
         even, odd, is_even_larger = ctx.saved_tensors
         to_even = gradient * is_even_larger
         result = gradient.new_empty(int(odd[-1]) + 1 if len(odd) else 0, gradient.shape[1])
@@ -45,7 +47,9 @@ class WithNeighbours(torch.autograd.Function):
         return rows
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] torch's stub: *grad_outputs
+        ctx, gradient: Tensor
+    ) -> tuple[Tensor, None]:
         (inner,) = ctx.saved_tensors
         previous, current, following = gradient.chunk(3, 1)
         result = current.clone()
@@ -63,7 +67,9 @@ class ScatterRows(torch.autograd.Function):
         return values.new_zeros(size, values.shape[1]).index_copy_(0, indices, values)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] torch's stub: *grad_outputs
+        ctx, gradient: Tensor
+    ) -> tuple[Tensor, None, None]:
         return gradient.index_select(0, ctx.saved_tensors[0]), None, None
 
 
@@ -77,7 +83,9 @@ class GatherRows(torch.autograd.Function):
         return values.index_select(0, indices)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] torch's stub: *grad_outputs
+        ctx, gradient: Tensor
+    ) -> tuple[Tensor, None]:
         result = gradient.new_zeros(ctx.size, gradient.shape[1])
         return result.index_copy_(0, ctx.saved_tensors[0], gradient), None
 
@@ -95,7 +103,9 @@ class AttentionPooling(torch.autograd.Function):
         return (weight.unsqueeze(1) @ values).squeeze(1)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] torch's stub: *grad_outputs
+        ctx, gradient: Tensor
+    ) -> tuple[Tensor, Tensor, None]:
         values, query, weight = ctx.saved_tensors
         score = weight * (values @ gradient.unsqueeze(2)).squeeze(2)
         score -= weight * score.sum(1, keepdim=True)

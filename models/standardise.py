@@ -11,6 +11,9 @@ MAX_DEVIATION = 20.0  # upper bound, above any real feature's: infinite values m
 class Standardise(nn.Module):
     """x' = (x - mean) / std with the training split's statistics; NaN and infinities become 0, the mean."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, dim: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))

@@ -4,6 +4,8 @@ An utterance's features are a sequence of steps; `steps` (n,) are their numbers.
 spend no time on padding, packed (sum of steps, D): the utterances' steps one after another.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -76,7 +78,9 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     So the amount of padding does not change training; a single step is allowed.
     """
 
-    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride] nn.Module passes on any arguments
+        self, values: Tensor, mask: Tensor
+    ) -> Tensor:
         """Normalise values (..., D); mask (...) bool is True for real steps."""
         values = values.float()
         if not self.training:
@@ -97,9 +101,10 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         mean = (flat * weights).sum(0) / count
         variance = ((flat - mean).square() * weights).sum(0) / count
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
-            self.num_batches_tracked.add_(1)
+            momentum = cast(float, self.momentum)  # not None, as the statistics below: nn.BatchNorm1d's defaults
+            cast(Tensor, self.running_mean).lerp_(mean, momentum)
+            cast(Tensor, self.running_var).lerp_(variance * count / (count - 1).clamp(min=1), momentum)
+            cast(Tensor, self.num_batches_tracked).add_(1)
         return mean, variance
 
 
@@ -163,7 +168,8 @@ def _packed_block(convolution: nn.Conv1d, norm: MaskedBatchNorm, values: Tensor,
     end = steps.cumsum(0)
     # (N - 1, 1): 0 after the last step of an utterance
     inner = torch.ones(len(values), 1, device=values.device).index_fill(0, end - 1, 0)[:-1]
-    return torch.relu(norm.without_mask(torch.addmm(convolution.bias, WithNeighbours.apply(values, inner), kernel)))
+    bias = cast(Tensor, convolution.bias)
+    return torch.relu(norm.without_mask(torch.addmm(bias, WithNeighbours.apply(values, inner), kernel)))
 
 
 STEMS = {"linear": LinearStem, "mlp": MLPStem, "conv1d": Conv1dStem}

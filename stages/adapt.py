@@ -74,8 +74,12 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
 
     section, space = factory.encoding_section(modality), labels.label_space(params.read("data.labels", str))
     supervision.SeedRandomness.plant(config.seed)
-    encoder = factory.build(modality, section.encoder, section)
-    tuning_loop.check_trainable(encoder, modality, section.encoder, f"set adapt.{modality}.epochs to 0")
+    encoder = tuning_loop.check_trainable(
+        factory.build(modality, section.encoder, section),
+        modality,
+        section.encoder,
+        f"set adapt.{modality}.epochs to 0",
+    )
     reader = factory.modality_package(modality).reader(section)
     labelled = label_fraction.LabelSubset(label_fraction.read(), config.seed)
     train = one_encoder.read_utterances("train", shares, reader, space, labelled)

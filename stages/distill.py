@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import Field
-from torch import nn
 
 from merc.data.batches import label_fraction
 from merc.data.batches.label_fraction import LabelSubset
@@ -13,6 +12,7 @@ from merc.data.batches.sampling import drawn_class_fractions
 from merc.runtime import entry_point, params
 from merc.runtime.device import select_device
 from merc.training.core import loop, seeds, stage_checkpoints, supervision
+from merc.training.core.network import MultimodalNetwork
 from merc.training.distill.distillation_loss import DistillationObjective, DistillWeights, compute_teacher_outputs
 from models import checkpoint
 from models.network import Network, NetworkConfig
@@ -75,6 +75,7 @@ def distil(job: DistillJob, folder: Path, watch: loop.EpochCallback) -> supervis
     teacher_outputs = compute_teacher_outputs(teacher, train)
     draws = seed.draws(train, job.data.share, config.sampling, config.batch)
     history: loop.History = []
+    best = 0  # replaced: there is a phase, because there is an epoch
     for phase in config.phases():
         num_earlier, has_subsets = len(history), phase.number == 2
         objective = DistillationObjective(
@@ -99,7 +100,9 @@ def distil(job: DistillJob, folder: Path, watch: loop.EpochCallback) -> supervis
     return supervision.SeedResult(best, history, supervision.calibrate_and_score(student, dev, folder))
 
 
-def _watch_phase(num_earlier: int, watch: loop.EpochCallback, row: dict[str, float], network: nn.Module) -> None:
+def _watch_phase(
+    num_earlier: int, watch: loop.EpochCallback, row: dict[str, float], network: MultimodalNetwork
+) -> None:
     """Call the watch with the epoch's number counted over both phases."""
     watch(row | {"epoch": num_earlier + row["epoch"]}, network)
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from merc.data.batches.dataset import Split, read_split
 from merc.data.records import labels, manifest
 from merc.data.records.labels import LabelSpace
-from merc.evaluation import bootstrap, conditions, corruptions, predictions, protocol, selection_gap
+from merc.evaluation import bootstrap, corruptions, missing_modalities, predictions, protocol, selection_gap
 from merc.evaluation.inference import (
     EvaluateConfig,
     PredictionArrays,
@@ -76,7 +76,8 @@ def _predict(
 ) -> Predictions:
     names = config.conditions(split.modalities)
     masks = {
-        name: conditions.condition_mask(name, split.manifest, split.modalities, config.mask_seed) for name in names
+        name: missing_modalities.condition_mask(name, split.manifest, split.modalities, config.mask_seed)
+        for name in names
     }
     first_seed = next(iter(folders)).seed
     jobs = [
@@ -86,7 +87,8 @@ def _predict(
     blocks = workers.run(jobs, partial(predict_job, split, masks), label="evaluate")
     if failures := [block.reason for block in blocks if isinstance(block, workers.JobFailure)]:
         raise UserError(f"evaluate: {failures[0]}; lower compute.workers if memory ran out")
-    return collect_predictions(split.manifest, space, [job.keys(masks) for job in jobs], blocks)
+    predicted = [block for block in blocks if not isinstance(block, workers.JobFailure)]
+    return collect_predictions(split.manifest, space, [job.keys(masks) for job in jobs], predicted)
 
 
 def predict_job(split: Split, masks: Mapping[str, np.ndarray], job: EvaluateJob) -> PredictionArrays:
@@ -94,7 +96,7 @@ def predict_job(split: Split, masks: Mapping[str, np.ndarray], job: EvaluateJob)
     network = stage_checkpoints.load_network(checkpoint.load, job.folder, select_device())
     protocol.check_label_orders(job.folder, network.labels, split.labels)
     calibrated = results.read_json(job.folder / "calibration.json")
-    full, split = {conditions.FULL: masks[conditions.FULL]}, split.to(select_device())
+    full, split = {missing_modalities.FULL: masks[missing_modalities.FULL]}, split.to(select_device())
     blocks = [predict_conditions(network, split, masks, calibrated)]
     blocks += [
         predict_conditions(network, corrupted.to(select_device()), full, calibrated)
@@ -111,7 +113,7 @@ def predict_job(split: Split, masks: Mapping[str, np.ndarray], job: EvaluateJob)
 def _write_masks(split: Split, config: EvaluateConfig) -> None:
     MASKS.mkdir(parents=True, exist_ok=True)
     for corpus, rows in split.manifest.groupby("corpus", sort=False):
-        table = conditions.mask_table(rows, split.modalities, config.mask_seed, config.repeats)
+        table = missing_modalities.mask_table(rows, split.modalities, config.mask_seed, config.repeats)
         pq.write_table(table, MASKS / f"{corpus}.parquet")
 
 

@@ -64,7 +64,7 @@ def main() -> None:
 def _write(outputs: dict[str, list], network: Any, known_truth: pd.DataFrame, config: ExplainConfig) -> None:
     """Write tables, metrics, plots and gallery from the jobs' outputs, by kind."""
     explained, verdicts = zip(*outputs["explain"], strict=True)
-    explanations = join(explained)
+    explanations = join(list(explained))
     verdicts = [ground_truth.concatenate_hits(pieces) for pieces in zip(*verdicts, strict=True)]  # by seed
     randomised = pd.concat(outputs["check"], ignore_index=True)
     modalities, order = network.modalities, network.labels["emotion"]

@@ -2,12 +2,13 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from merc.data.batches.dataset import Split, read_split
 from merc.data.records import labels, manifest
+from merc.encoders.base.encoder import Encoder
 from merc.export import agreement, bundle, model_card, needed_encoders, onnx_files, onnx_network
 from merc.export import onnx_encoders as portable_encoders
 from merc.export.bundle import ExportConfig
@@ -97,7 +98,8 @@ def reduced_encoder(modality: str, entry: dict[str, Any]):
     if entry["onnx"] != "exported":
         return None
     path = OUT / "encoders" / modality / onnx_files.REDUCED
-    return portable_encoders.use_onnx_network(needed_encoders.restore_encoder(modality, entry, OUT), path)
+    encoder = cast(Encoder, needed_encoders.restore_encoder(modality, entry, OUT))
+    return portable_encoders.use_onnx_network(encoder, path)
 
 
 def score(logits: np.ndarray, actual: np.ndarray) -> dict[str, float]:

@@ -9,7 +9,7 @@ from closure import ROOT
 from test_evaluate import SPACE, answers, manifest
 
 from merc.__main__ import COMMANDS, main
-from merc.evaluation import bootstrap, conditions, headline, predictions, robustness
+from merc.evaluation import bootstrap, headline, missing_modalities, predictions, robustness
 from merc.runtime import results
 
 
@@ -18,7 +18,9 @@ def run(tmp_path, monkeypatch):
     """A folder with the metrics of made-up predictions."""
     monkeypatch.chdir(tmp_path)
     rows = manifest(40)
-    found = answers(rows, skill=3.0, names=conditions.condition_names(("text", "audio", "vision"), [0.5], [], 1))
+    found = answers(
+        rows, skill=3.0, names=missing_modalities.condition_names(("text", "audio", "vision"), [0.5], [], 1)
+    )
     draws = bootstrap.draw(found.groups()[1], found.seeds(), 20, 1)
     board = headline.scoreboard(found, SPACE, manifest(40, split="train"), draws)
     results.write_json(tmp_path / "metrics/evaluate.json", board)

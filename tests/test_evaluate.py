@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 
 from merc.data.batches import dataset
 from merc.data.records import labels
-from merc.evaluation import bootstrap, conditions, headline, inference, predictions, robustness
+from merc.evaluation import bootstrap, headline, inference, missing_modalities, predictions, robustness
 from merc.evaluation.predictions import BlockKey, Predictions
 from merc.evaluation.report import tables
 from merc.runtime import results
@@ -24,7 +24,7 @@ from stages import evaluate
 SPACE = labels.label_space("meld")
 MODALITIES = ("text", "audio", "vision")
 UNEVEN = [{m: 0.7 if m == most else 0.1 for m in MODALITIES} for most in MODALITIES]
-CONDITIONS = conditions.condition_names(MODALITIES, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], UNEVEN, 2)
+CONDITIONS = missing_modalities.condition_names(MODALITIES, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], UNEVEN, 2)
 
 
 def manifest(dialogues=12, turns=5, split="test"):
@@ -193,7 +193,7 @@ def test_a_missing_modality_changes_answers_and_the_other_conditions_do_not_matt
     monkeypatch.chdir(folder)
     split = dataset.read_split("test", ["sample"], MODALITIES, SPACE)
     network = checkpoint.load(folder / "out/distill/seed-2")
-    mask = conditions.condition_mask("rate:0.5/1", split.manifest, MODALITIES, 1)
+    mask = missing_modalities.condition_mask("rate:0.5/1", split.manifest, MODALITIES, 1)
     calibrated = results.read_json(folder / "out/distill/seed-2/calibration.json")
     alone = inference.predict_conditions(network, split, {"rate:0.5/1": mask}, calibrated)["emotion"][
         "probability"
@@ -206,7 +206,7 @@ def test_the_answers_are_those_of_the_engine(evaluated, monkeypatch):
     monkeypatch.chdir(folder)
     split = dataset.read_split("test", ["sample"], MODALITIES, SPACE)
     network = checkpoint.load(folder / "out/train/seed-1")
-    mask = conditions.condition_mask("only:text", split.manifest, MODALITIES, 1)
+    mask = missing_modalities.condition_mask("only:text", split.manifest, MODALITIES, 1)
     logits = loop.predict(network, split, mask)["sentiment"] / 1.5  # the temperature that was made up
     expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE).of(

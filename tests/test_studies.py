@@ -12,7 +12,7 @@ import yaml
 from scipy import stats
 from test_params import SECTIONS
 
-from merc.evaluation.conditions import FULL
+from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import BlockKey, Predictions
 from merc.runtime import params
 from merc.runtime.errors import UserError

@@ -50,6 +50,7 @@ class _Turn:
     end: float
     name: str
     emotion: str
+    speaker: str
 
 
 def read(folder: Path, scratch: Path, options: Options) -> Listing:
@@ -95,14 +96,14 @@ def _turns(path: Path, split: str, listing: Listing) -> list[_Turn]:
         if not line.startswith("["):
             continue  # individual ratings, comments
         match = TURN_PATTERN.fullmatch(line.strip())
-        name = match and NAME_PATTERN.fullmatch(match[3])
-        if not name or name[1] != path.stem:
+        name = NAME_PATTERN.fullmatch(match[3]) if match else None
+        if match is None or name is None or name[1] != path.stem:
             reason = f"line {number}: {line.strip()[:60]!r} is no turn of this dialogue"
             add_note(listing.ignored, split, path.name, reason)
         elif match[3] in turns:
             add_note(listing.ignored, split, match[3], f"{path.name} line {number}: a second row of this utterance")
         else:
-            turns[match[3]] = _Turn(float(match[1]), float(match[2]), match[3], match[4])
+            turns[match[3]] = _Turn(float(match[1]), float(match[2]), match[3], match[4], name[2])
     return sorted(turns.values(), key=lambda turn: (turn.start, turn.name))
 
 
@@ -124,18 +125,18 @@ def _utterance(
     videos: dict[str, Path],
     listing: Listing,
 ) -> Utterance:
-    speaker = NAME_PATTERN.fullmatch(turn.name)[2]
     if turn.emotion not in EMOTIONS:
         add_note(listing.decided, split, turn.name, f"emotion {turn.emotion!r} is unknown: kept, not trained on")
     wav = session / "sentences/wav" / dialogue / f"{turn.name}.wav"
     audio, video = (wav if wav.is_file() else None), videos.get(dialogue)
+    recording = video or audio
     transcript, num_repaired = transcripts.repair(texts.get(turn.name, ""))
     return Utterance(
         split=split,
         dialogue=dialogue,
         name=turn.name,
         group=f"iemocap/{dialogue}",
-        speaker=f"{session.name}-{speaker}",
+        speaker=f"{session.name}-{turn.speaker}",
         text=transcript,
         emotion=EMOTIONS.get(turn.emotion, turn.emotion),
         sentiment=None,
@@ -143,10 +144,10 @@ def _utterance(
         end=turn.end,
         source=dialogue,
         media=video,
-        clip=(video or audio) and (video or audio).relative_to(session.parent).as_posix(),
+        clip=recording and recording.relative_to(session.parent).as_posix(),
         absent="" if video else "no video of this dialogue" if audio else "neither video nor wav of this utterance",
         sound=audio,
-        window=video and Window(turn.start, turn.end, LEFT if dialogue[5] == speaker else RIGHT),
+        window=video and Window(turn.start, turn.end, LEFT if dialogue[5] == turn.speaker else RIGHT),
         text_flags=("repaired",) if num_repaired else (),
         text_reason=f"{num_repaired} characters read as cp1252" if num_repaired else "",
     )

@@ -77,9 +77,10 @@ def _by_fold(path: Path, fold: int) -> tuple[set[int], set[int]]:
         raise UserError(f"{path}: needs the columns actor and test_fold, both numbers") from None
     if set(folds) != set(ACTORS) or not set(folds.values()) <= set(range(1, FOLDS + 1)):
         raise UserError(f"{path}: needs each of the actors 1 to 24 once, in a fold from 1 to {FOLDS}")
-    return tuple(
+    test, dev = (
         {actor for actor, test_fold in folds.items() if test_fold == number} for number in (fold, fold % FOLDS + 1)
     )
+    return test, dev
 
 
 def _by_list(options: Options) -> tuple[set[int], set[int]]:
@@ -118,7 +119,7 @@ def _utterance(
 ) -> Utterance:
     """Utterance of one performance, which is a dialogue by itself."""
     chosen = next(recordings[kind] for kind in PREFERRED if kind in recordings)
-    _, _, emotion, intensity, statement, _, actor = NAME_PATTERN.fullmatch(chosen.stem).groups()
+    _, _, emotion, intensity, statement, _, actor = chosen.stem.split("-")
     split = "test" if int(actor) in test else "dev" if int(actor) in dev else "train"
     for other in sorted(path.name for path in recordings.values() if path != chosen):
         add_note(listing.ignored, split, other, f"the same performance as {chosen.name}")

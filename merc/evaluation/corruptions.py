@@ -5,10 +5,11 @@ the utterances' ids, as those of the masks are. Only noise needs the encoder aga
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from merc.data.records.packs import Pack
 from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory, packing
 from merc.encoders.base.registry import Reader
-from merc.evaluation.conditions import HASHED_COLUMNS
+from merc.evaluation.missing_modalities import HASHED_COLUMNS
 from merc.runtime.errors import UserError
 
 SETTING = "params.yaml: evaluate.corruptions"
@@ -70,7 +71,8 @@ def corrupt(split: Split, name: str, seed: int) -> Split | None:
         return None
     steps: Rows = [None] * len(split)
     is_corrupted = False
-    for corpus, rows in split.manifest.groupby("corpus", sort=False):
+    by_corpus = cast("Iterable[tuple[str, pd.DataFrame]]", split.manifest.groupby("corpus", sort=False))
+    for corpus, rows in by_corpus:
         table = rows.reset_index(drop=True)
         pack = packs.read_pack(packs.pack_path("test", corpus, damage.modality), table)
         stream, features = (

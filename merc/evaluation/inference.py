@@ -1,6 +1,7 @@
 """Inference of the evaluation: runs trained networks on a split under every condition, and collects predictions."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -9,11 +10,12 @@ from pydantic import Field
 
 from merc.data.batches.dataset import Split
 from merc.data.records.labels import TASKS, LabelSpace
-from merc.evaluation import conditions
+from merc.evaluation import missing_modalities
 from merc.evaluation.predictions import ID_COLUMNS, PARTS, PROBABILITY_DECIMALS, BlockKey, Predictions
 from merc.runtime.params import StrictModel
 from merc.training.core import calibration
 from merc.training.core.loop import predict_views
+from merc.training.core.network import MultimodalNetwork
 
 PredictionArrays = dict[str, dict[str, np.ndarray]]  # task -> part -> (K, N, C)
 
@@ -32,13 +34,13 @@ class EvaluateConfig(StrictModel):
     def conditions(self, modalities: Sequence[str]) -> list[str]:
         """The names of all conditions for a network with these modalities."""
         uneven = [{m: rate for m, rate in rates.items() if m in modalities} for rates in self.uneven]
-        return conditions.condition_names(
+        return missing_modalities.condition_names(
             modalities, self.rates, [rates for rates in uneven if rates], self.repeats
         )
 
 
 def predict_conditions(
-    network: torch.nn.Module, split: Split, masks: Mapping[str, np.ndarray], calibrated: dict
+    network: MultimodalNetwork, split: Split, masks: Mapping[str, np.ndarray], calibrated: dict
 ) -> PredictionArrays:
     """Predict under each of the K masks (N, M): {task: {part: (K, N, C)}}; tasks without a head are left out."""
     logits = predict_views(network, split, torch.from_numpy(np.stack(list(masks.values()))))
@@ -72,7 +74,7 @@ def collect_predictions(
     blocks: Sequence[PredictionArrays],
 ) -> Predictions:
     """Combine the blocks of all networks with the manifest's rows and labels; `keys` holds each network's keys."""
-    rows = manifest[list(ID_COLUMNS)].copy()
+    rows = cast("pd.DataFrame", manifest[list(ID_COLUMNS)].copy())
     for task in TASKS:
         order = getattr(space, task)
         rows[task] = [order[number] if number >= 0 else None for number in space.indices(manifest, task)]

@@ -1,7 +1,7 @@
 """Predictions of every model for every test utterance under every condition; all scores are computed from them."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from merc.data.records import labels
-from merc.evaluation.conditions import FULL
+from merc.evaluation.missing_modalities import FULL
 from merc.runtime.errors import UserError
 from merc.training.core import scores
 
@@ -132,7 +132,7 @@ def _block(predictions: Predictions, number: int, key: BlockKey) -> pa.Table:
     return pa.table(columns)
 
 
-def _strings(values: Sequence[str]) -> pa.Array:
+def _strings(values: Iterable[str | None]) -> pa.Array:
     return pa.array(values, pa.string()).dictionary_encode()
 
 

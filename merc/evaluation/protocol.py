@@ -1,9 +1,10 @@
 """Checks that stop the evaluation: overlapping splits, features that contain the label, wrong label orders."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,8 @@ def _check_dialogues(first: str, rows: pd.DataFrame, second: str, other_rows: pd
     timed, other_timed = _timed(rows), _timed(other_rows)
     shared = timed.merge(other_timed, on=UTTERANCE_COLUMNS, suffixes=("", "_other"))
     counts = shared.groupby(["group", "group_other"], sort=False).size()
-    for (group, group_other), count in counts.items():
+    pairs = cast("Iterable[tuple[tuple[str, str], int]]", counts.items())
+    for (group, group_other), count in pairs:
         if count == min((timed["group"] == group).sum(), (other_timed["group"] == group_other).sum()):
             raise UserError(
                 f"dialogue {group!r} of {first} and {group_other!r} of {second} are one: the same speakers, words "
@@ -91,7 +93,7 @@ def _check_recordings(first: str, rows: pd.DataFrame, second: str, other_rows: p
 
 def _recordings(split: str, rows: pd.DataFrame) -> pd.DataFrame:
     """Text, size and path of every wav that exists."""
-    with_wav = rows[rows["wav"].notna()]
+    with_wav = cast("pd.DataFrame", rows[rows["wav"].notna()])
     files = [
         manifests.split_folder(split, c) / wav for c, wav in zip(with_wav["corpus"], with_wav["wav"], strict=True)
     ]
@@ -99,7 +101,7 @@ def _recordings(split: str, rows: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(
         {"text": with_wav["text"].fillna("").to_list(), "size": sizes, "file": list(map(str, files))}
     )
-    return table[table["size"] >= 0]
+    return cast("pd.DataFrame", table[table["size"] >= 0])
 
 
 def _digest(path: Path) -> str:

@@ -7,7 +7,7 @@ ECE with equal mass: Nixon et al., 2019 (arXiv:1904.01685). Risk and coverage: G
 import numpy as np
 import pandas as pd
 
-from merc.evaluation.conditions import FULL
+from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 
 BINS = 10  # of equal mass; 25 utterances each on the sample

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from merc.evaluation import bootstrap
-from merc.evaluation.conditions import FULL
+from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 from merc.evaluation.selection_gap import EPOCH_PREFIX
 from merc.training.core import scores

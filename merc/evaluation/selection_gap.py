@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from merc.evaluation.conditions import FULL
+from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 from merc.runtime import results
 from merc.runtime.errors import UserError
@@ -55,7 +55,7 @@ def _check_selection(path: Path, log: Mapping[str, Any]) -> None:
     dev = {epoch["epoch"]: epoch["dev"] for epoch in log["epochs"]}
     if log["best"] not in dev or dev[log["best"]] < max(dev.values()):
         raise UserError(
-            f"{path}: epoch {log['best']} was chosen, but {max(dev, key=dev.get)} is best on dev; {remedy}"
+            f"{path}: epoch {log['best']} was chosen, but {max(dev, key=dev.__getitem__)} is best on dev; {remedy}"
         )
 
 

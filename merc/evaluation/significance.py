@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import stdtr  # scipy.stats takes a second to import
 
 from merc.evaluation import bootstrap
-from merc.evaluation.conditions import FULL
+from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions, read_predictions
 from merc.runtime.command_line import CommandLine
 from merc.runtime.errors import UserError

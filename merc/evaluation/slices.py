@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from merc.data.records.manifest import MODALITIES
@@ -22,7 +24,7 @@ def slice_masks(test: pd.DataFrame, seen: pd.DataFrame) -> dict[str, np.ndarray]
     return {name: mask for name, mask in masks.items() if mask.any()}
 
 
-NamedMasks = Iterator[tuple[str, pd.Series | np.ndarray]]
+NamedMasks = Iterator[tuple[str, ArrayLike]]
 
 
 def _all(test: pd.DataFrame, _seen: pd.DataFrame) -> NamedMasks:
@@ -31,8 +33,9 @@ def _all(test: pd.DataFrame, _seen: pd.DataFrame) -> NamedMasks:
 
 def _speakers(test: pd.DataFrame, seen: pd.DataFrame) -> NamedMasks:
     """By the number of the speaker's training utterances."""
-    names = test["corpus"] + "/" + test["speaker"]
-    counts = names.map((seen["corpus"] + "/" + seen["speaker"])[seen["split"] == "train"].value_counts()).fillna(0)
+    names = cast("pd.Series", test["corpus"] + "/" + test["speaker"])
+    seen_names = cast("pd.Series", (seen["corpus"] + "/" + seen["speaker"])[seen["split"] == "train"])
+    counts = names.map(seen_names.value_counts()).fillna(0)
     yield f"speaker: frequent ({FREQUENT_SPEAKER} or more in train)", counts >= FREQUENT_SPEAKER
     yield f"speaker: rare (1 to {FREQUENT_SPEAKER - 1})", (counts > 0) & (counts < FREQUENT_SPEAKER)
     yield "speaker: unseen", counts == 0
@@ -105,7 +108,8 @@ BLOCK = 500  # texts per product: nearly all pairs share a word, and all pairs o
 
 def shared_with_training(test: pd.DataFrame, seen: pd.DataFrame) -> np.ndarray:
     """(N,) bool: utterances that a model may have been trained or selected on, by text or recording."""
-    return near_duplicates(test["text"], seen["text"]) | overlapping(test, seen)
+    texts, seen_texts = cast("pd.Series", test["text"]), cast("pd.Series", seen["text"])
+    return near_duplicates(texts, seen_texts) | overlapping(test, seen)
 
 
 def near_duplicates(texts: pd.Series, seen: pd.Series) -> np.ndarray:
@@ -136,7 +140,7 @@ def _is_similar(words: sparse.csr_array, seen: sparse.csr_array) -> np.ndarray:
     sizes, seen_sizes = words.sum(axis=1), seen.sum(axis=1)
     union = sizes[common.row] + seen_sizes[common.col] - common.data
     is_duplicate = (common.data >= MIN_JACCARD * union) & (sizes[common.row] >= MIN_WORDS)
-    return np.isin(np.arange(words.shape[0]), common.row[is_duplicate])
+    return np.isin(np.arange(len(sizes)), common.row[is_duplicate])
 
 
 def _words(text: str | None) -> frozenset[str]:

@@ -1,7 +1,8 @@
 """Figures of explanations."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ def contributions(path: Path, table: pd.DataFrame, title: str) -> None:
     """Mean |Shapley value| of each modality per predicted emotion, from `findings.by_emotion`."""
     emotions = list(dict.fromkeys(table["emotion"]))
     figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.55 * len(emotions)))
-    for number, (modality, own) in enumerate(table.groupby("modality", sort=False)):
+    for number, (modality, own) in enumerate(_grouped(table, "modality")):
         place = np.array([emotions.index(emotion) for emotion in own["emotion"]]) + (number - 1) * BAR
         axes.barh(place, own["shapley_absolute"], BAR, label=modality, color=COLOURS[modality])
     counts = table.drop_duplicates("emotion")["utterances"]
@@ -40,8 +41,8 @@ def contributions(path: Path, table: pd.DataFrame, title: str) -> None:
 def curves(path: Path, table: pd.DataFrame) -> None:
     """Probability while parts are taken away and while they are shown, a line a method, from `findings.curves`."""
     figure, both = plt.subplots(1, 2, figsize=(8.0, 3.1), sharey=True)
-    for axes, (kind, own) in zip(both, table.groupby("curve", sort=False), strict=True):
-        for (method, line), colour in zip(own.groupby("method", sort=False), plots.COLOURS, strict=True):
+    for axes, (kind, own) in zip(both, _grouped(table, "curve"), strict=True):
+        for (method, line), colour in zip(_grouped(own, "method"), plots.COLOURS, strict=True):
             axes.plot(
                 line["share"], line["probability"], label=method.replace("_", " "), color=colour, marker="o", ms=3
             )
@@ -51,6 +52,11 @@ def curves(path: Path, table: pd.DataFrame) -> None:
     both[0].set_ylabel("mean probability of the\npredicted emotion")
     both[1].legend(frameon=False, fontsize=8)
     plots.save_figure(figure, path)
+
+
+def _grouped(table: pd.DataFrame, column: str) -> Iterable[tuple[str, pd.DataFrame]]:
+    """Rows by the name in a column, in the order of the table."""
+    return cast("Iterable[tuple[str, pd.DataFrame]]", table.groupby(column, sort=False))
 
 
 SHOWN = 12  # features of a figure; the rest are summed in its last line

@@ -1,6 +1,8 @@
 """What the explanations of many utterances say together: metrics/explain.json and the tables behind its plots."""
 
+from collections.abc import Iterable, Mapping
 from itertools import combinations
+from typing import Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,14 @@ from merc.explanation.methods.integrated_gradients import ABSOLUTE_TOLERANCE, RE
 
 Modalities = tuple[str, ...]
 EMOTION_COLUMNS = ["emotion", "modality", "shapley_absolute", "shapley", "teacher_shapley", "gate", "utterances"]
+
+
+class _Row(Protocol):
+    """A row of `Explained.rows`; actual and predicted are label numbers, actual is -1 if missing."""
+
+    Index: int
+    actual: int
+    predicted: int
 
 
 def metrics(
@@ -44,14 +54,14 @@ def metrics(
 def first_words(found: Explained, truth: pd.DataFrame) -> dict[str, float]:
     """Word hits of every method for the first student alone."""
     told = found.rows.merge(truth, how="left", on=["corpus", "utterance"])
-    right = told["predicted"] == told["actual"]
+    right = cast("Mapping[int, bool]", told["predicted"] == told["actual"])  # by row
     carriers = {
-        row: told["words"][row]
+        row: cast("list[dict[str, int]]", told["words"][row])
         for row, names in enumerate(told["informative"])
         if right[row] and isinstance(names, list) and "text" in names
     }
     hits = {method: ground_truth.word_hits(found.parts, method, carriers) for method in (UNREAD, *PART_METHODS)}
-    return {f"word_hit_{method}": own["hit"].mean() for method, own in hits.items()}
+    return {f"word_hit_{method}": cast("float", own["hit"].mean()) for method, own in hits.items()}
 
 
 def erasures(found: Explained, config: ExplainConfig) -> dict[str, float]:
@@ -69,7 +79,7 @@ def erasures(found: Explained, config: ExplainConfig) -> dict[str, float]:
     return {
         **deletion.faithfulness_metrics(measured, found.rows["group"].to_numpy(), config.seed),
         **{
-            f"random_{kind}_{name}": random[name].mean()
+            f"random_{kind}_{name}": cast("float", random[name].mean())
             for kind, random in kinds.items()
             for name in ("comprehensiveness", "sufficiency")
         },
@@ -79,7 +89,9 @@ def erasures(found: Explained, config: ExplainConfig) -> dict[str, float]:
 def sanities(checked: pd.DataFrame) -> dict[str, float]:
     """Mean rank correlation of each method's scores with those of redrawn weights, and with those under noise."""
     noise = checked["change"] == randomisation.NOISE
-    drawn, disturbed = (checked[own].groupby("method", sort=False)["rank"].mean() for own in (~noise, noise))
+    drawn, disturbed = (
+        cast("pd.Series", checked[own].groupby("method", sort=False)["rank"].mean()) for own in (~noise, noise)
+    )
     return {
         **{f"{method}_randomised_rank": rank for method, rank in drawn.items()},
         **{f"{method}_stability": rank for method, rank in disturbed.items()},
@@ -92,7 +104,7 @@ def by_change(checked: pd.DataFrame) -> pd.DataFrame:
     return own.agg(rank="mean", utterances="count").reset_index()
 
 
-def agreements(found: Explained) -> dict[str, float]:
+def agreements(found: Explained) -> dict[str, dict[str, float] | float]:
     """Mean rank correlations: of methods over an utterance's parts, of teacher and student over modalities."""
     scores = {method: _wide(found, method) for method in PART_METHODS}
     pairs = {f"{a}~{b}": (scores[a], scores[b]) for a, b in combinations(PART_METHODS, 2)}
@@ -141,7 +153,8 @@ def curves(found: Explained) -> pd.DataFrame:
 
 def _wide(found: Explained, method: str) -> np.ndarray:
     """(n, P) the scores of each row's parts."""
-    wide = np.full((len(found.rows), int(found.parts["part"].max()) + 1 if len(found.parts) else 0), np.nan)
+    width = int(cast("int", found.parts["part"].max())) + 1 if len(found.parts) else 0
+    wide = np.full((len(found.rows), width), np.nan)
     wide[found.parts["row"], found.parts["part"]] = found.parts[method]
     return wide
 
@@ -161,7 +174,7 @@ def table(found: Explained, order: Modalities, modalities: Modalities) -> pa.Tab
             "gate": found.gates[row.Index, row.predicted, column],
             "parts": parts.get((row.Index, modality), []),
         }
-        for row in found.rows.itertuples()
+        for row in cast("Iterable[_Row]", found.rows.itertuples())
         for column, modality in enumerate(modalities)
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)

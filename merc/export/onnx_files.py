@@ -4,9 +4,9 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def export_module(
         torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),
-            traced,
+            traced,  # pyright: ignore[reportArgumentType]  # with dynamo=False torch takes a buffer too
             dynamo=False,
             input_names=list(inputs),
             output_names=list(outputs),
@@ -126,7 +126,8 @@ class OnnxSession:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors for damaged files have no common base class
             raise UserError(f"{path}: onnxruntime cannot read it ({' '.join(str(error).split())[:120]})") from None
-        self.run = session.run
+        # sparse tensors, sequences and maps, which onnxruntime can return as well, are no outputs of these files
+        self.run = cast("Callable[[None, dict[str, np.ndarray]], list[np.ndarray]]", session.run)
         self.inputs = [node.name for node in session.get_inputs()]
         self.outputs = [node.name for node in session.get_outputs()]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,10 +17,25 @@ GRID = "grid"  # a tensor of which only the shape is used: number of dialogues, 
 GATE = "gate"
 
 
+class ExportableNetwork(Protocol):
+    """What is used here of models.network.Network, a module."""
+
+    @property
+    def streams(self) -> Mapping[str, int]: ...
+
+    @property
+    def labels(self) -> Mapping[str, tuple[str, ...]]: ...
+
+    @property
+    def modalities(self) -> tuple[str, ...]: ...
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]: ...
+
+
 class TensorNetwork(nn.Module):
     """Wraps a network so that its arguments are tensors, in the order of `names`."""
 
-    def __init__(self, network: nn.Module, names: Iterable[str]) -> None:
+    def __init__(self, network: ExportableNetwork, names: Iterable[str]) -> None:
         super().__init__()
         self.network, self.names = network, tuple(names)
 
@@ -51,7 +66,7 @@ def named_arrays(batch: Mapping[str, Any], streams: Mapping[str, int]) -> dict[s
     return {name: tensor.numpy() for name, tensor in named_tensors(batch, streams).items()}
 
 
-def export_network(folder: Path, network: nn.Module) -> None:
+def export_network(folder: Path, network: ExportableNetwork) -> None:
     """Export the network at full precision and in 8 bits."""
     example = named_tensors(_example(network), network.streams)
     outputs = [*network.labels, *_gates(network(_example(network))["weights"], names=True)]
@@ -74,7 +89,7 @@ def _axes(streams: Iterable[str], outputs: Iterable[str]) -> dict[str, dict[int,
     return axes | {GRID: {0: "dialogues", 1: "turns"}}
 
 
-def _example(network: nn.Module) -> dict[str, Any]:
+def _example(network: ExportableNetwork) -> dict[str, Any]:
     """A batch to trace with: three dialogues of different lengths, all modalities present, arbitrary values."""
     place = torch.tensor([(dialogue, turn) for dialogue, turns in enumerate((4, 2, 3)) for turn in range(turns)])
     count, indices = len(place), torch.arange(len(place))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from scipy import fft
@@ -97,14 +97,14 @@ def mask_time(samples: np.ndarray, widest: float, random: np.random.Generator) -
 
 def mask_bands(samples: np.ndarray, widest: float, random: np.random.Generator) -> np.ndarray:
     """Mask random bands of up to a fraction `widest` of the mel scale each (SpecAugment, Park et al. 2019)."""
-    size = fft.next_fast_len(len(samples), real=True)
-    spectrum = fft.rfft(samples.astype(np.float32), size)
+    size = cast(int, fft.next_fast_len(len(samples), real=True))
+    spectrum = cast(np.ndarray, fft.rfft(samples.astype(np.float32), size))
     for _ in range(NUM_MASKS):
         width = random.uniform(0, widest) * MAX_MEL
         lowest = random.uniform(0, MAX_MEL - width)
         first, last = (int(_hertz(mel) / AudioInput.rate * size) for mel in (lowest, lowest + width))
         spectrum[first:last] *= MASK_GAIN
-    return fft.irfft(spectrum, size)[: len(samples)]
+    return cast(np.ndarray, fft.irfft(spectrum, size))[: len(samples)]
 
 
 def add_noise(samples: np.ndarray, decibels: float, random: np.random.Generator) -> np.ndarray:

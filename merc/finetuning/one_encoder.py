@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -54,14 +55,18 @@ def read_utterances(
     rows = manifests.read_manifests(split, list(share))
     inputs = []
     for corpus in share:
-        inputs += reader(manifests.split_folder(split, corpus), rows[rows["corpus"] == corpus])
+        inputs += reader(
+            manifests.split_folder(split, corpus),
+            rows[rows["corpus"] == corpus],  # pyright: ignore[reportArgumentType] pandas: a mask selects rows
+        )
     targets = {task: space.indices(rows, task) for task in TASKS}
     is_labelled = np.any([target >= 0 for target in targets.values()], axis=0) & labelled.rows(rows)
     kept = np.flatnonzero(is_labelled & np.array([utterance is not None for utterance in inputs], dtype=bool))
+    shares = rows["corpus"].map(share)  # pyright: ignore[reportArgumentType] pandas: map takes a dict too
     return LabelledUtterances(
         inputs=[inputs[row] for row in kept],
         targets={task: target[kept] for task, target in targets.items()},
-        share=rows["corpus"].map(share).to_numpy(float)[kept],
+        share=shares.to_numpy(float)[kept],
     )
 
 
@@ -90,7 +95,7 @@ class LinearProbe(nn.Module):
         mask = (torch.arange(values.shape[1], device=device) < lengths[:, None]).unsqueeze(2)
         mean = self.norm((values * mask).sum(dim=1) / lengths[:, None])
         parts = mean.unflatten(1, (self.encoder.parts, -1)).transpose(0, 1)
-        return {task: _part_logits(head, parts) for task, head in self.heads.items()}
+        return {task: _part_logits(cast(nn.Linear, head), parts) for task, head in self.heads.items()}
 
 
 def _part_logits(head: nn.Linear, parts: Tensor) -> Tensor:
@@ -143,7 +148,7 @@ class ProbeLoss:
         self.probe, self.train, self.device = probe, train, probe.norm.weight.device
         self.smoothing, self.augment = smoothing, augment
         self.weights = {
-            task: _class_weights(train.targets[task], head.out_features).to(self.device)
+            task: _class_weights(train.targets[task], cast(nn.Linear, head).out_features).to(self.device)
             for task, head in probe.heads.items()
         }
 
@@ -195,7 +200,7 @@ class ProbeScorer:
             for task, logits in self.probe([self.dev.inputs[row] for row in batch]).items():
                 predicted[task][batch] = logits.argmax(dim=1).cpu().numpy()
         return {
-            task: scores(self.dev.targets[task], predictions, self.probe.heads[task].out_features)
+            task: scores(self.dev.targets[task], predictions, cast(nn.Linear, self.probe.heads[task]).out_features)
             for task, predictions in predicted.items()
         }
 

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class SavedTraining:
         numpy_states = {
             name: generator.bit_generator.state
             for name, generator in self.generators.items()
-            if name not in torch_generators
+            if not isinstance(generator, torch.Generator)
         }
         progress = progress | {"steps": optimiser.steps, "random": numpy_states, "extra": list(extra)}
         (temporary / "state.json").write_text(json.dumps(progress), encoding="utf-8")
@@ -62,7 +62,8 @@ class SavedTraining:
 
     def restore(self, network: nn.Module, optimiser: AdamW) -> dict[str, dict[str, Tensor]]:
         """Restore network, optimiser and random states; returns the extra weights by name."""
-        progress, tensors = self.progress(), load_file(self.folder / "state/state.safetensors")
+        progress = cast(dict[str, Any], self.progress())  # a state is there
+        tensors = load_file(self.folder / "state/state.safetensors")
         network.load_state_dict(_with_prefix("network", tensors))
         moments = _with_prefix("moment", tensors)
         with torch.no_grad():

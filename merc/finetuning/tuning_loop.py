@@ -63,7 +63,7 @@ class _Progress:
     """The state of a training that is not in its network."""
 
     optimiser: AdamW
-    average: MovingAverage | None
+    average: MovingAverage[nn.Module] | None
     num_epochs: int = 0  # completed
     best_epoch: int = 0  # counted from 1
     best_score: float = -math.inf
@@ -120,7 +120,7 @@ def _start(network: nn.Module, plan: TuningPlan, saved: SavedTraining | None) ->
     """The progress of a new training, or that of the killed training in `saved`."""
     numbers = saved.progress() if saved is not None else None
     average = MovingAverage(network, plan.average) if plan.average else None
-    if numbers is None:
+    if saved is None or numbers is None:
         return _Progress(AdamW([], WEIGHT_DECAY), average)
     num_epochs = numbers["num_epochs"]
     optimiser = _optimiser(network, plan.parts(num_epochs - 1))
@@ -225,13 +225,14 @@ def _outermost_lists(network: nn.Module) -> list[nn.ModuleList]:
     return lists
 
 
-def check_trainable(encoder: Encoder | None, modality: str, name: str, remedy: str) -> None:
-    """Refuse to fine-tune an encoder without weights; `remedy` tells the user how to avoid it."""
+def check_trainable(encoder: Encoder | None, modality: str, name: str, remedy: str) -> Encoder:
+    """The encoder; refuse to fine-tune one without weights; `remedy` tells the user how to avoid it."""
     if encoder is None or not any(True for _ in encoder.parameters()):
         raise UserError(
             f"params.yaml: encode.{modality}.encoder = {name!r}: it has no weights to fine-tune; "
             f"choose another encoder, or {remedy}"
         )
+    return encoder
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:

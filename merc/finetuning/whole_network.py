@@ -15,11 +15,12 @@ from merc.data.records import manifest as manifests
 from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder, extract_features
+from merc.encoders.base.registry import EncodingSection
 from merc.finetuning.tuning_loop import check_trainable, to_device
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
-from merc.runtime.params import StrictModel
 from merc.training.core import loop
+from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import LabelLoss
 from merc.training.core.scores import scores
 from merc.training.core.supervision import TrainingData
@@ -30,7 +31,7 @@ class NetworkEncoder:
     """One encoder that runs inside the network."""
 
     encoder: Encoder
-    section: StrictModel  # encode.<modality>
+    section: EncodingSection  # encode.<modality>
     modality: str
 
     @property
@@ -119,7 +120,7 @@ class EndToEndNetwork(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, learnt: dict[str, Encoder], source: EncodedSplit, loss: LabelLoss
+        self, network: MultimodalNetwork, learnt: dict[str, Encoder], source: EncodedSplit, loss: LabelLoss
     ) -> None:
         super().__init__()
         self.network = network

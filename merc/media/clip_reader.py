@@ -9,6 +9,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.data.records.listing import Window
@@ -28,7 +30,7 @@ def read_clip(path: Path, limits: Limits, ticks: bool, window: Window | None = N
             if window is not None and window.start > PREROLL_SECONDS:
                 container.seek(round((window.start - PREROLL_SECONDS) * av.time_base) + (container.start_time or 0))
             clock = ClipClock(container, limits, window)
-            if clock.duration == 0:
+            if window is not None and clock.duration == 0:
                 reason = f"the recording ends before {window.start:.2f} s, where the utterance begins"
                 return ClipSound(reason=reason), Pictures(reason=reason)
             return _read_open(container, clock, ticks)
@@ -62,9 +64,7 @@ def read_pictures(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[
         yield from (Pictures(reason=f"cannot be read: {error_message(error)}") for _ in spans[num_spans:])
 
 
-def _span_pictures(
-    container: av.container.InputContainer, spans: Sequence[tuple[float, float]]
-) -> Iterator[Pictures]:
+def _span_pictures(container: InputContainer, spans: Sequence[tuple[float, float]]) -> Iterator[Pictures]:
     video = first_video_stream(container)
     if video is None:
         yield from (Pictures(reason=_none_of(container.streams.video, "video")) for _ in spans)
@@ -104,7 +104,7 @@ def wav_bytes(samples: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def _read_open(container: av.container.InputContainer, clock: ClipClock, ticks: bool) -> tuple[ClipSound, Pictures]:
+def _read_open(container: InputContainer, clock: ClipClock, ticks: bool) -> tuple[ClipSound, Pictures]:
     audio, video = first_audio_stream(container), first_video_stream(container)
     sound = SoundReader(MediaStream(audio, clock)) if audio else None
     pictures = (TickPictureReader if ticks else MiddlePictureReader)(MediaStream(video, clock)) if video else None
@@ -115,9 +115,7 @@ def _read_open(container: av.container.InputContainer, clock: ClipClock, ticks: 
     )
 
 
-def _demux(
-    container: av.container.InputContainer, readers: list[SoundReader | MiddlePictureReader | TickPictureReader]
-) -> str:
+def _demux(container: InputContainer, readers: list[SoundReader | MiddlePictureReader | TickPictureReader]) -> str:
     """Pass every packet to its reader until all are full; returns the error message, if any."""
     by_index = {reader.stream.index: reader for reader in readers}
     try:
@@ -131,14 +129,14 @@ def _demux(
     return ""
 
 
-def first_audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+def first_audio_stream(container: InputContainer) -> av.AudioStream | None:
     """The first audio stream of a known codec."""
     return next((stream for stream in container.streams.audio if stream.codec_context), None)
 
 
-def first_video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+def first_video_stream(container: InputContainer) -> av.VideoStream | None:
     """The first video stream of a known codec that is not a cover picture."""
-    cover = av.stream.Disposition.attached_pic
+    cover = Disposition.attached_pic
     streams = (stream for stream in container.streams.video if not stream.disposition & cover)
     return next((stream for stream in streams if stream.codec_context), None)
 

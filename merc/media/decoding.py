@@ -1,22 +1,27 @@
 """Decoding of a clip's streams by PyAV; errors are recorded in the stream, not raised."""
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar, cast, overload
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.data.records.listing import Window
 
 DECODING_ERRORS = (
-    av.FFmpegError,
+    FFmpegError,
     OSError,
     ValueError,
     ArithmeticError,
     MemoryError,
 )  # what PyAV raises on broken files
 RESAMPLING_BLOCK = 16384  # samples per call of the resampler: a call has the fixed cost of about 1000 samples
+
+Frame = TypeVar("Frame", av.AudioFrame, av.VideoFrame)
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,12 @@ class Limits:
 class ClipClock:
     """Seconds since the start of the clip, or of a window of it; common to sound and video."""
 
-    def __init__(self, container: av.container.InputContainer, limits: Limits, window: Window | None) -> None:
+    def __init__(self, container: InputContainer, limits: Limits, window: Window | None) -> None:
         self.limits = limits
         self.columns = window.columns if window else (0.0, 1.0)
         self.origin = (container.start_time or 0) / av.time_base + (window.start if window else 0.0)
-        has_duration = container.duration is not None and container.duration > 0
-        self.duration = container.duration / av.time_base if has_duration else None
+        duration = container.duration
+        self.duration = duration / av.time_base if duration is not None and duration > 0 else None
         if window is not None:
             end = window.end if self.duration is None else min(window.end, self.duration)
             self.duration = max(end - window.start, 0.0)
@@ -49,22 +54,26 @@ class ClipClock:
         return stamp * base.numerator / base.denominator - self.origin
 
 
-class MediaStream:
+class MediaStream(Generic[Frame]):
     """One stream of a clip; decoding never raises, the first error is kept in `trouble`."""
 
+    @overload
+    def __init__(self: "MediaStream[av.AudioFrame]", source: av.AudioStream, clock: ClipClock) -> None: ...
+    @overload
+    def __init__(self: "MediaStream[av.VideoFrame]", source: av.VideoStream, clock: ClipClock) -> None: ...
     def __init__(self, source: av.AudioStream | av.VideoStream, clock: ClipClock) -> None:
         self.source, self.clock, self.index = source, clock, source.index
         if not self.source.codec_context.is_open:
-            self.source.thread_count = 1  # clips are decoded in parallel
+            self.source.codec_context.thread_count = 1  # clips are decoded in parallel
         self.trouble = ""
         self.apart = 1 / float(getattr(source, "average_rate", None) or 25)  # seconds between video frames
         self.reformatter = VideoReformatter()
         self.resampler, self.buffer = _resampler(), av.AudioFifo()
 
-    def decode(self, packet: av.Packet | None) -> list[av.AudioFrame] | list[av.VideoFrame]:
+    def decode(self, packet: av.Packet | None) -> list[Frame]:
         """The frames that a packet completes; None flushes the decoder."""
         try:
-            return self.source.decode(packet)
+            return cast("list[Frame]", self.source.decode(packet))
         except EOFError:  # already flushed
             return []
         except DECODING_ERRORS as error:

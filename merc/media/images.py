@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -15,6 +15,8 @@ from merc.data.records.face_tracks import TRACK_FPS, Track
 from merc.media.sound import DAMAGED, TRUNCATED, add_flag
 
 if TYPE_CHECKING:
+    import av
+
     from merc.media.decoding import MediaStream
 
 FULL_SIZE_INTERVAL = 12  # interval between pictures kept in full size, as candidates for the portrait
@@ -37,7 +39,7 @@ class Pictures:
 class MiddlePictureReader:
     """Reads only the middle picture: decodes from the last key frame before the middle up to the middle."""
 
-    def __init__(self, stream: MediaStream) -> None:
+    def __init__(self, stream: MediaStream[av.VideoFrame]) -> None:
         self.stream, self.clock = stream, stream.clock
         self.nearest = _Nearest(stream)
         self.packets: list[Any] = []
@@ -65,7 +67,7 @@ class MiddlePictureReader:
 class TickPictureReader:
     """Decodes all frames: the middle picture, and for every tick the picture nearest to it in time."""
 
-    def __init__(self, stream: MediaStream) -> None:
+    def __init__(self, stream: MediaStream[av.VideoFrame]) -> None:
         self.stream, self.clock = stream, stream.clock
         self.nearest = _Nearest(stream)
         self.pictures: list[np.ndarray] = []
@@ -95,7 +97,7 @@ class TickPictureReader:
         """The pictures up to the last frame added."""
         self._fill(self.nearest.last + self.stream.apart)
         pictures = self.nearest.outcome(error)
-        if pictures.middle is not None:
+        if pictures.middle is not None and self.size is not None:  # both follow from the first frame
             pictures.ticks, pictures.first, pictures.kept = self.pictures, self.first, self.kept
             pictures.scale = pictures.middle.shape[1] / self.size[0]
         maximum = self.clock.limits.maximum
@@ -123,7 +125,7 @@ class TickPictureReader:
 class _Nearest:
     """Keeps the frame nearest to the clip's middle, not yet converted to RGB."""
 
-    def __init__(self, stream: MediaStream) -> None:
+    def __init__(self, stream: MediaStream[av.VideoFrame]) -> None:
         self.stream, self.clock = stream, stream.clock
         self.frame: Any = None
         self.distance = math.inf
@@ -157,14 +159,14 @@ def _tick_size(width: int, height: int) -> tuple[int, int]:
 
 def middle_portrait(pictures: Pictures, tracks: list[Track]) -> np.ndarray:
     """The picture nearest to the middle of the clip."""
-    return pictures.middle
+    return cast("np.ndarray", pictures.middle)
 
 
 def face_portrait(pictures: Pictures, tracks: list[Track]) -> np.ndarray:
     """The picture with the largest and sharpest face; the middle one if there is no face."""
     scores = {tick: max((_score(track, tick) for track in tracks), default=0.0) for tick in pictures.kept}
     best = max(scores, key=scores.__getitem__, default=None)
-    return pictures.kept[best]() if best is not None and scores[best] > 0 else pictures.middle
+    return pictures.kept[best]() if best is not None and scores[best] > 0 else middle_portrait(pictures, tracks)
 
 
 PORTRAITS: dict[str, Callable[[Pictures, list[Track]], np.ndarray]] = {

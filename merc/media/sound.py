@@ -10,6 +10,8 @@ import numpy as np
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    import av
+
     from merc.media.decoding import MediaStream
 
 DAMAGED = "damaged"
@@ -30,7 +32,7 @@ class ClipSound:
 class SoundReader:
     """Decodes the packets of an audio stream; cuts off the codec's padding after the container's duration."""
 
-    def __init__(self, stream: MediaStream) -> None:
+    def __init__(self, stream: MediaStream[av.AudioFrame]) -> None:
         self.stream, self.clock = stream, stream.clock
         self.chunks: list[np.ndarray] = []
         self.begin: float | None = None  # seconds of the clip
@@ -55,10 +57,11 @@ class SoundReader:
         error = self.stream.trouble or error
         if not self.length:
             return ClipSound(reason=f"no audio can be decoded{error and ': ' + error}")
-        sound = ClipSound(self._align(np.concatenate(self.chunks)))
+        samples = self._align(np.concatenate(self.chunks))
+        sound = ClipSound(samples)
         if error:
             sound.flags, sound.reason = [DAMAGED], f"decoding went wrong: {error}"
-        return self._limit(sound)
+        return self._limit(sound, samples)
 
     def _keep(self, chunks: list[np.ndarray]) -> None:
         self.chunks += chunks
@@ -70,16 +73,16 @@ class SoundReader:
         samples = np.pad(samples, (max(delay, 0), 0))[max(-delay, 0) :]
         return samples if self.clock.duration is None else samples[: round(self.clock.duration * SAMPLE_RATE)]
 
-    def _limit(self, sound: ClipSound) -> ClipSound:
-        """Truncate or pad to the limits."""
+    def _limit(self, sound: ClipSound, samples: np.ndarray) -> ClipSound:
+        """Truncate or pad the sound's samples to the limits."""
         limits = self.clock.limits
-        seconds = len(sound.samples) / SAMPLE_RATE
+        seconds = len(samples) / SAMPLE_RATE
         if seconds > limits.maximum:
-            sound.samples = sound.samples[: round(limits.maximum * SAMPLE_RATE)]
+            sound.samples = samples = samples[: round(limits.maximum * SAMPLE_RATE)]
             add_flag(sound, TRUNCATED, f"cut to {limits.maximum:g} s of {self.clock.duration or seconds:.1f}")
         if seconds < limits.minimum:
-            missing = round(limits.minimum * SAMPLE_RATE) - len(sound.samples)
-            sound.samples = np.pad(sound.samples, (0, missing))
+            missing = round(limits.minimum * SAMPLE_RATE) - len(samples)
+            sound.samples = np.pad(samples, (0, missing))
             add_flag(sound, PADDED, f"{seconds:.3f} s, padded with silence to {limits.minimum:g}")
         return sound
 

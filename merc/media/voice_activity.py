@@ -76,21 +76,22 @@ def apply_detector(
 
     At least `minimum` seconds are kept. A sound without speech is left as it is, with a flag.
     """
-    if detector is None and not trim:
+    samples = sound.samples
+    if samples is None or (detector is None and not trim):
         return sound
-    is_speech = (detector or detect_by_loudness)(sound.samples)
+    is_speech = (detector or detect_by_loudness)(samples)
     if not is_speech.any():
         finding = "no speech was detected" if detector else "silent throughout"
         add_flag(sound, NO_SPEECH, f"{finding}: the sound is kept as it is")
         return sound
     if detector is not None:
-        sound.samples = np.where(is_speech, sound.samples, np.int16(0))
-    return _trim(sound, is_speech, round(minimum * SAMPLE_RATE)) if trim else sound
+        sound.samples = samples = np.where(is_speech, samples, np.int16(0))
+    return _trim(sound, samples, is_speech, round(minimum * SAMPLE_RATE)) if trim else sound
 
 
-def _trim(sound: ClipSound, is_speech: np.ndarray, minimum: int) -> ClipSound:
+def _trim(sound: ClipSound, samples: np.ndarray, is_speech: np.ndarray, minimum: int) -> ClipSound:
     """Keep the samples from the tick in which speech begins to its end, and at least `minimum`."""
-    length = len(sound.samples)
+    length = len(samples)
     first, last = np.flatnonzero(is_speech)[[0, -1]]
     begin = int(min(first, max(length - minimum, 0))) // TICK_SAMPLES * TICK_SAMPLES
     end = min(max(int(last) + 1, begin + minimum), length)
@@ -98,7 +99,7 @@ def _trim(sound: ClipSound, is_speech: np.ndarray, minimum: int) -> ClipSound:
         return sound
     before, after = begin / SAMPLE_RATE, (length - end) / SAMPLE_RATE
     add_flag(sound, TRIMMED, f"{before:.2f} s before and {after:.2f} s after what is heard were cut")
-    return replace(sound, samples=sound.samples[begin:end], start=before)
+    return replace(sound, samples=samples[begin:end], start=before)
 
 
 def _widen(is_speech: np.ndarray, num_samples: int) -> np.ndarray:

@@ -20,7 +20,7 @@ AVAILABLE: dict[str, Callable[[], bool]] = {
 
 def select_device() -> torch.device:
     """Device set by compute.device; auto = the first available of cuda, mps, cpu."""
-    name = params.read("compute.device", Literal["auto", "cpu", "cuda", "mps"])
+    name: str = params.read("compute.device", Literal["auto", "cpu", "cuda", "mps"])
     if name == "auto":
         name = next(candidate for candidate, is_available in AVAILABLE.items() if is_available())
     elif not AVAILABLE[name]():

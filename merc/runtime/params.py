@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -20,7 +20,11 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def read(key: str, kind: type[T], path: Path = FILE) -> T:
+@overload
+def read(key: str, kind: type[T], path: Path = ...) -> T: ...
+@overload
+def read(key: str, kind: Any, path: Path = ...) -> Any: ...  # Literal, Annotated or a union, as TypeAdapter
+def read(key: str, kind: Any, path: Path = FILE) -> Any:
     """Read the value of a dotted key ('train', 'train.seeds', 'encode.text'), validated as type `kind`."""
     value = _lookup(key, path)
     try:

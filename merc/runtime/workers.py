@@ -11,11 +11,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from merc.runtime import params
 from merc.runtime.errors import UserError
 from merc.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkContext, SpawnContext
 
 ATTEMPTS = 2
 JOBS_PER_WORKER = 400  # then the process is replaced, so that memory leaks of native libraries do not add up
@@ -45,7 +48,7 @@ class WorkerPool:
         self, jobs: Sequence[Any], function: Callable[[Any], Any], timeout: float | None, progress: Progress
     ) -> None:
         self.jobs, self.function, self.timeout, self.progress = jobs, function, timeout, progress
-        self.context = multiprocessing.get_context(_start_method())
+        self.context = cast("ForkContext | SpawnContext", multiprocessing.get_context(_start_method()))
         self.pending = deque(range(len(jobs)))
         self.attempts = [0] * len(jobs)
         self.results: dict[int, Any] = {}
@@ -70,7 +73,7 @@ class WorkerPool:
             worker.pipe.close()
 
     def _start_worker(self) -> _Worker:
-        parent_end, worker_end = self.context.Pipe()
+        parent_end, worker_end = cast("tuple[Connection, Connection]", self.context.Pipe())  # Windows has others
         process = self.context.Process(target=_serve, args=(worker_end, self.function, os.getpid()), daemon=True)
         process.start()
         worker_end.close()
@@ -114,7 +117,7 @@ class WorkerPool:
 
     def _fail(self, worker: _Worker, reason: str) -> None:
         """Retry the worker's job, or give it up after the last attempt; replace the worker."""
-        index = worker.job
+        index = cast("int", worker.job)
         if self.attempts[index] < ATTEMPTS:
             self.pending.appendleft(index)
         else:
@@ -122,7 +125,7 @@ class WorkerPool:
         self._replace(worker)
 
     def _finish(self, worker: _Worker, result: Any) -> None:
-        self.results[worker.job] = result
+        self.results[cast("int", worker.job)] = result
         worker.job, worker.deadline = None, float("inf")
         self.progress.step()
 
@@ -165,7 +168,7 @@ def _stop_when_orphaned(parent_pid: int) -> None:
     os._exit(3)
 
 
-def _start_method() -> str:
+def _start_method() -> Literal["fork", "spawn"]:
     """fork where it is safe, else spawn.
 
     Fork takes milliseconds, but is safe on Linux only, and only before the CUDA driver is initialised: a forked

@@ -62,7 +62,7 @@ def manifests() -> None:
 def metric() -> None:
     """The metric is among the scores of the test split."""
     from merc.evaluation import bootstrap, headline
-    from merc.evaluation.conditions import FULL
+    from merc.evaluation.missing_modalities import FULL
     from merc.evaluation.predictions import BlockKey, Predictions
 
     rows = pd.DataFrame({"group": ["a", "b", "c", "d"], "emotion": ["joy", "joy", "fear", "fear"]})

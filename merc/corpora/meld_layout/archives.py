@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from merc.corpora.meld_layout.files import CLIP_PATTERN, SPLIT_FOLDERS, TABLE_PATTERN
 from merc.runtime.errors import UserError
@@ -58,14 +58,15 @@ def _unpack_once(archive: Path, scratch: Path, splits: list[str]) -> list[dict[s
 
 def _unpack(archive: Path, scratch: Path, splits: list[str]) -> list[dict[str, Any]]:
     with archive.open("rb") as file:
-        hashed = file if archive.suffix == ".zip" else _HashingReader(file)
+        hashing = None if archive.suffix == ".zip" else _HashingReader(file)
+        source = cast("IO[bytes]", hashing or file)  # a .tar is a stream, of which only `read` is used
         try:
-            notes = _unpack_members(archive.name, hashed, _split_of(archive.name), scratch, splits)
-            shutil.copyfileobj(hashed, _NullWriter(), 1 << 20)  # hash what follows the end of the archive
+            notes = _unpack_members(archive.name, source, _split_of(archive.name), scratch, splits)
+            shutil.copyfileobj(source, _NullWriter(), 1 << 20)  # hash what follows the end of the archive
         except ARCHIVE_ERRORS as error:
             raise UserError(f"{archive}: cannot be unpacked ({error}); download it again") from None
-    if archive.name == OFFICIAL_NAME and hashed.digest.hexdigest() != OFFICIAL_SHA256:
-        reason = f"its sha256 is {hashed.digest.hexdigest()}, not the published {OFFICIAL_SHA256}"
+    if archive.name == OFFICIAL_NAME and hashing and hashing.digest.hexdigest() != OFFICIAL_SHA256:
+        reason = f"its sha256 is {hashing.digest.hexdigest()}, not the published {OFFICIAL_SHA256}"
         notes.append({"split": None, "item": archive.name, "reason": reason})
     return notes
 
@@ -89,8 +90,8 @@ def _unpack_members(
 def _tar(file: IO[bytes]) -> Iterator[Member]:
     with tarfile.open(fileobj=file, mode="r|*") as archive:
         for member in archive:
-            if member.isreg():
-                yield member.name, member.mtime, archive.extractfile(member)
+            if member.isreg() and (content := archive.extractfile(member)) is not None:
+                yield member.name, member.mtime, content
 
 
 def _zip(file: IO[bytes]) -> Iterator[Member]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -152,7 +153,7 @@ def _present(features: dict[str, FeatureStream], modalities: Sequence[str], rows
 
 def _dialogue_keys(manifest: pd.DataFrame) -> pd.Series:
     """(N,) dialogue ids that are unique across corpora."""
-    return manifest["corpus"] + "/" + manifest["dialogue"]
+    return cast("pd.Series", manifest["corpus"] + "/" + manifest["dialogue"])
 
 
 def _starts(manifest: pd.DataFrame) -> np.ndarray:

@@ -6,7 +6,7 @@ The subset depends on the seed and the dialogues' ids only, and a larger fractio
 import hashlib
 import math
 from dataclasses import replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ class LabelSubset(NamedTuple):
 
     def rows(self, manifest: pd.DataFrame) -> np.ndarray:
         """(N,) bool: the rows whose labels are kept."""
-        keys = manifest["corpus"] + "/" + manifest["dialogue"]
+        keys = cast("pd.Series", manifest["corpus"] + "/" + manifest["dialogue"])
         dialogues = pd.DataFrame({"corpus": manifest["corpus"], "key": keys}).drop_duplicates()
         corpora = dialogues.groupby("corpus", sort=False)
         kept = {key for _, corpus in corpora for key in self._sample(corpus["key"].tolist())}

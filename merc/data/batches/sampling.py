@@ -1,7 +1,7 @@
 """Batch samplers: which dialogues make up the batches of an epoch, and which utterances count in the loss."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ class DrawnBatch(NamedTuple):
     """One batch of an epoch."""
 
     dialogues: Tensor  # (B,) dialogue numbers
-    count: Tensor | None  # (N,) weight of each row of the split in the loss; None: each row of the batch once
+    # (N,) weight of each row of the split in the loss; None: each row of the batch once
+    count: Tensor | None  # pyright: ignore[reportIncompatibleMethodOverride] (tuple's method of this name is unused)
 
 
 def shuffled(split: Split, share: Tensor, size: int, generator: torch.Generator) -> Iterator[DrawnBatch]:
@@ -63,7 +64,7 @@ def weighted(split: Split, share: Tensor, size: int, generator: torch.Generator)
     """
     dialogue_of_row = _dialogue_of_row(split)
     weights = utterance_weights(split) * share[dialogue_of_row]
-    starts = split.starts.cpu()
+    starts: list[int] = split.starts.tolist()
     dialogue_weights = torch.zeros(split.dialogues).index_add(0, dialogue_of_row, weights)
     num_drawn = max(1, round(len(split) / split.dialogues))
     num_batches = -(-max(1, int(share.sum())) // size)
@@ -122,7 +123,7 @@ def sampling_shares(split: Split, share: dict[str, float], *, unlabelled: bool) 
     A dialogue without labels counts only if `unlabelled`. Raises if the mean total is below one dialogue.
     """
     corpora = split.manifest["corpus"].to_numpy()[split.starts[:-1].cpu().numpy()]
-    labels = sum((target >= 0).cpu().float() for target in split.targets.values())
+    labels = cast("Tensor", sum((target >= 0).cpu().float() for target in split.targets.values()))
     is_labelled = torch.zeros(split.dialogues).index_add(0, _dialogue_of_row(split), labels) > 0
     mean_draws = torch.tensor([share[corpus] for corpus in corpora]) * (is_labelled | unlabelled)
     check_epoch_size(mean_draws.sum().item(), share, "dialogues")

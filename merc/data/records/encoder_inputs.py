@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -55,6 +55,22 @@ def largest_track(tracks: list[Track], sound: AudioInput | None = None) -> int |
     return int(np.argmax(areas)) if areas else None
 
 
+@overload
+def read_input(
+    modality: Literal["text"], folder: Path, row: Any, choose: TrackChooser = ...
+) -> TextInput | None: ...
+@overload
+def read_input(
+    modality: Literal["audio"], folder: Path, row: Any, choose: TrackChooser = ...
+) -> AudioInput | None: ...
+@overload
+def read_input(
+    modality: Literal["vision"], folder: Path, row: Any, choose: TrackChooser = ...
+) -> VisionInput | None: ...
+@overload
+def read_input(
+    modality: str, folder: Path, row: Any, choose: TrackChooser = ...
+) -> TextInput | AudioInput | VisionInput | None: ...
 def read_input(
     modality: str, folder: Path, row: Any, choose: TrackChooser = largest_track
 ) -> TextInput | AudioInput | VisionInput | None:
@@ -82,9 +98,7 @@ def face_inputs(folder: Path, rows: pd.DataFrame, choose: TrackChooser = largest
 def frame_inputs(folder: Path, rows: pd.DataFrame) -> list[VisionInput | None]:
     """Vision inputs (or None) of the rows: frames at extract.video.fps, or the single one of a very short clip."""
     rate = _frame_rate(folder)
-    return [
-        None if row.vision_status == manifests.MISSING else _series(folder, row, rate) for row in rows.itertuples()
-    ]
+    return [_series(folder, row, rate) for row in rows.itertuples()]
 
 
 def _frame_rate(folder: Path) -> float:
@@ -98,8 +112,10 @@ def _frame_rate(folder: Path) -> float:
     return read_json(file)["fps"]
 
 
-def _series(folder: Path, row: Any, rate: float) -> VisionInput:
-    """Whole frames of an utterance; frames/<utterance>/<number>.jpg is at number / rate seconds."""
+def _series(folder: Path, row: Any, rate: float) -> VisionInput | None:
+    """Whole frames of an utterance, or None; frames/<utterance>/<number>.jpg is at number / rate seconds."""
+    if row.vision_status == manifests.MISSING:
+        return None
     files = sorted((folder / row.frame).with_name(row.utterance).glob("*.jpg"))
     if not files:
         return whole_frame(folder / row.frame)
@@ -125,7 +141,7 @@ def _near(lines: list[TextInput | None], dialogues: list[str], index: int, direc
     """Nearest lines before (direction -1) or after (1) a line in its dialogue, in temporal order."""
     span = range(index + direction, index + direction * (CONTEXT_UTTERANCES + 1), direction)
     neighbours = [other for other in span if 0 <= other < len(lines) and dialogues[other] == dialogues[index]]
-    return tuple(lines[other] for other in sorted(neighbours) if lines[other] is not None)
+    return tuple(line for other in sorted(neighbours) if (line := lines[other]) is not None)
 
 
 def _read_text(folder: Path, row: Any, choose: TrackChooser) -> TextInput:

@@ -2,9 +2,10 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -89,10 +90,10 @@ def encode_jpeg(picture: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
 
 def decode_jpeg(coded: np.ndarray) -> np.ndarray:
     """Decode a JPEG to an RGB image."""
-    return cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB)
+    return cast("np.ndarray", cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB))  # None if it is no JPEG
 
 
-def intersection_over_union(box: Sequence[float], other: Sequence[float]) -> float:
+def intersection_over_union(box: Iterable[float], other: Iterable[float]) -> float:
     """Intersection over union of two boxes (left, top, width, height), 0 to 1."""
     left, top, width, height = map(float, box)  # plain floats: numpy takes ten times as long for so few numbers
     other_left, other_top, other_width, other_height = map(float, other)

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -97,4 +97,4 @@ def wav_start(row: Any) -> float:
 
 def is_present(manifest: pd.DataFrame, modality: str) -> pd.Series:
     """(N,) bool: rows that have the modality."""
-    return manifest[f"{modality}_status"] != MISSING
+    return cast("pd.Series", manifest[f"{modality}_status"] != MISSING)

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -59,7 +59,7 @@ def build_pack(
     encoder: str,
     unit_names: tuple[str, ...],
     step_seconds: float | None,
-    dtype=np.float16,
+    dtype: type[np.floating] = np.float16,
 ) -> Pack:
     """Build a pack from one (steps, dim) array per utterance; None where the utterance lacks the modality."""
     lengths = [0 if array is None else len(array) for array in features]
@@ -184,7 +184,7 @@ def _read_layout(parts: list[PackPart]) -> tuple[Pack, np.ndarray, np.ndarray]:
         first = pack if first is None else first
         offsets.append(offsets[-1][-1] + pack.offsets[1:])
         present.append(pack.present)
-    return first, np.concatenate(offsets), np.concatenate(present)
+    return cast("Pack", first), np.concatenate(offsets), np.concatenate(present)
 
 
 def _chunks(parts: list[PackPart], name: str) -> Callable[[], Iterator[np.ndarray]]:
@@ -194,7 +194,8 @@ def _chunks(parts: list[PackPart], name: str) -> Callable[[], Iterator[np.ndarra
 
 def _header(tensors: list[_Tensor], metadata: str) -> bytes:
     """Header of a safetensors file: the length of the JSON, and the JSON padded with spaces to a multiple of 8."""
-    content, end = {"__metadata__": {"merc": metadata}}, 0
+    content: dict[str, dict[str, str | list[int]]] = {"__metadata__": {"merc": metadata}}
+    end = 0
     for tensor in tensors:
         begin, end = end, end + math.prod(map(int, tensor.shape)) * tensor.dtype.itemsize
         shape = [int(size) for size in tensor.shape]

@@ -9,16 +9,13 @@ from merc.data.records import encoder_inputs
 from merc.encoders.audio.prosody import Prosody
 from merc.encoders.audio.speech_model import HiddenLayer, load_speech_encoder
 from merc.encoders.base.encoder import Encoder
-from merc.encoders.base.registry import EncoderCard, Reader, hub_card, no_encoder_card
+from merc.encoders.base.registry import EncoderCard, EncodingSection, Reader, hub_card, no_encoder_card
 from merc.encoders.pretrained import sources
-from merc.runtime.params import StrictModel
 
 
-class AudioEncoding(StrictModel):
+class AudioEncoding(EncodingSection):
     """Section encode.audio."""
 
-    encoder: str
-    by_corpus: dict[str, str]
     frame_rate: float = Field(gt=0)
     layer: HiddenLayer
 

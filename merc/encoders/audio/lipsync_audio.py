@@ -19,6 +19,9 @@ from models import lipsync
 class LipSyncAudioEncoder(FramedAudioEncoder):
     """The audio tower. Its input is normalised over the utterance, so that sounds are encoded one by one."""
 
+    window: Tensor
+    bands: Tensor
+
     def __init__(self, name: str, tower: nn.Module, dim: int, frame_rate: float) -> None:
         super().__init__(
             name, clip_inputs.HOP * clip_inputs.FRAMES_PER_PICTURE, frames_per_step_for(frame_rate, TRACK_FPS)

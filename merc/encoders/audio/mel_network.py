@@ -31,6 +31,8 @@ class MelNetwork(FramedAudioEncoder):
     dim = NUM_TOWERS * WIDTH
     supports_half_precision = True
     untaught = True
+    window: Tensor
+    bands: Tensor
 
     def __init__(self, name: str, frame_rate: float) -> None:
         super().__init__(name, max(1, round(SAMPLE_RATE / (frame_rate * FRAMES_PER_STEP))), FRAMES_PER_STEP)

@@ -25,6 +25,8 @@ class Prosody(FramedAudioEncoder):
     """
 
     budget = 10 * SAMPLE_RATE  # fits the processor's cache: takes two thirds of the time of a threefold budget
+    window: Tensor
+    bands: Tensor
 
     def __init__(self, name: str, frame_rate: float) -> None:
         frames_per_step = frames_per_step_for(frame_rate, FRAMES_PER_SECOND)
@@ -83,6 +85,10 @@ class Pitch(nn.Module):
     octave_cost = 0.06  # of strength, as in Boersma: prefers a period over its multiples, which fit as well
     sharpness = 80.0  # of the softmax over lags
     voicing_threshold = 0.45  # strength; as in Boersma
+    window: Tensor
+    cosines: Tensor
+    window_correlation: Tensor
+    octaves: Tensor
 
     def __init__(self, hop: int) -> None:
         super().__init__()

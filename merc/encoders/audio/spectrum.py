@@ -25,6 +25,8 @@ class LogMel(FramedAudioEncoder):
     """Log power in mel bands; a step is one window at frame_rate 100, and the mean of several windows below."""
 
     dim = 64
+    window: Tensor
+    bands: Tensor
 
     def __init__(self, name: str, frame_rate: float) -> None:
         frames_per_step = frames_per_step_for(frame_rate, FRAMES_PER_SECOND)

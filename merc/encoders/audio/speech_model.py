@@ -1,7 +1,7 @@
 """Self-supervised speech models that take raw samples: wav2vec 2.0, HuBERT, WavLM, data2vec-audio."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,9 @@ from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.encoders.audio.framed_encoder import FramedAudioEncoder, frames_per_step_for
 from merc.encoders.pretrained import loading
 from merc.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from merc.encoders.pretrained.loading import PretrainedModel
 
 FRAME_HOP = 320  # samples between the starts of two frames
 # index of a hidden layer (-1 = the last); mean of all layers; weighted mean with learned weights
@@ -27,7 +30,7 @@ class SpeechModelEncoder(FramedAudioEncoder):
     min_samples = 400  # receptive field of the first frame of all these models
 
     def __init__(
-        self, name: str, model: nn.Module, *, frame_rate: float, layer: HiddenLayer, normalise: bool
+        self, name: str, model: "PretrainedModel", *, frame_rate: float, layer: HiddenLayer, normalise: bool
     ) -> None:
         super().__init__(name, FRAME_HOP, frames_per_step_for(frame_rate, SAMPLE_RATE / FRAME_HOP))
         self.model, self.layer, self.normalise = model, layer, normalise

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 HALF_PRECISION_DEVICES = ("cuda",)  # devices with fast half precision
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 ACCELERATOR_BUDGET_FACTOR = 32  # factor on the budget on an accelerator, which needs larger batches
 
 

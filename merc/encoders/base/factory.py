@@ -10,11 +10,10 @@ from typing import Any
 from merc.data.records.stream_name import StreamName
 from merc.encoders.base import tuned
 from merc.encoders.base.encoder import Encoder
-from merc.encoders.base.registry import EncoderCard, Reader
+from merc.encoders.base.registry import EncoderCard, EncodingSection, Reader
 from merc.encoders.pretrained import sources
 from merc.runtime import params
 from merc.runtime.errors import UserError
-from merc.runtime.params import StrictModel
 
 IMPORTED_PREFIX = "imported/"  # name prefix of precomputed features: files under data/features/<corpus>
 
@@ -24,24 +23,24 @@ def modality_package(modality: str) -> ModuleType:
     return import_module(f"merc.encoders.{modality}")
 
 
-def encoding_section(modality: str) -> StrictModel:
+def encoding_section(modality: str) -> EncodingSection:
     """Section encode.<modality> of params.yaml."""
     kind = getattr(modality_package(modality), f"{modality.capitalize()}Encoding")
     return params.read(f"encode.{modality}", kind)
 
 
-def exported_section(modality: str, needed: dict[str, Any]) -> StrictModel:
+def exported_section(modality: str, needed: dict[str, Any]) -> EncodingSection:
     """Section encode.<modality> as stored in an exported model (merc/export/needed_encoders.py)."""
     kind = getattr(modality_package(modality), f"{modality.capitalize()}Encoding")
     return kind.model_validate({"encoder": needed["encoder"], "by_corpus": {}, **needed["settings"]})
 
 
-def chosen_encoder(config: StrictModel, corpus: str) -> str:
+def chosen_encoder(config: EncodingSection, corpus: str) -> str:
     """Name of the encoder of a corpus."""
     return config.by_corpus.get(corpus, config.encoder)
 
 
-def build(modality: str, name: str, config: StrictModel, *, weights: Path | None = None) -> Encoder | None:
+def build(modality: str, name: str, config: EncodingSection, *, weights: Path | None = None) -> Encoder | None:
     """Build an encoder by name; `weights` is a folder written by adapt, finetune or lipsync.
 
     None for `none` and for imported features. A name outside the registry is a folder under data/weights, or a
@@ -67,7 +66,7 @@ class EncoderSelection:
 
     modality: str
     name: str
-    config: StrictModel  # encode.<modality>
+    config: EncodingSection  # encode.<modality>
     weights: Path | None  # folder of the weights that adapt or finetune wrote; None: the original weights
 
     @property
@@ -91,7 +90,7 @@ def select_encoder(modality: str, corpus: str) -> EncoderSelection:
     return EncoderSelection(modality, name, config, tuned.tuned_folder(modality, name))
 
 
-def _registered(card: EncoderCard, name: str, config: StrictModel, weights: Path | None) -> Encoder | None:
+def _registered(card: EncoderCard, name: str, config: EncodingSection, weights: Path | None) -> Encoder | None:
     """Build a registered encoder; one trained by a stage (lipsync) loads `weights` if that stage wrote them."""
     if card.home is None:
         return card.make(name, config)

@@ -8,8 +8,16 @@ from pathlib import Path
 import pandas as pd
 
 from merc.encoders.base.encoder import Encoder
+from merc.runtime.params import StrictModel
 
 Reader = Callable[[Path, pd.DataFrame], list]  # (folder of extract, rows of its manifest) -> raw inputs
+
+
+class EncodingSection(StrictModel):
+    """Section encode.<modality> of params.yaml: the settings of every modality; a subclass adds its own."""
+
+    encoder: str
+    by_corpus: dict[str, str]
 
 
 @dataclass(frozen=True)

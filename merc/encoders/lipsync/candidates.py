@@ -1,8 +1,9 @@
 """Clips that the lip-sync stage trains and is evaluated on, and its metrics; imports no torch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,26 @@ class Candidate:
     clip: LipSyncClip
 
 
+class _ManifestRow(Protocol):
+    """A row of a manifest, of an utterance with sound and tracks."""
+
+    corpus: str
+    utterance: str
+    wav: str
+    wav_start: float
+    tracks: str
+
+
+class _TruthRow(Protocol):
+    """A row of the truth table."""
+
+    corpus: str
+    utterance: str
+    boxes: list[dict[str, int]]
+    speaker_face: int
+    faces: int
+
+
 class _ClipFiles(NamedTuple):
     """Files of one utterance that a worker process reads."""
 
@@ -56,15 +77,16 @@ class _ClipFiles(NamedTuple):
 def read_candidates(split: str, corpora: list[str], limit: int | None = None, seed: int = 0) -> list[Candidate]:
     """Candidates of a split in its order; of more than `limit` rows a random sample by the seed."""
     rows = manifests.read_manifests(split, corpora)
-    rows = rows[manifests.is_present(rows, "audio") & manifests.is_present(rows, "vision")]
-    rows = rows[rows["wav"].notna() & rows["tracks"].notna()]
+    is_encoded = manifests.is_present(rows, "audio") & manifests.is_present(rows, "vision")
+    rows = cast(pd.DataFrame, rows[is_encoded])
+    rows = cast(pd.DataFrame, rows[rows["wav"].notna() & rows["tracks"].notna()])
     if limit is not None and len(rows) > limit:
         rows = rows.iloc[np.sort(np.random.default_rng(seed).choice(len(rows), limit, replace=False))]
-    files = [_clip_files(split, row) for row in rows.itertuples()]
+    files = [_clip_files(split, row) for row in cast("Iterable[_ManifestRow]", rows.itertuples())]
     results = workers.run(files, _read_candidate, label=f"lipsync: {split}")
     if failures := [result.reason for result in results if isinstance(result, workers.JobFailure)]:
         raise UserError(f"lipsync: {len(failures)} clips of {split} could not be read: {failures[0]}")
-    return [candidate for candidate in results if candidate is not None]
+    return [candidate for candidate in results if isinstance(candidate, Candidate)]
 
 
 def lipsync_metrics(
@@ -98,7 +120,8 @@ def speaker_accuracy(candidates: list[Candidate], chosen: list[int], truth: pd.D
 
     None without truth. A track that overlaps no face counts as wrong, as does a clip whose speaker has no track.
     """
-    facts = {(row.corpus, row.utterance): row for row in truth.itertuples() if row.faces >= 2}
+    rows = cast("Iterable[_TruthRow]", truth.itertuples())
+    facts = {(row.corpus, row.utterance): row for row in rows if row.faces >= 2}
     correct = [
         _face(candidate.boxes[index], fact.boxes) == fact.speaker_face
         for candidate, index in zip(candidates, chosen, strict=True)
@@ -107,7 +130,7 @@ def speaker_accuracy(candidates: list[Candidate], chosen: list[int], truth: pd.D
     return float(np.mean(correct)) if correct else None
 
 
-def _clip_files(split: str, row) -> _ClipFiles:
+def _clip_files(split: str, row: _ManifestRow) -> _ClipFiles:
     folder = manifests.split_folder(split, row.corpus)
     return _ClipFiles(row.corpus, row.utterance, folder / row.wav, folder / row.tracks, manifests.wav_start(row))
 
@@ -123,13 +146,13 @@ def _read_candidate(files: _ClipFiles) -> Candidate | None:
     return Candidate(files.corpus, files.utterance, boxes, clip) if len(clip) >= MIN_PICTURES else None
 
 
-def _face(box: np.ndarray, faces: list[dict]) -> int | None:
+def _face(box: np.ndarray, faces: list[dict[str, int]]) -> int | None:
     """Index of the true face that the box overlaps most; None if it overlaps none."""
     areas = [_overlap(box, face) for face in faces]
     return int(np.argmax(areas)) if max(areas) > 0 else None
 
 
-def _overlap(box: np.ndarray, face: dict) -> float:
+def _overlap(box: np.ndarray, face: dict[str, int]) -> float:
     """Area of the intersection, square pixels."""
     left, top, width, height = box
     across = min(left + width, face["left"] + face["width"]) - max(left, face["left"])

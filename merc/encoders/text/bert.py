@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -27,17 +28,20 @@ class Bert(nn.Module):
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Embedding of the token ids; named as in Hugging Face's models."""
-        return self.embeddings["word_embeddings"]
+        return self._embedding("word_embeddings")
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Token ids (N, L), mask of the tokens that are not padding (N, L) -> hidden states (N, L, width)."""
-        positions = self.embeddings["position_embeddings"].weight[: input_ids.shape[1]]
-        first_type = self.embeddings["token_type_embeddings"].weight[0]
+        positions = self._embedding("position_embeddings").weight[: input_ids.shape[1]]
+        first_type = self._embedding("token_type_embeddings").weight[0]
         hidden = self.embeddings["word_embeddings"](input_ids) + positions + first_type
         hidden = self.dropout(self.embeddings["LayerNorm"](hidden))
-        for layer in self.encoder["layer"]:
+        for layer in cast(nn.ModuleList, self.encoder["layer"]):
             hidden = layer(hidden, attention_mask[:, None, None].bool())
         return hidden
+
+    def _embedding(self, name: str) -> nn.Embedding:
+        return cast(nn.Embedding, self.embeddings[name])
 
 
 class Layer(nn.Module):
@@ -56,12 +60,14 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        hidden = self._add_and_norm(self.attention["output"], self._attend(hidden, mask), hidden)
+        output = cast(nn.ModuleDict, self.attention["output"])
+        hidden = self._add_and_norm(output, self._attend(hidden, mask), hidden)
         return self._add_and_norm(self.output, functional.gelu(self.intermediate["dense"](hidden)), hidden)
 
     def _attend(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        projections = cast(nn.ModuleDict, self.attention["self"])
         query, key, value = (
-            self.attention["self"][name](hidden).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            projections[name](hidden).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for name in ("query", "key", "value")
         )
         return functional.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)

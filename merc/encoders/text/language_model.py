@@ -1,6 +1,7 @@
 """Hugging Face language models as text encoders."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 from torch import Tensor, nn
 
@@ -8,15 +9,18 @@ from merc.encoders.pretrained import loading
 from merc.encoders.text.language_model_encoder import ContextWindow, LanguageModelEncoder, SpecialTokens
 from merc.runtime.errors import UserError
 
+if TYPE_CHECKING:
+    from merc.encoders.pretrained.loading import PretrainedModel
+
 
 class _LastHidden(nn.Module):
     """Returns only the last hidden state of a Hugging Face model."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: "PretrainedModel") -> None:
         super().__init__()
         self.model = model
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         return self.model.get_input_embeddings()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -41,6 +45,14 @@ def load_language_model(name: str, folder: Path, window: ContextWindow) -> Langu
     return LanguageModelEncoder(
         name, _LastHidden(encoder), config.hidden_size, tokenizer.backend_tokenizer, special, window
     )
+
+
+@overload
+def _first_known(token_id: int | None, default: int, /) -> int: ...
+
+
+@overload
+def _first_known(*ids: int | None) -> int | None: ...
 
 
 def _first_known(*ids: int | None) -> int | None:

@@ -10,17 +10,14 @@ from merc.data.records import encoder_inputs
 from merc.data.records.encoder_inputs import AudioInput
 from merc.data.records.face_tracks import Track
 from merc.encoders.base.encoder import Encoder
-from merc.encoders.base.registry import EncoderCard, Reader, hub_card, no_encoder_card
+from merc.encoders.base.registry import EncoderCard, EncodingSection, Reader, hub_card, no_encoder_card
 from merc.encoders.pretrained import sources
 from merc.encoders.vision.hog import Hog
-from merc.runtime.params import StrictModel
 
 
-class VisionEncoding(StrictModel):
+class VisionEncoding(EncodingSection):
     """Section encode.vision."""
 
-    encoder: str
-    by_corpus: dict[str, str]
     picture: Literal["face", "frame", "frames"]
     frame_rate: float = Field(gt=0)
 

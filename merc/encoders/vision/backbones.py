@@ -1,6 +1,7 @@
 """Pretrained image and video networks, wrapped as clips (K, frames, 3, height, width) -> (K, dim)."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -101,9 +102,12 @@ def _scaling(folder: Path, config: object, frames: int) -> InputScaling:
     return InputScaling(height, width, tuple(mean), tuple(std), frames)
 
 
-def _height_and_width(size: object) -> tuple[int, int]:
+def _height_and_width(size: dict[str, int] | list[int] | tuple[int, int] | int | None) -> tuple[int, int]:
     """Of a size in any of the forms that Hugging Face configurations use."""
     if isinstance(size, dict):
         edge = size.get("shortest_edge", 0)
         return size.get("height", edge), size.get("width", edge)
-    return tuple(size) if isinstance(size, list | tuple) else (int(size or 0),) * 2
+    if isinstance(size, list | tuple):
+        return cast("tuple[int, int]", tuple(size))
+    edge = int(size or 0)
+    return edge, edge

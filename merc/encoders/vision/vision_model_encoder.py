@@ -33,6 +33,8 @@ class VisionModelEncoder(Encoder):
     silent_input = VisionInput(
         np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 4), np.float32), np.zeros(1, np.float32)
     )
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, name: str, backbone: nn.Module, dim: int, scaling: InputScaling, frame_rate: float) -> None:
         """`backbone` maps clips (K, frames, 3, height, width) to features (K, dim)."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from merc.evaluation.conditions import FULL
+from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 from merc.evaluation.report import html_tables
 
@@ -119,7 +119,7 @@ def _worst_and_best(rows: pd.DataFrame) -> list[pd.DataFrame]:
     dialogues = dict(list(rows.groupby(["corpus", "dialogue"], sort=False)))
     labelled = {key: dialogue["right"][dialogue["labelled"]] for key, dialogue in dialogues.items()}
     accuracy = {key: is_right.mean() for key, is_right in labelled.items() if len(is_right) >= MIN_LABELLED}
-    ranked = sorted(accuracy, key=accuracy.get)  # stable: ties in the order of the split
+    ranked = sorted(accuracy, key=accuracy.__getitem__)  # stable: ties in the order of the split
     return [dialogues[key] for key in dict.fromkeys([*ranked[:SHOWN_DIALOGUES], *ranked[-SHOWN_DIALOGUES:]])]
 
 

@@ -1,12 +1,13 @@
 """HTML tables of the report page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Protocol, cast
 
 import numpy as np
 import pandas as pd
 
-from merc.evaluation.conditions import FULL
+from merc.evaluation.missing_modalities import FULL
 
 TITLES = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1", "uar": "UAR"}
 CALIBRATION = {
@@ -123,10 +124,20 @@ def calibrated(measures: Mapping[str, Mapping[str, Mapping]]) -> str:
     return table(["", *(escape(f"{model}, {task}") for model, task in columns)], rows)
 
 
+class _SliceRow(Protocol):
+    """A row of slices.slice_table."""
+
+    slice: str
+    utterances: int
+    accuracy: float
+    macro_f1: float
+    worst: bool
+
+
 def slices(sliced: pd.DataFrame) -> str:
     """A row per slice, accuracy and macro F1 of each model; each model's worst larger slice is bold."""
     cells: dict[str, list[str]] = {}
-    for row in sliced.itertuples():
+    for row in cast("Iterable[_SliceRow]", sliced.itertuples()):
         value = f"<b>{number(row.accuracy)}</b>" if row.worst else number(row.accuracy)
         cells.setdefault(row.slice, [str(row.utterances)]).extend([value, number(row.macro_f1)])
     models = sliced["model"].drop_duplicates()

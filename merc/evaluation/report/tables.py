@@ -1,5 +1,7 @@
 """Tables of the CSV files behind the plots: one tidy table per figure."""
 
+from typing import cast
+
 import pandas as pd
 
 from merc.evaluation import bootstrap
@@ -20,7 +22,7 @@ def confusions(predictions: Predictions, task: str, model: str) -> pd.DataFrame:
         pd.DataFrame({"actual": actual, "predicted": [order[label] for label in predicted], "seed": seed})
         for seed, predicted in zip(seeds, predictions.predicted(task, model)[:, 0, labelled], strict=True)
     ]
-    return pd.concat(parts, ignore_index=True)[columns]
+    return cast("pd.DataFrame", pd.concat(parts, ignore_index=True)[columns])
 
 
 def class_scores(predictions: Predictions, task: str, draws: bootstrap.Draws) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """Agreement of two attributions of the same utterance: rank correlation and the same top part."""
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
@@ -26,4 +28,5 @@ def same_top(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _centred_ranks(scores: np.ndarray) -> np.ndarray:
     """Average ranks minus their mean; 0 for NaN."""
     ranks = pd.DataFrame(scores).rank(axis=1).to_numpy()
-    return np.nan_to_num(ranks - np.nanmean(np.where(np.isfinite(ranks).any(1)[:, None], ranks, 0), 1)[:, None])
+    is_scored = cast("np.ndarray", np.isfinite(ranks).any(1))
+    return np.nan_to_num(ranks - np.nanmean(np.where(is_scored[:, None], ranks, 0), 1)[:, None])

@@ -1,6 +1,7 @@
 """Faithfulness by deletion and insertion: does the prediction fall faster without the top parts than at random?"""
 
 import hashlib
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ def insertion_curves(backwards: np.ndarray) -> np.ndarray:
 
 def area_under_curves(curves: np.ndarray) -> np.ndarray:
     """Area under curves (..., F), by trapezoids."""
-    return np.trapezoid(curves, FRACTIONS, axis=-1)
+    return cast("np.ndarray", np.trapezoid(curves, FRACTIONS, axis=-1))
 
 
 def bootstrap_lower_bound(gains: np.ndarray, groups: np.ndarray, seed: int) -> float:

@@ -5,7 +5,7 @@ Each seed's student is judged by its own attributions.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -67,7 +67,7 @@ def hit_metrics(students: list[GroundTruthHits]) -> dict[str, float]:
         pd.concat([getattr(hits, name) for hits in students], ignore_index=True)
         for name in ("judged", "modality", "words")
     )
-    return {
+    metrics = {
         "utterances_judged": _distinct(judged),
         "modality_hit": modality["hit"].mean(),
         "modality_hit_gates": modality["gates"].mean(),
@@ -80,6 +80,7 @@ def hit_metrics(students: list[GroundTruthHits]) -> dict[str, float]:
         "word_hit_utterances": _distinct(words),
         "word_hit_judgements": len(words),
     }
+    return cast("dict[str, float]", metrics)  # the mean of a column is a number
 
 
 def metrics_by_seed(students: list[GroundTruthHits]) -> pd.DataFrame:
@@ -118,7 +119,8 @@ def word_hits(parts: pd.DataFrame, scores: str, carriers: dict[int, list[dict[st
     is_word = (parts["modality"] == "text") & (parts["word"] != "") & parts[scores].notna()
     words = parts[is_word & parts["row"].isin(list(carriers))]
     hits = []
-    for row, row_words in words.groupby("row"):
+    by_row = cast("Iterable[tuple[int, pd.DataFrame]]", words.groupby("row"))
+    for row, row_words in by_row:
         spans = zip(row_words["start"], row_words["end"], strict=True)
         is_carrier = np.array([_overlaps(start, end, carriers[row]) for start, end in spans])
         hits.append({"row": row, "hit": is_carrier[int(row_words[scores].argmax())], "chance": is_carrier.mean()})

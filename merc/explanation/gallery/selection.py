@@ -1,9 +1,9 @@
 """Selection of the gallery's utterances: one right, one wrong, the least certain, and one of every emotion."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -50,7 +50,8 @@ def explain_tokens(network: Any, name: str, split: Split, picks: list[tuple[int,
 
 def add_token_scores(shown: list[GalleryEntry], more: list[dict[str, Any]]) -> list[GalleryEntry]:
     """Add the SHAP values of tokens to the first entries, which are those that have them."""
-    return [replace(entry, found=entry.found | shap) for entry, shap in zip_longest(shown, more, fillvalue={})]
+    pairs = cast("Iterable[tuple[GalleryEntry, dict[str, Any]]]", zip_longest(shown, more, fillvalue={}))
+    return [replace(entry, found=entry.found | shap) for entry, shap in pairs]
 
 
 def _inputs(name: str, split: Split, picks: list[tuple[int, str]]) -> Iterator[tuple]:

@@ -1,6 +1,7 @@
 """The network's log-odds as a function of one encoder's inputs: words, sound samples or pixels."""
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -9,14 +10,16 @@ from torch.nn import functional
 from merc.encoders.base.encoder import Encoder
 from merc.explanation.counterfactual import Change, Probe, log_odds
 
+EncoderT = TypeVar("EncoderT", bound=Encoder, covariant=True)
+
 
 @dataclass(frozen=True)
-class EncoderProbe:
+class EncoderProbe(Generic[EncoderT]):
     """An encoder followed by the probed network; the features of all other streams and rows are held fixed."""
 
     probe: Probe
     stream: str
-    encoder: Encoder
+    encoder: EncoderT
 
     def log_odds(self, rows: Tensor, emotion: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """(Q,) log-odds of each row's emotion, its features encoded from `tensors`; differentiable."""

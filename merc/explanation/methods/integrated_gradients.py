@@ -7,7 +7,7 @@ intervals, and an interval whose attributions do not sum to the difference betwe
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -29,16 +29,22 @@ StreamAttributions = dict[str, tuple[Tensor, Tensor]]
 class IntegrationPaths(Protocol):
     """N straight paths, each from a baseline (0) to an input (1), and the network's output along them."""
 
-    num_steps: dict[str, int]  # by stream
+    @property
+    def num_steps(self) -> dict[str, int]:
+        """By stream."""
+        ...
 
     def chunks(self, paths: Tensor) -> Iterator[Tensor]:
         """Positions in `paths` (Q,), split into batches for one pass each."""
+        ...
 
     def values(self, paths: Tensor, alphas: Tensor) -> Tensor:
         """(Q,) explained output at the points `alphas` of the paths, in one pass without gradients."""
+        ...
 
     def gradients(self, paths: Tensor, alphas: Tensor) -> StreamAttributions:
         """Gradient times (input - baseline) of each step, for the paths that have the stream."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,8 @@ def _attribute(way: IntegrationPaths, intervals: _Intervals) -> StreamAttributio
             batches.setdefault(stream, []).append(
                 (index, scores * (length[index] / len(QUADRATURE_NODES))[:, None])
             )
-    return {stream: tuple(map(torch.cat, zip(*batch, strict=True))) for stream, batch in batches.items()}
+    joined = {stream: tuple(map(torch.cat, zip(*batch, strict=True))) for stream, batch in batches.items()}
+    return cast("StreamAttributions", joined)  # two tensors each
 
 
 def _accepted(path: Tensor, gap: Tensor, final_gap: Tensor, tolerance: Tensor) -> Tensor:

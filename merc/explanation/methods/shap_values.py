@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -85,12 +86,15 @@ def feature_shap_values(case: Case, rows: list[int], seed: int) -> tuple[ShapVal
     results = []
     for row in rows:
         model = _FeatureScaling(case, row, labels)
-        explainer = import_shap().GradientExplainer(model, torch.zeros(1, len(names)))
+        explainer = import_shap().GradientExplainer(
+            model,
+            torch.zeros(1, len(names)),  # pyright: ignore[reportArgumentType] shap takes torch's tensors too
+        )
         values = explainer.shap_values(torch.ones(1, len(names)), nsamples=SAMPLES, rseed=seed)
         with torch.no_grad():
             ends = torch.stack([torch.zeros(len(names)), torch.ones(len(names))])
             blank, complete = model(ends).cpu().numpy()
-        results.append((values.reshape(len(names), len(labels)), complete - blank))
+        results.append((cast("np.ndarray", values).reshape(len(names), len(labels)), complete - blank))
     values, explained = map(np.stack, zip(*results, strict=True))
     gap = np.abs(values.sum(1) - explained).max(1) / np.abs(explained).max(1)
     return (

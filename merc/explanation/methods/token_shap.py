@@ -6,7 +6,7 @@ complete model: language model, stem, fusion, context and head; all other uttera
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from merc.encoders.text.language_model_encoder import LanguageModelEncoder
 from merc.explanation.counterfactual import Probe
 from merc.explanation.methods.encoder_probe import EncoderProbe
 from merc.explanation.methods.shap_values import import_shap
+
+if TYPE_CHECKING:
+    from shap import Explanation
 
 MASK_TOKENS = ("[MASK]", "<mask>")  # of BERT's and RoBERTa's families
 BATCH_SIZE = 48  # sentences in one pass of the language model
@@ -55,7 +58,9 @@ def explain(
     return {}
 
 
-def token_shap_values(encoder_probe: EncoderProbe, row: Tensor, emotion: Tensor, line: TextInput) -> TokenShap:
+def token_shap_values(
+    encoder_probe: EncoderProbe[LanguageModelEncoder], row: Tensor, emotion: Tensor, line: TextInput
+) -> TokenShap:
     """SHAP values for row (1,) and its emotion (1,); special tokens and neighbouring utterances are not masked."""
     units = encoder_probe.encoder.units([line])[0].astype(int)
     steps = np.flatnonzero(units[:, 1] > units[:, 0])
@@ -81,16 +86,24 @@ def _owen_values(model: "_MaskedSentence", mask: int, text: str, spans: list[tup
         return {"input_ids": model.token_ids.tolist(), "offset_mapping": spans} if text else {"input_ids": []}
 
     shap = import_shap()
-    masker = shap.maskers.Text(tokenize, mask_token=mask, output_type="token_ids", collapse_mask_token=False)
+    from shap.maskers import Text
+
+    masker = Text(
+        tokenize,
+        mask_token=mask,
+        output_type="token_ids",
+        collapse_mask_token=False,  # pyright: ignore[reportArgumentType] shap documents bools
+    )
     explainer = shap.PartitionExplainer(model, masker)
-    return explainer([text], max_evals=MAX_MASKED_SENTENCES, batch_size=BATCH_SIZE, silent=True).values[0]
+    explained = explainer([text], max_evals=MAX_MASKED_SENTENCES, batch_size=BATCH_SIZE, silent=True)
+    return cast("Explanation", explained).values[0]
 
 
 @dataclass(frozen=True)
 class _MaskedSentence:
     """(B, tokens) token ids of the sentence -> (B,) log-odds."""
 
-    encoder_probe: EncoderProbe
+    encoder_probe: EncoderProbe[LanguageModelEncoder]
     row: Tensor
     emotion: Tensor
     tensors: dict[str, Tensor]  # of one sentence

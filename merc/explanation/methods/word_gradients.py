@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from merc.data.records.encoder_inputs import TextInput
+from merc.encoders.text.language_model_encoder import LanguageModelEncoder
 from merc.explanation.methods.encoder_probe import EncoderProbe
 from merc.explanation.methods.integrated_gradients import IntegratedGradients, StreamAttributions, integrate
 
@@ -15,8 +17,14 @@ BATCH_SIZE = 48  # sentences in one pass of the language model
 WORD_STREAM = "words"  # the only stream: the steps that the language model keeps
 
 
+class _LanguageModel(Protocol):
+    """The model of a LanguageModelEncoder."""
+
+    def get_input_embeddings(self) -> nn.Module: ...
+
+
 def word_integrated_gradients(
-    encoder_probe: EncoderProbe, rows: Tensor, emotion: Tensor, lines: list[TextInput]
+    encoder_probe: EncoderProbe[LanguageModelEncoder], rows: Tensor, emotion: Tensor, lines: list[TextInput]
 ) -> IntegratedGradients:
     """Integrated gradients (Q, S) of the rows' steps, through language model, stem, MISLS, fusion and context.
 
@@ -30,7 +38,7 @@ def word_integrated_gradients(
 class _Sentences:
     """The paths of Q sentences, in the space of the language model's token embeddings."""
 
-    encoder_probe: EncoderProbe
+    encoder_probe: EncoderProbe[LanguageModelEncoder]
     rows: Tensor
     emotion: Tensor
     lines: list[TextInput]
@@ -38,7 +46,8 @@ class _Sentences:
 
     def __post_init__(self) -> None:
         self.tensors = self.encoder_probe.prepare(self.lines)
-        ids, self.layer = self.tensors["input_ids"], self.encoder_probe.encoder.model.get_input_embeddings()
+        model = cast("_LanguageModel", self.encoder_probe.encoder.model)
+        ids, self.layer = self.tensors["input_ids"], model.get_input_embeddings()
         self.num_steps = {WORD_STREAM: self.tensors["kept"].shape[1]}
         with torch.no_grad():
             self.baseline = self.layer(self.encoder_probe.encoder.unsaid(self.tensors, self.lines))
@@ -74,7 +83,7 @@ class _Sentences:
 
 
 @contextmanager
-def _replaced_output(layer: torch.nn.Module, embeddings: Tensor) -> Iterator[None]:
+def _replaced_output(layer: nn.Module, embeddings: Tensor) -> Iterator[None]:
     """Make the embedding layer return `embeddings`, whatever the token ids."""
     handle = layer.register_forward_hook(lambda *_: embeddings)
     try:

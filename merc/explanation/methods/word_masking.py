@@ -1,8 +1,10 @@
 """Word occlusion through the language model: the fall of the log-odds when a word is masked from its attention."""
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +33,7 @@ class WordMasker:
         """
         new = [index for index, word in enumerate(words) if word not in self.cache]
         if new:
-            lines = [self.lines[words[index][0]] for index in new]
+            lines = cast("list[TextInput]", [self.lines[words[index][0]] for index in new])  # rows that it reads
             features = _masked_features(self.encoder, lines, is_masked[new])
             self.cache.update((words[index], values) for index, values in zip(new, features, strict=True))
         return nn.utils.rnn.pad_sequence([self.cache[word] for word in words], batch_first=True)
@@ -44,7 +46,8 @@ def read(name: str, corpora: list[str], split: Split) -> dict[str, WordMasker]:
         selection = factory.select_encoder("text", corpus)
         if selection.stream in split.features:
             if selection.stream not in readings:
-                readings[selection.stream] = WordMasker(selection.build(), [None] * len(split))
+                encoder = cast("LanguageModelEncoder", selection.build())  # any other is left out below
+                readings[selection.stream] = WordMasker(encoder, [None] * len(split))
             reading = readings[selection.stream]
             rows = np.flatnonzero(split.manifest["corpus"] == corpus)
             manifest = split.manifest.iloc[rows].reset_index(drop=True)
@@ -83,10 +86,13 @@ def _words(case: Case, stream: str, is_scored: np.ndarray | None) -> tuple[Tenso
     """(W,) rows and parts of the words of this stream."""
     if stream not in case.owner:
         return case.probe.rows[:0], case.probe.rows[:0]
-    table, has_stream = case.parts.table, (case.parts.owner[stream] >= 0).any(1)
+    table, has_stream = case.parts.table, cast("np.ndarray", (case.parts.owner[stream] >= 0).any(1))
     is_scored = has_stream if is_scored is None else has_stream & is_scored
-    words = table[(table["modality"] == "text") & (table["word"] != "") & is_scored[table["row"]]]
-    rows, parts = (torch.tensor(words[name].to_numpy()).to(case.emotion.device) for name in ("row", "part"))
+    is_word = (table["modality"] == "text") & (table["word"] != "") & is_scored[table["row"]]
+    words = cast("pd.DataFrame", table[is_word])
+    rows, parts = (
+        torch.tensor(cast("pd.Series", words[name]).to_numpy()).to(case.emotion.device) for name in ("row", "part")
+    )
     return rows, parts
 
 

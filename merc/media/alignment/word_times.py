@@ -37,7 +37,7 @@ def align_words(text: str, sound: ClipSound, name: str) -> WordTimes:
         return WordTimes(words=None, reason="")
     if sound.samples is None:
         return WordTimes(words=None, reason="no sound to find the words in")
-    return _align(text.split(), sound, _model(name))
+    return _align(text.split(), sound.samples, sound.start, _model(name))
 
 
 def token_spans(emissions: np.ndarray, tokens: list[int], blank: int) -> list[tuple[int, int]]:
@@ -49,18 +49,21 @@ def token_spans(emissions: np.ndarray, tokens: list[int], blank: int) -> list[tu
     return [(span.start, span.end) for span in merge_tokens(path[0], scores[0], blank=blank)]
 
 
-def _align(written: list[str], sound: ClipSound, model: "CtcModel") -> WordTimes:
+def _align(written: list[str], samples: np.ndarray, start: float, model: "CtcModel") -> WordTimes:
     spelled = [spelling.spell(word, model.letters) for word in written]
     tokens, owners = _tokens(spelled, model)
     if not tokens:
         return WordTimes(words=None, reason="no word can be spelled in the model's letters")
-    emissions = model.emissions(sound.samples)
-    if reason := _failure(emissions, tokens, len(sound.samples)):
+    emissions = model.emissions(samples)
+    if reason := _failure(emissions, tokens, len(samples)):
         return WordTimes(words=None, reason=reason)
     word_frames: dict[int, list[int]] = {}
     for span, owner in zip(token_spans(emissions, tokens, model.blank), owners, strict=True):
         word_frames.setdefault(owner, []).extend(span)
-    entries = [_entry(word, word_frames.get(index), sound, model.stride) for index, word in enumerate(written)]
+    entries = [
+        _entry(word, word_frames.get(index), start, len(samples), model.stride)
+        for index, word in enumerate(written)
+    ]
     return WordTimes(words=entries, reason=_unspelled(written, spelled))
 
 
@@ -85,11 +88,11 @@ def _failure(emissions: np.ndarray, tokens: list[int], num_samples: int) -> str:
     return "" if np.isfinite(emissions).all() else "the model answers with what is no number"
 
 
-def _entry(word: str, frames: list[int] | None, sound: ClipSound, stride: int) -> dict[str, Any]:
+def _entry(word: str, frames: list[int] | None, start: float, num_samples: int, stride: int) -> dict[str, Any]:
     if frames is None:
         return {"word": word, "start": None, "end": None}
-    end = min(max(frames) * stride, len(sound.samples))
-    times = (round(sound.start + samples / SAMPLE_RATE, 4) for samples in (min(frames) * stride, end))
+    end = min(max(frames) * stride, num_samples)
+    times = (round(start + samples / SAMPLE_RATE, 4) for samples in (min(frames) * stride, end))
     return {"word": word, **dict(zip(("start", "end"), times, strict=True))}
 
 

@@ -6,7 +6,7 @@ A medium that cannot be extracted is missing, with a reason.
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,8 @@ class MediumResult:
 def extract_all(listing: Listing, settings: ExtractionConfig, folder: Path) -> list[dict[str, Any]]:
     """The outcome of every utterance, in order; reuses those that an earlier run finished in this folder."""
     jobs = [ExtractionJob(utterance, settings, folder) for utterance in listing.utterances]
-    finished = [_finished(job) for job in jobs]
-    unfinished = [index for index, outcome in enumerate(finished) if outcome is None]
+    finished = {index: outcome for index, job in enumerate(jobs) if (outcome := _finished(job)) is not None}
+    unfinished = [index for index in range(len(jobs)) if index not in finished]
     if len(unfinished) < len(jobs):
         print(f"extract: {len(jobs) - len(unfinished)} of {len(jobs)} utterances were finished by an earlier run")
     results = workers.run(
@@ -62,7 +62,7 @@ def extract_all(listing: Listing, settings: ExtractionConfig, folder: Path) -> l
     )
     for index, result in zip(unfinished, results, strict=True):
         finished[index] = _failed(result) if isinstance(result, workers.JobFailure) else result
-    return finished
+    return [finished[index] for index in range(len(jobs))]
 
 
 def extract_utterance(job: ExtractionJob) -> dict[str, Any]:
@@ -73,7 +73,10 @@ def extract_utterance(job: ExtractionJob) -> dict[str, Any]:
         sound = voice_activity.apply_detector(
             sound, voice_activity.DETECTORS[audio.vad], audio.trim, audio.min_seconds
         )
-    outcome = {"audio": asdict(_save_sound(job, sound)), "vision": asdict(_save_pictures(job, pictures))}
+    outcome: dict[str, Mapping[str, Any]] = {
+        "audio": asdict(_save_sound(job, sound)),
+        "vision": asdict(_save_pictures(job, pictures)),
+    }
     outcome["text"] = word_times.align_words(job.utterance.text, sound, job.settings.align)
     _write(job, _outcome_path(job), json.dumps(outcome).encode())
     return outcome

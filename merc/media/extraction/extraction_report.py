@@ -1,6 +1,6 @@
 """Report of an extraction: missing or flagged items, counts per split, statistics for plots."""
 
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -37,20 +37,19 @@ def summary(content: dict[str, Any]) -> str:
 def plot_tables(manifest: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Data of the plots: classes by split, emotion and sentiment of each utterance, histogram of lengths."""
     labelled = manifest.dropna(subset=["emotion", "sentiment"])
-    classes = manifest.dropna(subset=["emotion"]).groupby(["split", "emotion"]).size()
-    seconds = (
-        (manifest["end"] - manifest["start"]).clip(lower=0) // LENGTH_BIN_SECONDS * LENGTH_BIN_SECONDS
-    ).dropna()
-    lengths = seconds.groupby([manifest["split"], seconds.rename("seconds")]).size()
+    classes = cast("pd.Series", manifest.dropna(subset=["emotion"]).groupby(["split", "emotion"]).size())
+    durations = cast("pd.Series", manifest["end"] - manifest["start"])
+    seconds = (durations.clip(lower=0) // LENGTH_BIN_SECONDS * LENGTH_BIN_SECONDS).dropna()
+    lengths = cast("pd.Series", seconds.groupby([manifest["split"], seconds.rename("seconds")]).size())
     return {
         "classes": classes.rename("utterances").reset_index(),
-        "emotion_sentiment": labelled[["emotion", "sentiment"]],
+        "emotion_sentiment": cast("pd.DataFrame", labelled[["emotion", "sentiment"]]),
         "lengths": lengths.rename("utterances").reset_index(),
     }
 
 
 def _by_split(manifest: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [(split, manifest[manifest["split"] == split]) for split in SPLITS]
+    return [(split, cast("pd.DataFrame", manifest[manifest["split"] == split])) for split in SPLITS]
 
 
 def _split(part: pd.DataFrame) -> dict[str, Any]:
@@ -80,11 +79,12 @@ def _items(manifest: pd.DataFrame) -> list[dict[str, str]]:
 
 def _counts(part: pd.DataFrame) -> dict[str, Any]:
     emotions = part["emotion"].value_counts()
-    flags = pd.concat([part[f"{m}_status"] for m in MODALITIES]).str.split(",").explode()
+    statuses = {m: cast("pd.Series", part[f"{m}_status"]) for m in MODALITIES}
+    flags = pd.concat([statuses[m] for m in MODALITIES]).str.split(",").explode()
     return {
         "utterances": len(part),
         "dialogues": part["dialogue"].nunique(),
-        "missing": {m: int((part[f"{m}_status"] == MISSING).sum()) for m in MODALITIES},
+        "missing": {m: int((statuses[m] == MISSING).sum()) for m in MODALITIES},
         "flags": {flag: int((flags == flag).sum()) for flag in FLAGS},
         "emotion": emotions.sort_index().to_dict(),
         "sentiment": part["sentiment"].value_counts().sort_index().to_dict(),

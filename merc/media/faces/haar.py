@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 
 import cv2
+import cv2.data
 import numpy as np
 
 from merc.data.records.face_tracks import intersection_over_union
@@ -113,8 +114,10 @@ def _search_near(grey: np.ndarray, known: np.ndarray) -> np.ndarray | None:
         half = max(round(known[2] * side / width / 2), 1)
         corner = np.round(known[:2] + known[2:] / 2).astype(int) - half
         square = cv2.resize(_square(grey, corner, 2 * half), (side, side), interpolation=cv2.INTER_AREA)
-        sizes = {"minSize": (round(width * MIN_SIZE_RATIO),) * 2, "maxSize": (round(width * MAX_SIZE_RATIO),) * 2}
-        detections = _cascade().detectMultiScale(square, SCALE_FACTOR, MIN_NEIGHBOURS, **sizes)
+        smallest, largest = round(width * MIN_SIZE_RATIO), round(width * MAX_SIZE_RATIO)
+        detections = _cascade().detectMultiScale(
+            square, SCALE_FACTOR, MIN_NEIGHBOURS, minSize=(smallest, smallest), maxSize=(largest, largest)
+        )
         boxes = [np.array(box) * (2 * half / side) + [*corner, 0, 0] for box in detections]
         if boxes:
             return _stabilise(max(boxes, key=lambda box: intersection_over_union(box, known)), known)

@@ -18,7 +18,7 @@ from models import checkpoint
 def explain_corpus_utterance(split: str, corpus: str, dialogue: str, utterance: str) -> GalleryEntry:
     """Explain an utterance, given by its id or its turn, with its dialogue as context."""
     seeds = params.read("train.seeds", list[int])
-    network = checkpoint.load(Path("out/distill") / f"seed-{seeds[0]}", select_device())
+    network = checkpoint.load(Path("out/distill") / f"seed-{seeds[0]}", str(select_device()))
     space = labels.label_space(params.read("data.labels", str))
     dataset = (
         read_split(split, [corpus], network.modalities, space).known(list(network.streams)).to(select_device())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -71,7 +71,8 @@ def write_annotated_video(path: Path, rows: Sequence[dict[str, Any]], dialogue: 
             warnings.filterwarnings("ignore", "In file .* bytes wanted")
             video.write_videofile(
                 str(path), codec="libx264", audio_codec="aac", preset="veryfast", logger=None, threads=1,
-                fps=max(clip.fps for clip in clips), temp_audiofile_path=folder,
+                fps=max(clip.fps for clip in clips),  # pyright: ignore[reportAttributeAccessIssue]  # with_fps sets it
+                temp_audiofile_path=folder,
             )  # fmt: skip
     finally:
         for clip in clips:
@@ -88,8 +89,9 @@ def _scenes(rows: Sequence[dict[str, Any]], dialogue: Dialogue) -> list[Recordin
         groups[-1][1].append(row)
     scenes, begin = [], 0.0
     for utterances, scene_rows in groups:
-        seconds = max(clip_reader.clip_duration(utterances[0].source) or 0.0, utterances[-1].end, 0.1)
-        scenes.append(RecordingScene(utterances[0].source, utterances, scene_rows, seconds, begin))
+        source = cast("Path", utterances[0].source)  # None in a stream only
+        seconds = max(clip_reader.clip_duration(source) or 0.0, utterances[-1].end, 0.1)
+        scenes.append(RecordingScene(source, utterances, scene_rows, seconds, begin))
         begin += seconds
     return scenes
 
@@ -121,7 +123,8 @@ def _annotated(scene: RecordingScene, size: tuple[int, int], timeline: np.ndarra
         marked = _mark_time(timeline, (scene.begin + time) / length)
         return np.vstack([np.hstack([picture, panels[panel]]), lines[panel], marked])
 
-    clip = source.transform(frame).with_fps(min(source.fps, 30))
+    fps = source.fps  # pyright: ignore[reportAttributeAccessIssue]  # of a file, or set by with_fps
+    clip = source.transform(frame).with_fps(min(fps, 30))
     if any(utterance.samples is not None for utterance in scene.utterances):
         sound = AudioFileClip(str(scene.path))
         clip = clip.with_audio(sound.subclipped(0, min(sound.duration, clip.duration)))
@@ -129,7 +132,7 @@ def _annotated(scene: RecordingScene, size: tuple[int, int], timeline: np.ndarra
 
 
 def _dark(size: tuple[int, int], seconds: float) -> VideoClip:
-    return ColorClip(size, DARK, duration=seconds).with_fps(STILL_FPS)
+    return cast("VideoClip", ColorClip(size, DARK, duration=seconds).with_fps(STILL_FPS))
 
 
 def _letterbox(picture: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[float, int, int]]:

@@ -1,7 +1,7 @@
 """Inference on a dialogue's features: batches, context windows of long dialogues, and rows of predictions."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ def hide_modalities(batch: dict[str, Any], modalities: Sequence[str], hide: Iter
 def prediction_rows(
     dialogue: Dialogue,
     outputs: Outputs,
-    labels: dict[str, Sequence[str]],
+    labels: Mapping[str, Sequence[str]],
     calibrated: dict[str, dict[str, float]],
     modalities: Sequence[str],
     hide: Iterable[str],

@@ -47,7 +47,7 @@ class Predictor:
         self.calibration = results.read_json(folder / "calibration.json")
         self.settings = ExtractionConfig.model_validate(results.read_json(folder / "extraction.json"))
         self.needs: dict[str, dict[str, Any]] = results.read_json(folder / "encoders.json")
-        self.modalities = tuple(results.read_json(folder / "config.json")["model"]["modalities"])
+        self.modalities: tuple[str, ...] = tuple(results.read_json(folder / "config.json")["model"]["modalities"])
         self.encoders = {
             modality: encoder
             for modality, description in self.needs.items()

@@ -38,7 +38,7 @@ def _files_of(path: Path, number: int) -> list[tuple[Path, str]]:
         matches = [MELD.fullmatch(clip.stem) for clip in clips]
         has_dialogues = all(matches)
         return [
-            (clip, f"{number}/{match[1] if has_dialogues else ''}")
+            (clip, f"{number}/{match[1] if match and has_dialogues else ''}")
             for clip, match in zip(clips, matches, strict=True)
         ]
     if not path.exists():

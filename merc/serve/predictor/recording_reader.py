@@ -4,6 +4,7 @@ import io
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Reader:
         length = clip_reader.clip_duration(recording.path)
         if cut is None and length is None:  # the header has no duration
             length = _length(clip_reader.read_sound(recording.path, clip_reader.Limits(0.0, MAX_RECORDING_SECONDS)))
-        if cut or (cut is None and length > CUT_ABOVE_SECONDS):
+        if cut or (cut is None and length is not None and length > CUT_ABOVE_SECONDS):
             return self._read_cut(recording, length)
         return iter([self._read_uncut(recording, length)])
 
@@ -141,7 +142,7 @@ class Reader:
         )
         utterance.samples, utterance.sound_start = sound.samples, sound.start
         utterance.notes += [f"audio: {sound.reason}"] if sound.reason else []
-        utterance.notes += [] if sound.samples.any() else ["audio: it is silent throughout"]
+        utterance.notes += [] if cast("np.ndarray", sound.samples).any() else ["audio: it is silent throughout"]
 
     def _store_pictures(
         self, utterance: RecordedUtterance, pictures: Pictures, tracks: list[face_tracks.Track]

@@ -57,7 +57,7 @@ class UtteranceSegmenter:
 
     def finish(self) -> list[Span]:
         """The utterance that is cut off by the end of the sound, if any."""
-        span = self._end_utterance() if self.first is not None else None
+        span = self._end_utterance(self.first) if self.first is not None else None
         return [span] if span else []
 
     @property
@@ -78,10 +78,10 @@ class UtteranceSegmenter:
         is_over = (
             self.num_frames - 1 - self.last >= PAUSE_FRAMES or self.num_frames - self.first >= MAX_UTTERANCE_FRAMES
         )
-        return self._end_utterance() if is_over else None
+        return self._end_utterance(self.first) if is_over else None
 
-    def _end_utterance(self) -> Span | None:
-        begin = max(self.first - SPEECH_MARGIN, self.free)
+    def _end_utterance(self, first: int) -> Span | None:
+        begin = max(first - SPEECH_MARGIN, self.free)
         end = min(self.last + 1 + SPEECH_MARGIN, self.num_frames)
         self.first = None
         if self.num_speech_frames < MIN_SPEECH_FRAMES:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 MAX_THREADS = 4  # threads: the pictures of a clip that is being read may take 250 MB
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @contextmanager

@@ -125,10 +125,11 @@ def parse_subtitles(content: str) -> list[Cue]:
     parsed = []
     for block in re.split(r"\n[ \t]*\n", content.replace("\r\n", "\n").replace("\r", "\n")):
         lines = block.strip().split("\n")
-        number = next((index for index, line in enumerate(lines) if TIMES.match(line)), None)
-        if number is None or lines[0].startswith(("NOTE", "STYLE", "REGION")):
+        timed = next(((index, times) for index, line in enumerate(lines) if (times := TIMES.match(line))), None)
+        if timed is None or lines[0].startswith(("NOTE", "STYLE", "REGION")):
             continue
-        start, end = (parse_timestamp(timestamp) for timestamp in TIMES.match(lines[number]).groups())
+        number, times = timed
+        start, end = (parse_timestamp(timestamp) for timestamp in times.groups())
         text = " ".join(lines[number + 1 :])
         voice = VOICE.search(text)
         text = " ".join(html.unescape(TAG.sub("", text)).split())
@@ -198,7 +199,7 @@ def assign_cues(recording_cues: Sequence[Cue], spans: Sequence[tuple[float, floa
     """Assign each cue to the span (start and end in seconds) that overlaps it most."""
     assigned: list[list[Cue]] = [[] for _ in spans]
     for cue in recording_cues:
-        if cue.start is None:
+        if cue.start is None or cue.end is None:
             if len(spans) == 1:
                 assigned[0].append(cue)
             continue

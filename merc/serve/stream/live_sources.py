@@ -5,10 +5,12 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from fractions import Fraction
+from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
+from av.container import InputContainer
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.media import clip_reader
@@ -28,6 +30,7 @@ CONTAINER_SIGNATURES = (
     (0, b"FLV"),
 )
 TS_PACKET_BYTES, TS_SYNC_BYTE = 188, 0x47  # length of an MPEG transport stream's packets, and their first byte
+STANDARD_INPUT = "standard input"
 DEFAULT_SPACING = 1 / 25  # seconds between pictures, where the container has no frame rate
 
 
@@ -42,7 +45,7 @@ class AudioChunk:
 class ContainerSource:
     """A container (file, pipe or device), read once from beginning to end."""
 
-    def __init__(self, container: av.container.InputContainer, name: str) -> None:
+    def __init__(self, container: InputContainer, name: str) -> None:
         self.container, self.name = container, name
         self.clock = ClipClock(container, Limits(0.0, math.inf), None)
         self.audio, self.video = (
@@ -58,7 +61,7 @@ class ContainerSource:
         streams = [stream for stream in (self.audio, self.video) if stream is not None]
         try:
             for packet in self.container.demux(streams) if streams else ():
-                if resampler and packet.stream.index == self.audio.index:
+                if resampler and packet.stream.index == resampler.stream.index:
                     yield from resampler.take(packet)
                 elif video:
                     yield from self._shots(video, packet)
@@ -67,9 +70,10 @@ class ContainerSource:
         yield from resampler.finish() if resampler else ()
 
     def _shots(self, stream: MediaStream, packet: Any) -> Iterator[TimedPicture]:
-        for frame in stream.decode(packet):
+        for frame in cast("list[av.VideoFrame]", stream.decode(packet)):
             if frame.pts is not None:
-                yield TimedPicture(float(frame.pts * frame.time_base), frame, self.clock.origin)
+                seconds = float(frame.pts * cast("Fraction", frame.time_base))
+                yield TimedPicture(seconds, frame, self.clock.origin)
 
 
 class _Resampler:
@@ -82,7 +86,7 @@ class _Resampler:
         self.max_count = math.inf if duration is None else round(duration * SAMPLE_RATE)
 
     def take(self, packet: Any) -> Iterator[AudioChunk]:
-        for frame in self.stream.decode(packet):
+        for frame in cast("list[av.AudioFrame]", self.stream.decode(packet)):
             if not self.has_started:
                 self.has_started = True
                 delay = round((self.stream.clock.seconds(frame.pts, frame) or 0.0) * SAMPLE_RATE)
@@ -108,7 +112,7 @@ class _Resampler:
 class RawSamplesSource:
     """Raw 16 kHz mono PCM16, little-endian, from a pipe."""
 
-    audio, video, spacing = True, None, DEFAULT_SPACING
+    audio, video, spacing, name = True, None, DEFAULT_SPACING, STANDARD_INPUT
 
     def __init__(self, stream: "_PeekedPipe") -> None:
         self.stream = stream
@@ -130,7 +134,8 @@ def open_container(
     """Open a recording, an object with `read`, or a device of FFmpeg's `format`; `name` is for messages."""
     path = path if hasattr(path, "read") else str(path)
     try:
-        return ContainerSource(av.open(path, format=format, options=options, metadata_errors="replace"), name)
+        container = av.open(path, format=format, options=options, metadata_errors="replace")
+        return ContainerSource(cast("InputContainer", container), name)
     except DECODING_ERRORS as error:
         raise UserError(f"{name}: cannot be opened: {error_message(error)}") from None
 
@@ -141,7 +146,7 @@ def open_standard_input(stream: BinaryIO) -> ContainerSource | RawSamplesSource:
     if not head:
         raise UserError("standard input is empty; pipe a recording or 16 kHz mono PCM16 into it")
     pipe = _PeekedPipe(head, stream)
-    return open_container(pipe, "standard input") if _is_container(head) else RawSamplesSource(pipe)
+    return open_container(pipe, STANDARD_INPUT) if _is_container(head) else RawSamplesSource(pipe)
 
 
 def at_playback_speed(flow: Iterator[AudioChunk | TimedPicture]) -> Iterator[AudioChunk | TimedPicture]:

@@ -13,7 +13,7 @@ at most 25 s.
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -52,12 +52,18 @@ class Stream:
         self.utterances: list[RecordedUtterance] = []
         self.count = 0
 
+    @overload
+    def see(self, picture: timed_pictures.TimedPicture) -> None: ...
+
+    @overload
+    def see(self, picture: np.ndarray, seconds: float) -> None: ...
+
     def see(self, picture: np.ndarray | timed_pictures.TimedPicture, seconds: float | None = None) -> None:
         """Add a picture taken at `seconds` of the sound, if possible before the sound of that time."""
         self.shots.append(
             picture
             if isinstance(picture, timed_pictures.TimedPicture)
-            else timed_pictures.timed_picture(picture, seconds)
+            else timed_pictures.timed_picture(picture, cast("float", seconds))
         )
         while self.shots[-1].end - self.shots[0].end > MAX_PICTURE_SECONDS:
             self.shots.popleft()

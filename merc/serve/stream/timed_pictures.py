@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from merc.media.decoding import Limits
+from merc.media.decoding import Limits, MediaStream
 from merc.media.images import Pictures, TickPictureReader
 from merc.runtime.errors import UserError
 
@@ -35,15 +36,15 @@ def timed_picture(picture: np.ndarray, seconds: float) -> TimedPicture:
 
 def utterance_pictures(shots: Iterable[TimedPicture], begin: float, end: float, spacing: float) -> Pictures:
     """The pictures from `begin` to `end` seconds, `spacing` seconds apart, as clip_reader.watch reads a file's."""
-    stream = None
+    reader = None
     for picture in shots:
-        if stream is None:
+        if reader is None:
             stream = _UtteranceStream(begin + picture.origin, end - begin, spacing)
-            reader = TickPictureReader(stream)
+            reader = TickPictureReader(cast("MediaStream", stream))
         reader.see(picture)
         if reader.full:
             break
-    return reader.outcome("") if stream else Pictures(reason="no video stream")
+    return reader.outcome("") if reader else Pictures(reason="no video stream")
 
 
 class _UtteranceStream:

@@ -36,6 +36,10 @@ def find_examples(folder: Path = FOLDER) -> dict[str, ExampleDialogue]:
 
 def _example(number: int, turns: list[Utterance]) -> ExampleDialogue:
     speakers = list(dict.fromkeys(turn.speaker for turn in turns))
-    clips = [JobClip(turn.media.name, turn.text, turn.media, turn.speaker, has_arrived=True) for turn in turns]
+    clips = [
+        JobClip(turn.media.name, turn.text, turn.media, turn.speaker, has_arrived=True)
+        for turn in turns
+        if turn.media
+    ]
     names = " and ".join([", ".join(speakers[:-1]), speakers[-1]] if speakers[1:] else speakers)
     return ExampleDialogue(f"example-{number}", names, clips)

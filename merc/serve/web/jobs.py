@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from merc.runtime.errors import UserError
+from merc.serve.web.upload_limits import PageLimits
 
 PREFIX = "merc-serve-"
 LOCK_FILE = "alive.lock"  # lock file in a server's folder, held as long as the server runs
@@ -41,20 +42,6 @@ MEDIA_SUFFIXES = (
     ".ogv",
 )
 MEDIA_SUFFIXES += (".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".oga", ".opus", ".wma", ".aiff")
-
-
-@dataclass(frozen=True)
-class PageLimits:
-    """Limits for the page's users; the page gets them as JSON under these names."""
-
-    clips: int = 100  # per job
-    clip_bytes: int = 500_000_000
-    job_bytes: int = 1_000_000_000
-    seconds: float = 900.0  # per job, by the clips' headers
-    text: int = 200_000  # characters per clip, enough for a film's subtitles
-    waiting: int = 20  # jobs not yet read, of all users
-    kept: int = 50  # jobs in memory, of all users; beyond that the least recently used is forgotten
-    idle: float = 1800.0  # seconds without a request until a job is forgotten
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import csv
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from merc.serve.predictor import transcripts
 from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance
 from merc.serve.predictor.explanations import PredictionExplainer
 from merc.serve.predictor.predictor import Predictor
-from merc.serve.web.jobs import PREFIX, PageJob, PageLimits
+from merc.serve.web.jobs import PREFIX, PageJob
+from merc.serve.web.upload_limits import PageLimits
 from merc.serve.web.uploads import UploadTooLarge
 
 DECODING_FRACTION = 0.8  # fraction of the progress bar for decoding; the rest is for encoding
@@ -129,9 +130,10 @@ def _rename_utterances(dialogue: Dialogue, job: PageJob) -> None:
     }
     for utterance in dialogue:
         stem, mark, part = utterance.name.partition("#")
+        source = Path(cast("Path", utterance.source))  # None in a stream only
         # without a text the transcript has given no speaker
-        utterance.speaker = utterance.speaker or speakers[Path(utterance.source)]
-        utterance.name = f"{unique_names.get(Path(utterance.source), stem)}{mark}{part}"
+        utterance.speaker = utterance.speaker or speakers[source]
+        utterance.name = f"{unique_names.get(source, stem)}{mark}{part}"
 
 
 def _face(utterance: RecordedUtterance) -> bytes:

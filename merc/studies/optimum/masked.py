@@ -11,7 +11,7 @@ import pandas as pd
 
 from merc.corpora.synthesis.plan.process import DialogueTurn
 from merc.data.records.manifest import MODALITIES
-from merc.evaluation import conditions
+from merc.evaluation import missing_modalities
 from merc.runtime import params
 from merc.studies.optimum import optimum, posterior
 
@@ -70,7 +70,7 @@ def _left(rate: float, repeats: int, mask_seed: int, test: Dialogues, simulated:
 
 def _moods(dialogues: Dialogues, rate: float, repeat: int, mask_seed: int) -> np.ndarray:
     """(N, moods) posterior of every utterance, given the modalities that the mask of this repeat leaves."""
-    present = conditions.condition_mask(f"rate:{rate:g}/{repeat}", dialogues.ids, MODALITIES, mask_seed)
+    present = missing_modalities.condition_mask(f"rate:{rate:g}/{repeat}", dialogues.ids, MODALITIES, mask_seed)
     left = [tuple(m for m, is_left in zip(MODALITIES, row, strict=True) if is_left) for row in present]
     ends = np.cumsum([len(lines) for lines in dialogues.lines])
     parts = [left[end - len(lines) : end] for end, lines in zip(ends, dialogues.lines, strict=True)]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import nn
 
 from merc.runtime import results
 from merc.training.core.loop import SCORE
+from merc.training.core.network import MultimodalNetwork
 
 TENSORBOARD_FOLDER = Path("out/runs")
 
@@ -29,7 +29,7 @@ class TensorBoardLogger:
     def __exit__(self, *_: Any) -> None:
         self.writer.close()
 
-    def __call__(self, row: dict[str, float], network: nn.Module) -> None:
+    def __call__(self, row: dict[str, float], network: MultimodalNetwork) -> None:
         for name, value in row.items():
             self.writer.add_scalar(_tag(name), value, int(row["epoch"]))
         self.writer.flush()
@@ -55,7 +55,7 @@ class EpochSnapshots:
         self.scores: dict[int, float] = {}
         folder.mkdir(parents=True)
 
-    def __call__(self, row: dict[str, float], network: nn.Module) -> None:
+    def __call__(self, row: dict[str, float], network: MultimodalNetwork) -> None:
         """Save the network if this epoch is kept, and delete epochs no longer kept."""
         epoch = int(row["epoch"])
         self.scores[epoch] = row[SCORE]

@@ -1,7 +1,7 @@
 """The training loop of the stages pretrain, train and distill, which differ in objective and dev score only."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from merc.data.batches.dataset import Split, move_batch
 from merc.data.batches.sampling import DrawnBatch
 from merc.runtime.divergence import check_losses, check_weights
 from merc.runtime.params import StrictModel
+from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import Objective
 from merc.training.core.optim import OPTIMISERS, MovingAverage, ParameterGroup, learning_rate_factor
 
@@ -46,15 +47,15 @@ class OptimisationConfig(StrictModel):
 
 
 DrawEpoch = Callable[[], Iterator[DrawnBatch]]
-ScoreNetwork = Callable[[nn.Module], dict[str, float]]
+ScoreNetwork = Callable[[MultimodalNetwork], dict[str, float]]
 History = list[dict[str, float]]
 EpochCallback = Callable[
-    [dict[str, float], nn.Module], None
+    [dict[str, float], MultimodalNetwork], None
 ]  # called after every epoch: its metrics, the scored network
 
 
 def fit(
-    network: nn.Module,
+    network: MultimodalNetwork,
     objective: Objective,
     train: Split,
     draws: DrawEpoch,
@@ -90,7 +91,7 @@ def fit(
         if epoch - best >= config.patience:
             break
     network.load_state_dict(best_weights)
-    check_weights(network)
+    check_weights(cast(nn.Module, network))
     network.eval()
     return history
 
@@ -100,14 +101,16 @@ def best_epoch(history: History) -> int:
     return int(max(history, key=lambda row: row[SCORE])["epoch"])
 
 
-def predict(network: nn.Module, split: Split, present: Tensor | np.ndarray | None = None) -> dict[str, np.ndarray]:
+def predict(
+    network: MultimodalNetwork, split: Split, present: Tensor | np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Logits (N, C) of every task; `present` (N, M) hides modalities. Modalities without a stem are absent."""
     views = torch.ones_like(split.present) if present is None else torch.as_tensor(present, dtype=torch.bool)
     return {task: logits[0] for task, logits in predict_views(network, split, views.unsqueeze(0)).items()}
 
 
 @torch.inference_mode()
-def predict_views(network: nn.Module, split: Split, views: Tensor) -> dict[str, np.ndarray]:
+def predict_views(network: MultimodalNetwork, split: Split, views: Tensor) -> dict[str, np.ndarray]:
     """Logits (K, N, C) of every task under each modality mask in `views` (K, N, M); the stems run only once."""
     network.eval()
     device = next(network.parameters()).device
@@ -124,27 +127,27 @@ def predict_views(network: nn.Module, split: Split, views: Tensor) -> dict[str, 
 
 
 @torch.inference_mode()
-def iterate_outputs(network: nn.Module, split: Split) -> Iterator[tuple[dict, dict]]:
+def iterate_outputs(network: MultimodalNetwork, split: Split) -> Iterator[tuple[dict, dict]]:
     """Each batch of the split, in order, with all outputs of the network in eval mode."""
     network.eval()
     for batch in batches(network, split):
         yield batch, network(batch)
 
 
-def batches(network: nn.Module, split: Split) -> Iterator[dict]:
+def batches(network: MultimodalNetwork, split: Split) -> Iterator[dict]:
     """The split in order, reduced to the streams of the network, on the network's device."""
     device = next(network.parameters()).device
-    for batch in split.known(network.streams).batches(EVALUATION_BATCH_SIZE):
+    for batch in split.known(list(network.streams)).batches(EVALUATION_BATCH_SIZE):
         yield move_batch(batch, device)
 
 
-def standardise(network: nn.Module, train: Split) -> None:
+def standardise(network: MultimodalNetwork, train: Split) -> None:
     """Set the network's feature standardisation to the training split's mean and standard deviation."""
     for stream, (mean, deviation) in train.statistics().items():
         network.standardise(stream, mean, deviation)
 
 
-def _groups(network: nn.Module, config: OptimisationConfig) -> list[ParameterGroup]:
+def _groups(network: MultimodalNetwork, config: OptimisationConfig) -> list[ParameterGroup]:
     """The parameters of each modality at its scaled learning rate, then the shared ones."""
     parameters_by_modality = {m: network.parameters_of(m) for m in network.modalities}
     modality_ids = {id(parameter) for group in parameters_by_modality.values() for parameter in group}
@@ -166,12 +169,12 @@ def _steps(
 
 
 def _batch(train: Split, draw: DrawnBatch, progress: float) -> dict:
-    batch = train.batch(draw.dialogues, packed=True) | {"progress": progress}
+    batch: dict[str, Any] = train.batch(draw.dialogues, packed=True) | {"progress": progress}
     return batch if draw.count is None else batch | {"count": draw.count.to(batch["index"].device)[batch["index"]]}
 
 
 def _gradients(
-    network: nn.Module, objective: Objective, batches: list[dict], config: OptimisationConfig
+    network: MultimodalNetwork, objective: Objective, batches: list[dict], config: OptimisationConfig
 ) -> list[dict[str, Tensor]]:
     """Accumulate the gradient of the batches' mean loss, clip it, and return each batch's loss terms, detached."""
     batch_losses = []
@@ -192,5 +195,5 @@ def _mean(losses: list[dict[str, Tensor]]) -> dict[str, float]:
     return {"train_loss": sum(terms.values()), **terms}
 
 
-def _copy(network: nn.Module) -> dict[str, Tensor]:
+def _copy(network: MultimodalNetwork) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -9,13 +9,14 @@ from typing import Protocol
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from merc.data.batches.dataset import Split
 from merc.data.records.stream_name import StreamName
 from merc.runtime.numerics import square_root
 from merc.runtime.params import StrictModel
+from merc.training.core.network import MultimodalNetwork
 
 MAX_NOISE_LEVEL = 2.0  # noise level, in standard deviations of the training split's features
 
@@ -23,7 +24,7 @@ MAX_NOISE_LEVEL = 2.0  # noise level, in standard deviations of the training spl
 class Objective(Protocol):
     """Computes the weighted terms of the loss of one batch."""
 
-    def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]: ...
+    def __call__(self, network: MultimodalNetwork, batch: dict) -> dict[str, Tensor]: ...
 
 
 class TaskWeights(StrictModel):
@@ -166,7 +167,7 @@ class FeatureNoise:
     chance: float
     generator: torch.Generator
 
-    def __call__(self, network: nn.Module, batch: dict) -> tuple[dict, Tensor]:
+    def __call__(self, network: MultimodalNetwork, batch: dict) -> tuple[dict, Tensor]:
         """The noisy batch, and (N, M) the signal's fraction of each modality's power: 1 without noise."""
         if not self.chance:
             return batch, torch.ones_like(batch["present"], dtype=torch.float)
@@ -210,5 +211,5 @@ class SupervisedObjective:
     labels: LabelLoss
     hide: ModalityDropout
 
-    def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
+    def __call__(self, network: MultimodalNetwork, batch: dict) -> dict[str, Tensor]:
         return self.labels(network(batch, self.hide(batch)), batch)

@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from merc.training.core.network import TrainedModule
 
 PLATEAU_PATIENCE, PLATEAU_FACTOR = 2, 0.1
 MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # beta1, beta2, epsilon, as in the paper and torch
+NetworkT = TypeVar("NetworkT", bound=TrainedModule)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ class AdamW:
     treated as having gradient 0: it and its moments decay (torch.optim skips it).
     """
 
-    kernel = staticmethod(torch._fused_adamw_)
+    kernel: Callable[..., None] = staticmethod(
+        torch._fused_adamw_  # pyright: ignore[reportPrivateImportUsage] missing in torch's stub
+    )
 
     def __init__(self, groups: list[ParameterGroup], weight_decay: float) -> None:
         self.groups, self.weight_decay, self.steps = groups, weight_decay, 0
@@ -79,21 +85,23 @@ class AdamW:
 class Adam(AdamW):
     """Adam with weight decay in the gradient, g <- g + w p, and thus in the moments (Kingma and Ba 2015)."""
 
-    kernel = staticmethod(torch._fused_adam_)
+    kernel = staticmethod(
+        torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage] missing in torch's stub
+    )
 
 
 OPTIMISERS: dict[str, type[AdamW]] = {"adamw": AdamW, "adam": Adam}
 
 
-class MovingAverage:
+class MovingAverage(Generic[NetworkT]):
     """Exponential moving average of the weights, a <- d a + (1 - d) w, in a copy of the network.
 
     The decay d starts as updates / (updates + 1), which gives the plain mean, and is at most `decay`.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: NetworkT, decay: float) -> None:
         self.network, self.decay, self.updates = deepcopy(network).eval(), decay, 0
-        pairs = [*zip(self.network.parameters(), network.parameters(), strict=True)]
+        pairs: list[tuple[Tensor, Tensor]] = [*zip(self.network.parameters(), network.parameters(), strict=True)]
         self.averaged, self.current = [average for average, _ in pairs], [parameter for _, parameter in pairs]
         self.buffers = [*zip(self.network.buffers(), network.buffers(), strict=True)]
 
@@ -101,13 +109,15 @@ class MovingAverage:
     def update(self) -> None:
         """Include the network's current weights and buffers (batch norm statistics)."""
         decay = min(self.decay, self.updates / (self.updates + 1))
-        torch._foreach_lerp_(self.averaged, self.current, 1 - decay)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage] missing in torch's stub
+            self.averaged, self.current, 1 - decay
+        )
         for average, buffer in self.buffers:
             average.lerp_(buffer, 1 - decay) if average.is_floating_point() else average.copy_(buffer)
         self.updates += 1
 
     @contextmanager
-    def applied_to(self, network: nn.Module) -> Iterator[None]:
+    def applied_to(self, network: TrainedModule) -> Iterator[None]:
         """Give the network the averaged weights within the context, and its own afterwards."""
         weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         network.load_state_dict(self.network.state_dict())

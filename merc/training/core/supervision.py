@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from merc.data.batches import dataset
@@ -30,10 +30,12 @@ from merc.training.core.loop import (
     predict_views,
     standardise,
 )
+from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import FeatureNoise, LabelLoss, ModalityDropout, TaskWeights
 from merc.training.core.scores import HEADLINE_METRICS, scores
 
 PRETRAINED = Path("out/pretrain")
+NetworkT = TypeVar("NetworkT", bound=MultimodalNetwork)
 CorpusShare = Annotated[
     float, Field(ge=0, allow_inf_nan=False)
 ]  # mean fraction of a corpus's dialogues in an epoch
@@ -137,8 +139,8 @@ def weight_files(*folders: Path) -> list[Path]:
 
 
 def initial_network(
-    seed: int, load: Callable[[Path], nn.Module], build: Callable[[], nn.Module], train: Split
-) -> nn.Module:
+    seed: int, load: Callable[[Path], NetworkT], build: Callable[[], NetworkT], train: Split
+) -> NetworkT:
     """The seed's pretrained network or, where pretraining is off, a new one that standardises by the split."""
     if not (PRETRAINED / "off.json").exists():
         return stage_checkpoints.load_network(load, PRETRAINED / f"seed-{seed}").to(select_device())
@@ -165,7 +167,7 @@ class EmotionScore:
         views = [torch.ones(num_modalities, dtype=torch.bool), *(subset_masks(num_modalities) if subsets else [])]
         self.views = torch.stack(views).unsqueeze(1).expand(-1, len(dev), -1)  # (K, N, M), all modalities first
 
-    def __call__(self, network: nn.Module) -> dict[str, float]:
+    def __call__(self, network: MultimodalNetwork) -> dict[str, float]:
         logits = predict_views(network, self.dev, self.views)["emotion"]
         full, *subsets = [self._macro_f1(view_logits) for view_logits in logits]
         subset_mean = {"dev_subsets_macro_f1": float(np.mean(subsets))} if subsets else {}
@@ -185,7 +187,7 @@ def subset_masks(modalities: int) -> list[Tensor]:
     return [torch.isin(torch.arange(modalities), torch.tensor(subset)) for subset in subsets]
 
 
-def calibrate_and_score(network: nn.Module, dev: Split, folder: Path) -> dict[str, dict[str, float]]:
+def calibrate_and_score(network: MultimodalNetwork, dev: Split, folder: Path) -> dict[str, dict[str, float]]:
     """Calibrate a trained network on dev with all modalities and return its dev scores by task."""
     logits = predict(network, dev)
     targets = {task: dev.targets[task].cpu().numpy() for task in logits}

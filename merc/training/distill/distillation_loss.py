@@ -1,15 +1,17 @@
 """Distillation objective: the student, with modalities missing, matches a teacher with all modalities."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from merc.data.batches.dataset import Split
 from merc.runtime.params import StrictModel
 from merc.training.core.loop import iterate_outputs
+from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import FeatureNoise, LabelLoss, ModalityDropout
 from merc.training.core.supervision import subset_masks
 
@@ -38,14 +40,14 @@ class DistillationObjective:
     weights: DistillWeights
     subsets: bool  # second phase: also predict every utterance from each proper subset of the modalities
 
-    def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
+    def __call__(self, network: MultimodalNetwork, batch: dict) -> dict[str, Tensor]:
         views = self._views(batch)
         noisy_batch, signal = self.noise(network, batch)
         output, view_batch = forward_views(network, noisy_batch, views)
         visible = views * repeat_rows(signal, len(views) // len(signal))
         teacher = {name: values[view_batch["index"]] for name, values in self.teacher_outputs.items()}
         return {
-            "label": self.weights.label * sum(self.labels(output, view_batch).values()),
+            "label": self.weights.label * cast(Tensor, sum(self.labels(output, view_batch).values())),
             "soft": self.weights.soft * self._soft(output, teacher),
             "feature": self.weights.feature * self._feature(output, teacher),
             "relation": self.weights.relation * relation_loss(output, teacher, visible),
@@ -63,7 +65,7 @@ class DistillationObjective:
 
     def _feature(self, output: dict, teacher: dict) -> Tensor:
         """Distance of the utterance vectors plus that of the context vectors."""
-        return sum(_distance(output[name], teacher[name]) for name in ("utterance", "context"))
+        return cast(Tensor, sum(_distance(output[name], teacher[name]) for name in ("utterance", "context")))
 
     def _soft(self, output: dict, teacher: dict) -> Tensor:
         """KL divergence of the softened probabilities, times T^2 to preserve gradient size (Hinton et al. 2015)."""
@@ -75,7 +77,7 @@ class DistillationObjective:
         return torch.stack(losses).sum()
 
 
-def compute_teacher_outputs(teacher: nn.Module, train: Split) -> dict[str, Tensor]:
+def compute_teacher_outputs(teacher: MultimodalNetwork, train: Split) -> dict[str, Tensor]:
     """The teacher's logits, vectors and gate (if it has one) of each row, in eval mode with every modality.
 
     Computed once, because they depend neither on the batch nor on the epoch.
@@ -88,7 +90,7 @@ def compute_teacher_outputs(teacher: nn.Module, train: Split) -> dict[str, Tenso
     return {name: torch.cat([output[name] for output in batch_outputs]) for name in batch_outputs[0]}
 
 
-def forward_views(network: nn.Module, batch: dict, views: Tensor) -> tuple[dict, dict]:
+def forward_views(network: MultimodalNetwork, batch: dict, views: Tensor) -> tuple[dict, dict]:
     """The network's output on N rows under modality masks `views` (K N, M), and the batch repeated K times.
 
     The stems run once. All views form one batch, so that batch norm sees the mixture of views that it will be used
@@ -99,8 +101,11 @@ def forward_views(network: nn.Module, batch: dict, views: Tensor) -> tuple[dict,
     offsets = torch.arange(num_views, device=place.device).repeat_interleave(len(place)) * (place[:, 0].max() + 1)
     view_batch["place"] = view_batch["place"] + torch.stack([offsets, torch.zeros_like(offsets)], 1)
     hidden, steps, oddity = network.tokens(batch)
-    tokens = ({m: repeat_rows(value, num_views) for m, value in values.items()} for values in (hidden, steps))
-    return network.judge(*tokens, repeat_rows(oddity, num_views), view_batch, views), view_batch
+    hidden_views, step_views = (
+        {m: repeat_rows(value, num_views) for m, value in values.items()} for values in (hidden, steps)
+    )
+    output = network.judge(hidden_views, step_views, repeat_rows(oddity, num_views), view_batch, views)
+    return output, view_batch
 
 
 def repeat_rows(rows: Tensor, times: int) -> Tensor:
@@ -119,8 +124,8 @@ def relation_loss(output: dict, teacher: dict, visible: Tensor) -> Tensor:
 
     The teacher's gate is first rescaled by `visible` (N, M), the fraction of each modality that the student sees.
     """
-    similarities = (_similarity(values["context"]) for values in (output, teacher))
-    loss = functional.mse_loss(*similarities)
+    student, reference = (_similarity(values["context"]) for values in (output, teacher))
+    loss = functional.mse_loss(student, reference)
     if "gate" in teacher:
         target = teacher["gate"] * visible.unsqueeze(1)
         target = target / target.sum(2, keepdim=True).clamp(min=1e-6)

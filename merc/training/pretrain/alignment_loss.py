@@ -1,15 +1,17 @@
 """Self-supervised objective of pretraining (MISLS): alignment, reconstruction and order in the latent space."""
 
 from itertools import combinations, permutations
+from typing import cast
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from merc.data.batches.dataset import Split
 from merc.runtime.params import StrictModel
 from merc.training.core.loop import SCORE, batches
+from merc.training.core.network import MultimodalNetwork
 
 SIMILARITY_SCALE = 10.0  # factor of cosine similarities: 1 / temperature 0.1, the best of SimCLR (Chen et al. 2020)
 
@@ -28,12 +30,12 @@ class SelfSupervisedObjective:
     def __init__(self, weights: PretrainWeights) -> None:
         self.weights = weights
 
-    def __call__(self, network: nn.Module, batch: dict) -> dict[str, Tensor]:
+    def __call__(self, network: MultimodalNetwork, batch: dict) -> dict[str, Tensor]:
         dialogue = batch["place"][:, 0]
         return self.parts(network, network.latent(batch), batch["present"], dialogue[1:] == dialogue[:-1])
 
     def parts(
-        self, network: nn.Module, latent: dict[str, Tensor], present: Tensor, following: Tensor
+        self, network: MultimodalNetwork, latent: dict[str, Tensor], present: Tensor, following: Tensor
     ) -> dict[str, Tensor]:
         """The weighted loss terms of the latent vectors; for `following` see `order_log_odds`."""
         log_odds = order_log_odds(network, latent, present, following)
@@ -56,7 +58,7 @@ class AlignmentScore:
         self.dev, self.objective = dev, objective
 
     @torch.inference_mode()
-    def __call__(self, network: nn.Module) -> dict[str, float]:
+    def __call__(self, network: MultimodalNetwork) -> dict[str, float]:
         latent, present = compute_latents(network, self.dev)
         following = is_followed(self.dev.starts, len(self.dev))
         loss = float(sum(self.objective.parts(network, latent, present, following).values()))
@@ -64,7 +66,7 @@ class AlignmentScore:
         return {"dev_loss": loss, "dev_recall_at_1": recall, SCORE: -loss}
 
 
-def compute_latents(network: nn.Module, split: Split) -> tuple[dict[str, Tensor], Tensor]:
+def compute_latents(network: MultimodalNetwork, split: Split) -> tuple[dict[str, Tensor], Tensor]:
     """The pooled latent vectors (N, D) of every modality, and the mask (N, M) of those present."""
     network.eval()
     outputs = [(network.latent(batch), batch["present"]) for batch in batches(network, split)]
@@ -84,7 +86,7 @@ def contrastive_loss(latent: dict[str, Tensor], present: Tensor, modalities: tup
     return torch.stack(losses).sum() / max(len(losses) - 1, 1)
 
 
-def reconstruction_loss(network: nn.Module, latent: dict[str, Tensor], present: Tensor) -> Tensor:
+def reconstruction_loss(network: MultimodalNetwork, latent: dict[str, Tensor], present: Tensor) -> Tensor:
     """1 - cosine similarity of a latent vector and its prediction from the utterance's other modalities."""
     losses = [_zero_loss(latent)]
     for modality, prediction in network.misls.reconstruct(latent, present).items():
@@ -95,7 +97,9 @@ def reconstruction_loss(network: nn.Module, latent: dict[str, Tensor], present: 
     return torch.stack(losses).sum() / max(len(losses) - 1, 1)
 
 
-def order_log_odds(network: nn.Module, latent: dict[str, Tensor], present: Tensor, following: Tensor) -> Tensor:
+def order_log_odds(
+    network: MultimodalNetwork, latent: dict[str, Tensor], present: Tensor, following: Tensor
+) -> Tensor:
     """(pairs,) the network's log-odds that the earlier of two neighbouring utterances came first.
 
     `following` (N - 1,): whether row n + 1 is the next utterance of row n's dialogue. A pair is left out if one of
@@ -127,7 +131,7 @@ def recall_at_1(latent: dict[str, Tensor], present: Tensor, modalities: tuple[st
 
 def _zero_loss(latent: dict[str, Tensor]) -> Tensor:
     """A loss of 0 with a gradient, for a batch without pairs."""
-    return sum(vectors.sum() for vectors in latent.values()) * 0.0
+    return cast(Tensor, sum(vectors.sum() for vectors in latent.values())) * 0.0
 
 
 def _similarity(vectors: Tensor, others: Tensor) -> Tensor:

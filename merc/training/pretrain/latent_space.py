@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from merc.data.batches.dataset import Split
+from merc.training.core.network import MultimodalNetwork
 from merc.training.pretrain.alignment_loss import compute_latents, is_followed, order_log_odds, recall_at_1
 
 RIDGE_PENALTY = 1.0  # ridge penalty of the probe: latent vectors have a variance of about 1 in every dimension
@@ -22,7 +22,7 @@ class LatentSpaceMetrics(NamedTuple):
 
 
 @torch.inference_mode()
-def measure_latent_space(network: nn.Module, dev: Split) -> tuple[LatentSpaceMetrics, LatentSpaceMetrics]:
+def measure_latent_space(network: MultimodalNetwork, dev: Split) -> tuple[LatentSpaceMetrics, LatentSpaceMetrics]:
     """The metrics of the latent space, and their chance level."""
     latent, present = compute_latents(network, dev)
     recall, chance_recall = recall_at_1(latent, present, network.modalities)

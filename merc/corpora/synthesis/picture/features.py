@@ -15,7 +15,8 @@ MOUTH_HEIGHT = 0.34  # height of the mouth at the widest opening
 def tint(colour: Colour, factor: float, red: float = 1.0) -> Colour:
     """Scale a colour: darker or lighter, redder or paler."""
     scaled = (colour[0] * factor, colour[1] * factor / red, colour[2] * factor / red)
-    return tuple(int(min(max(channel, 0), 255)) for channel in scaled)
+    r, g, b = (int(min(max(channel, 0), 255)) for channel in scaled)
+    return r, g, b
 
 
 def head_outline(person: Person) -> np.ndarray:

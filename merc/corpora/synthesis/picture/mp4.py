@@ -3,10 +3,14 @@
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
 import numpy as np
+import numpy.typing as npt
+from av.codec.context import Flags
+from av.container import OutputContainer
 
 from merc.corpora.synthesis.picture.room import HEIGHT, WIDTH
 from merc.corpora.synthesis.voice.espeak import ESPEAK_RATE
@@ -30,25 +34,26 @@ def write_mp4(path: Path, pictures: Iterable[np.ndarray], sound: np.ndarray) -> 
         container.mux(audio.encode(None))
 
 
-def _video(container):
+def _video(container: OutputContainer) -> av.VideoStream:
     stream = container.add_stream("libx264", rate=FRAME_RATE, options=X264)
     stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
     stream.time_base = Fraction(1, FRAME_RATE)
     stream.codec_context.thread_count = 1
-    stream.codec_context.flags |= av.codec.context.Flags.bitexact
+    stream.codec_context.flags |= Flags.bitexact
     return stream
 
 
-def _audio(container):
+def _audio(container: OutputContainer) -> av.AudioStream:
     stream = container.add_stream("aac", rate=ESPEAK_RATE, layout="mono", options=AAC)
     stream.bit_rate = AUDIO_BITS
     stream.codec_context.thread_count = 1
-    stream.codec_context.flags |= av.codec.context.Flags.bitexact
+    stream.codec_context.flags |= Flags.bitexact
     return stream
 
 
 def _frame(picture: np.ndarray, number: int) -> av.VideoFrame:
-    frame = av.VideoFrame.from_ndarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), format="yuv420p")
+    planes = cast("npt.NDArray[np.uint8]", cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420))
+    frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
     frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE)
     return frame
 

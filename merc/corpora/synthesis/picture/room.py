@@ -18,7 +18,8 @@ def draw_room(random: np.random.Generator) -> np.ndarray:
     for _ in range(int(random.integers(3, 8))):
         _furnish(picture, random)
     picture = cv2.GaussianBlur(picture, (0, 0), random.uniform(1.0, 3.0))
-    light = np.linspace(*random.uniform(0.65, 1.15, 2), WIDTH)[None, :, None]
+    first, last = random.uniform(0.65, 1.15, 2)
+    light = np.linspace(first, last, WIDTH)[None, :, None]
     light = light * np.linspace(1.05, 0.85, HEIGHT)[:, None, None]
     return np.clip(picture * light + random.normal(0.0, GRAIN, picture.shape), 0, 255).astype(np.uint8)
 

@@ -94,16 +94,20 @@ def split_part_and_name(path: tuple[str | int, ...]) -> tuple[str | None, str, s
 def _joined_utterance(components: list[str | int]) -> list[str | int]:
     """Join an utterance below its dialogue, dia0/utt1 or 0/1, to one component."""
     for index, (component, below) in enumerate(pairwise(components)):
-        is_pair = isinstance(component, str) and isinstance(below, str) and is_dialogue(canonical(component))
-        if is_pair and (number := NUMBER.fullmatch(MEDIA_SUFFIX.sub("", below))):
+        if (
+            isinstance(component, str)
+            and isinstance(below, str)
+            and is_dialogue(canonical(component))
+            and (number := NUMBER.fullmatch(MEDIA_SUFFIX.sub("", below)))
+        ):
             return [*components[:index], f"{canonical(component)}_utt{number[1]}", *components[index + 2 :]]
     return components
 
 
 def _name_index(names: list[str | None]) -> int | None:
     """Index of the name: the first MELD name of an utterance, else of a dialogue, else the last string."""
-    indices = [index for index, name in enumerate(names) if name is not None]
+    named = [(index, name) for index, name in enumerate(names) if name is not None]
     for is_name in (is_utterance, is_dialogue):
-        if matches := [index for index in indices if is_name(names[index])]:
+        if matches := [index for index, name in named if is_name(name)]:
             return matches[0]
-    return indices[-1] if indices else None
+    return named[-1][0] if named else None

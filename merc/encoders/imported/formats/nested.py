@@ -1,8 +1,8 @@
 """Conversion of nested containers to named arrays: the leaves are vectors, each with the path of keys to it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -123,7 +123,8 @@ def _vectors(items: list | tuple) -> np.ndarray | InvalidLeaf | None:
     if len(set(widths)) > 1:
         other = next(width for width in widths if width != widths[0])
         return InvalidLeaf(f"its vectors are ragged: {widths[0]} numbers, then {other}")
-    return _numbers(np.stack([_array(item)[0] for item in items])) if widths[0] else None
+    arrays = cast("Iterable[np.ndarray]", map(_array, items))
+    return _numbers(np.stack([array[0] for array in arrays])) if widths[0] else None
 
 
 def _width(item: Any) -> int | None:

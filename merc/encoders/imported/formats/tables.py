@@ -144,7 +144,7 @@ def _assembled(names: list[Any], columns: list[str], values: np.ndarray) -> dict
 def _key(name: Any) -> Any:
     """Key of a row; of a name with a split: split/dialogue_utterance."""
     if isinstance(name, tuple) and str(name[0]).lower() in SPLIT_WORDS:
-        rest = name[1:] if len(name) > 2 else name[1]
+        rest = name[1] if len(name) == 2 else name[1:]
         return f"{name[0]}/{rest if isinstance(rest, str) else '_'.join(rest)}"
     return name
 

@@ -1,0 +1,70 @@
+"""What the training stages need of a network; models/network.py has it, which merc does not import."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+
+class TrainedModule(Protocol):
+    """A module with weights: every nn.Module."""
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def buffers(self) -> Iterator[Tensor]: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> object: ...
+
+    def eval(self) -> Self: ...
+
+
+class SharedSpace(Protocol):
+    """The shared latent space of the modalities."""
+
+    def earlier(self, first: Tensor, second: Tensor) -> Tensor: ...
+
+    def reconstruct(self, latent: dict[str, Tensor], present: Tensor) -> dict[str, Tensor]: ...
+
+
+class MultimodalNetwork(TrainedModule, Protocol):
+    """A network of several modalities, an nn.Module; models/network.py explains the methods."""
+
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]: ...
+
+    @property
+    def modalities(self) -> tuple[str, ...]: ...
+
+    @property
+    def streams(self) -> dict[str, int]: ...
+
+    @property
+    def misls(self) -> SharedSpace: ...
+
+    def train(self, mode: bool = True) -> Self: ...
+
+    def to(self, device: torch.device, /) -> Self: ...
+
+    def standardise(self, stream: str, mean: Tensor, std: Tensor) -> None: ...
+
+    def spread(self, stream: str) -> Tensor: ...
+
+    def parameters_of(self, modality: str) -> list[nn.Parameter]: ...
+
+    def __call__(self, batch: dict[str, Any], present: Tensor | None = None) -> dict[str, Any]: ...
+
+    def judge(
+        self,
+        hidden: dict[str, Tensor],
+        steps: dict[str, Tensor],
+        deviation: Tensor,
+        batch: dict[str, Any],
+        present: Tensor | None = None,
+    ) -> dict[str, Any]: ...
+
+    def latent(self, batch: dict[str, Any]) -> dict[str, Tensor]: ...
+
+    def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]: ...
