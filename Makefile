@@ -15,12 +15,12 @@ repro:
 
 test:
 	@.ci/setup $(PYTHON) requirements-dev.txt
-	@ruff check . && ruff format --check .
+	@ruff check . && ruff format --check . && basedpyright
 	@pytest -n 2 -m "not slow and not real"
 
 test-all:
 	@.ci/setup $(PYTHON) requirements-dev.txt
-	@ruff check . && ruff format --check .
+	@ruff check . && ruff format --check . && basedpyright
 	@HYPOTHESIS_PROFILE=many pytest -n 2 --timeout 1800
 
 # Every stage on emulated processors: the same bytes as here? Up to an hour each, two at once on two cores.
