@@ -12,6 +12,8 @@ import pytest
 from closure import ROOT, instances, names
 from whole_run import ORDER, SMALL, merged, prepare, run_all, write_params
 
+from merc.serve import Predictor
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
@@ -81,6 +83,28 @@ def test_the_confusion_diagonal_is_the_uar(finished):
     )
     uar = json.loads((finished / "metrics/evaluate.json").read_text())["student"]["emotion"]["uar"]
     assert by_seed.mean() == pytest.approx(uar, abs=1e-4)
+
+
+def test_predict_gives_the_probabilities_of_evaluate(finished, tmp_path):
+    """The exported model on the test clips themselves: decoded, encoded and calibrated anew."""
+    rows = pd.read_parquet(finished / "out/extract/test/sample/manifest.parquet")
+    rows = rows[rows.groupby("dialogue")["clip"].transform(lambda clips: clips.notna().all())]  # whole dialogues
+    assert len(rows)
+    for clip in rows["clip"]:
+        (tmp_path / Path(clip).name).symlink_to(finished / "data/raw/sample" / clip)
+    words = pd.DataFrame(
+        {"file": [Path(clip).name for clip in rows["clip"]], "text": rows["text"], "speaker": rows["speaker"]}
+    )
+    words.to_csv(tmp_path / "words.csv", index=False)
+    predicted = Predictor.load(finished / "out/export")(tmp_path)
+    table = pd.read_parquet(finished / "out/evaluate/predictions.parquet")
+    table = table[(table["model"] == "student") & (table["condition"] == "full")].set_index("utterance")
+    assert sorted(row["utterance"] for row in predicted) == sorted(rows["utterance"])
+    for row in predicted:
+        for task in ("emotion", "sentiment"):
+            expected = table.loc[row["utterance"], f"{task}_probability"]
+            # evaluate reads packs written with portable kernels and rounds; measured: within 1e-5
+            assert list(row[task].values()) == pytest.approx(list(expected), abs=1e-3)
 
 
 def test_no_output_names_this_machine(finished):

@@ -9,6 +9,7 @@ from exported import write_model
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.media import clip_reader
+from merc.media.extraction import processing
 from merc.runtime.errors import UserError
 from merc.serve import Predictor, Stream
 from merc.serve.predictor import segmentation
@@ -112,7 +113,7 @@ def test_sound_alone_in_chunks_of_any_size(predictor, raw):
 
 def test_memory_does_not_grow(predictor, raw, monkeypatch):
     monkeypatch.setattr("merc.serve.stream.stream.WINDOW_SIZE", 4)
-    monkeypatch.setattr(predictor.reader.__class__, "_track_faces", lambda *_: [])  # faces take time, not memory
+    monkeypatch.setattr(processing, "track_faces", lambda *_: [])  # faces take time, not memory
     samples, pictures = raw
     stream, sizes = Stream(predictor), []
     for round_ in range(6):

@@ -1,6 +1,6 @@
 """Inputs of the encoders: an utterance's text, sound or face, read from the output of extract."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, overload
@@ -117,13 +117,14 @@ def _series(folder: Path, row: Any, rate: float) -> VisionInput | None:
     if row.vision_status == manifests.MISSING:
         return None
     files = sorted((folder / row.frame).with_name(row.utterance).glob("*.jpg"))
-    if not files:
-        return whole_frame(folder / row.frame)
-    return join_frames([whole_frame(file) for file in files], rate)
+    return frame_series_input(files, folder / row.frame, rate)
 
 
-def join_frames(pictures: list[VisionInput], rate: float) -> VisionInput:
-    """Concatenate whole frames at `rate` per second into one input."""
+def frame_series_input(series: Sequence[Path | BinaryIO], frame: Path | BinaryIO, rate: float) -> VisionInput:
+    """Vision input from image files at `rate` per second; from the single `frame` where a clip is too short."""
+    if not series:
+        return whole_frame(frame)
+    pictures = [whole_frame(file) for file in series]
     times = np.arange(len(pictures), dtype=np.float32) / rate
     crops, boxes = (np.concatenate([getattr(picture, name) for picture in pictures]) for name in ("crops", "boxes"))
     return VisionInput(crops, boxes, times)
@@ -159,11 +160,13 @@ def _read_face(folder: Path, row: Any, choose: TrackChooser) -> VisionInput:
     tracks = face_tracks.read_tracks(folder / row.tracks) if _string(row.tracks) else []
     needs_sound = len(tracks) > 1 and row.audio_status != manifests.MISSING
     index = choose(tracks, _read_audio(folder, row, choose) if needs_sound else None) if tracks else None
-    return whole_frame(folder / row.frame) if index is None else track_input(tracks[index])
+    return face_input(None if index is None else tracks[index], folder / row.frame)
 
 
-def track_input(track: Track) -> VisionInput:
-    """Vision input from all frames of a face track."""
+def face_input(track: Track | None, frame: Path | BinaryIO) -> VisionInput:
+    """Vision input from all frames of a face track; from the image file `frame` where there is no face."""
+    if track is None:
+        return whole_frame(frame)
     return VisionInput(track.crops, track.boxes, track.frames / face_tracks.TRACK_FPS)
 
 

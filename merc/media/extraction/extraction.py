@@ -4,29 +4,26 @@ A medium that cannot be extracted is missing, with a reason.
 """
 
 import json
-import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from merc.data.records import face_tracks
 from merc.data.records.listing import Listing, Utterance
 from merc.data.records.manifest import MISSING
-from merc.media import clip_reader, images, voice_activity
+from merc.media import clip_reader
 from merc.media.alignment import word_times
 from merc.media.alignment.word_times import UNALIGNED
-from merc.media.extraction.extraction_config import ExtractionConfig, VideoConfig
-from merc.media.faces import detectors, tracking
+from merc.media.extraction import processing
+from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.media.images import Pictures
 from merc.media.sound import ClipSound
 from merc.runtime import workers
 
 CLIP_TIMEOUT = 180.0  # timeout of a clip, whose decoder is then taken to hang
-JPEG_QUALITY = 92  # JPEG quality, 0 to 100
 NO_FACE = "no_face"
 
 
@@ -68,11 +65,7 @@ def extract_all(listing: Listing, settings: ExtractionConfig, folder: Path) -> l
 def extract_utterance(job: ExtractionJob) -> dict[str, Any]:
     """Write an utterance's files and, last of all, its outcome as JSON; returns the outcome."""
     sound, pictures = _read(job)
-    if sound.samples is not None:
-        audio = job.settings.audio
-        sound = voice_activity.apply_detector(
-            sound, voice_activity.DETECTORS[audio.vad], audio.trim, audio.min_seconds
-        )
+    sound = processing.process_sound(sound, job.settings)
     outcome: dict[str, Mapping[str, Any]] = {
         "audio": asdict(_save_sound(job, sound)),
         "vision": asdict(_save_pictures(job, pictures)),
@@ -85,7 +78,7 @@ def extract_utterance(job: ExtractionJob) -> dict[str, Any]:
 def _read(job: ExtractionJob) -> tuple[ClipSound, Pictures]:
     utterance, settings = job.utterance, job.settings
     limits = clip_reader.Limits(settings.audio.min_seconds, settings.audio.max_seconds)
-    ticks = detectors.DETECTORS[settings.faces.detector] is not None or settings.video.fps > 0
+    ticks = processing.decodes_all_pictures(settings)
     sound, pictures = ClipSound(reason=utterance.absent), Pictures(reason=utterance.absent)
     if utterance.media is not None:
         sound, pictures = clip_reader.read_clip(utterance.media, limits, ticks, utterance.window)
@@ -102,33 +95,20 @@ def _save_sound(job: ExtractionJob, sound: ClipSound) -> MediumResult:
 
 
 def _save_pictures(job: ExtractionJob, pictures: Pictures) -> MediumResult:
+    """Write frames/<utterance>.jpg, tracks/<utterance>.safetensors and frames/<utterance>/<number>.jpg."""
     if pictures.middle is None:
         return MediumResult(reason=pictures.reason)
-    name, settings, files = job.utterance.name, job.settings, {}
-    tracks = []
-    if (detector := detectors.DETECTORS[settings.faces.detector]) is not None:
-        tracks = tracking.track_faces(pictures, detector, settings.faces.size)
-        files["tracks"] = _write(job, f"tracks/{name}.safetensors", face_tracks.tracks_to_bytes(tracks))
-        if not tracks:
-            pictures.flags.append(NO_FACE)
-    portrait = images.PORTRAITS[settings.video.frame](pictures, tracks)
-    files["frame"] = _write(job, f"frames/{name}.jpg", face_tracks.encode_jpeg(portrait, JPEG_QUALITY))
-    return MediumResult(files, _save_series(job, pictures), ",".join(pictures.flags) or "ok", pictures.reason)
-
-
-def _save_series(job: ExtractionJob, pictures: Pictures) -> list[str]:
-    """Write frames/<utterance>/<number>.jpg: the picture at number / fps seconds."""
-    return [
-        _write(job, f"frames/{job.utterance.name}/{number:04}.jpg", jpeg)
-        for number, jpeg in enumerate(encode_series(pictures, job.settings.video))
+    name, files = job.utterance.name, {}
+    processed = processing.process_pictures(pictures, job.settings)
+    if processed.tracks is not None:
+        files["tracks"] = _write(job, f"tracks/{name}.safetensors", processed.packed_tracks)
+    if processed.tracks == []:
+        pictures.flags.append(NO_FACE)
+    files["frame"] = _write(job, f"frames/{name}.jpg", processed.frame)
+    series = [
+        _write(job, f"frames/{name}/{number:04}.jpg", jpeg) for number, jpeg in enumerate(processed.frame_series)
     ]
-
-
-def encode_series(pictures: Pictures, video: VideoConfig) -> Iterator[bytes]:
-    """The JPEGs at extract.video.fps: the n-th is at n / fps seconds."""
-    for number in range(math.floor(len(pictures.ticks) / face_tracks.TRACK_FPS * video.fps)):
-        index = max(round(number / video.fps * face_tracks.TRACK_FPS) - pictures.first, 0)
-        yield face_tracks.encode_jpeg(images.reduce_to_side(pictures.ticks[index], video.side), JPEG_QUALITY)
+    return MediumResult(files, series, ",".join(pictures.flags) or "ok", pictures.reason)
 
 
 def _write(job: ExtractionJob, name: str, content: bytes) -> str:

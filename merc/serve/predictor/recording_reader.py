@@ -4,17 +4,16 @@ import io
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
 from merc.data.records import encoder_inputs, face_tracks
 from merc.data.records.encoder_inputs import SAMPLE_RATE, TrackChooser
 from merc.encoders.lipsync.speaker import SpeakerScorer
-from merc.media import clip_reader, images, voice_activity
-from merc.media.extraction.extraction import JPEG_QUALITY, encode_series
+from merc.media import clip_reader
+from merc.media.extraction import processing
 from merc.media.extraction.extraction_config import ExtractionConfig
-from merc.media.faces import detectors, tracking
+from merc.media.extraction.processing import ProcessedPictures
 from merc.media.images import Pictures
 from merc.media.sound import ClipSound
 from merc.serve.predictor import segmentation, speaker_changes
@@ -48,7 +47,9 @@ class Reader:
 
     def _read_uncut(self, recording: Recording, length: float | None) -> RecordedUtterance:
         limits = clip_reader.Limits(self.settings.audio.min_seconds, self.settings.audio.max_seconds)
-        sound, pictures = clip_reader.read_clip(recording.path, limits, self._needs_ticks)
+        sound, pictures = clip_reader.read_clip(
+            recording.path, limits, processing.decodes_all_pictures(self.settings)
+        )
         end = max(_length(sound), length or 0.0)
         utterance = RecordedUtterance(recording.name, recording.path, 0.0, end, recording.dialogue)
         return self.fill(utterance, sound, pictures)
@@ -84,8 +85,8 @@ class Reader:
 
     def turns(self, utterance: RecordedUtterance, sound: ClipSound, pictures: Pictures) -> list[RecordedUtterance]:
         """Cut a stretch of speech where another face goes on speaking, and fill each part with its media."""
-        tracks = self._track_faces(pictures)
-        edges = [0.0, *self._speaker_changes(sound, tracks), utterance.seconds]
+        tracks = processing.track_faces(pictures, self.settings)
+        edges = [0.0, *self._speaker_changes(sound, tracks or []), utterance.seconds]
         if len(edges) == 2:
             return [self.fill(utterance, sound, pictures, tracks)]
         turns = []
@@ -109,12 +110,6 @@ class Reader:
             tracks, sound.samples.astype(np.float32) / FULL_SCALE, self.scorer
         )
 
-    def _track_faces(self, pictures: Pictures) -> list[face_tracks.Track]:
-        detector = detectors.DETECTORS[self.settings.faces.detector]
-        if detector is None or pictures.middle is None:
-            return []
-        return tracking.track_faces(pictures, detector, self.settings.faces.size)
-
     def fill(
         self,
         utterance: RecordedUtterance,
@@ -123,45 +118,29 @@ class Reader:
         tracks: list[face_tracks.Track] | None = None,
     ) -> RecordedUtterance:
         """Store the media in the utterance as `extract` does, and the reasons for missing ones."""
-        self._store_sound(utterance, sound)
-        self._store_pictures(utterance, pictures, self._track_faces(pictures) if tracks is None else tracks)
+        self._store_sound(utterance, processing.process_sound(sound, self.settings))
+        if pictures.middle is None:
+            utterance.missing["vision"] = pictures.reason
+            return utterance
+        self._store_pictures(utterance, processing.process_pictures(pictures, self.settings, tracks))
+        utterance.notes += [f"vision: {pictures.reason}"] if pictures.reason else []
         return utterance
-
-    @property
-    def _needs_ticks(self) -> bool:
-        """Whether all pictures are decoded, by the same rule as in `extract`."""
-        return detectors.DETECTORS[self.settings.faces.detector] is not None or self.settings.video.fps > 0
 
     def _store_sound(self, utterance: RecordedUtterance, sound: ClipSound) -> None:
         if sound.samples is None:
             utterance.missing["audio"] = sound.reason
             return
-        audio = self.settings.audio
-        sound = voice_activity.apply_detector(
-            sound, voice_activity.DETECTORS[audio.vad], audio.trim, audio.min_seconds
-        )
         utterance.samples, utterance.sound_start = sound.samples, sound.start
         utterance.notes += [f"audio: {sound.reason}"] if sound.reason else []
-        utterance.notes += [] if cast("np.ndarray", sound.samples).any() else ["audio: it is silent throughout"]
+        utterance.notes += [] if sound.samples.any() else ["audio: it is silent throughout"]
 
-    def _store_pictures(
-        self, utterance: RecordedUtterance, pictures: Pictures, tracks: list[face_tracks.Track]
-    ) -> None:
-        if pictures.middle is None:
-            utterance.missing["vision"] = pictures.reason
-            return
-        self._store_tracks(utterance, tracks)
-        portrait = images.PORTRAITS[self.settings.video.frame](pictures, tracks)
-        utterance.frame = face_tracks.encode_jpeg(portrait, JPEG_QUALITY)
-        utterance.frame_series = list(encode_series(pictures, self.settings.video))
+    def _store_pictures(self, utterance: RecordedUtterance, processed: ProcessedPictures) -> None:
+        """Store the pictures compressed as on disk, which is what the encoders were trained on."""
+        utterance.frame, utterance.frame_series = processed.frame, processed.frame_series
         utterance.max_frames = self.max_frames
-        utterance.notes += [f"vision: {pictures.reason}"] if pictures.reason else []
-
-    def _store_tracks(self, utterance: RecordedUtterance, tracks: list[face_tracks.Track]) -> None:
-        """Store the face tracks compressed as on disk, which is what the encoders were trained on."""
-        if detectors.DETECTORS[self.settings.faces.detector] is None:
+        if (tracks := processed.tracks) is None:
             return
-        utterance.tracks = face_tracks.tracks_to_bytes(tracks)
+        utterance.tracks = processed.packed_tracks
         # a single track is chosen whatever its crops look like: it need not be decompressed
         candidates = face_tracks.tracks_from_bytes(utterance.tracks) if len(tracks) > 1 else tracks
         utterance.speaker_track = self.choose(candidates, utterance.sound) if candidates else None
@@ -177,20 +156,16 @@ def vision_encoder_input(
     """
     if not utterance.frame or "vision" in utterance.missing:
         return None
-    track = utterance.face
-    if rate and utterance.frame_series:
-        frames = [encoder_inputs.whole_frame(io.BytesIO(jpeg)) for jpeg in utterance.frame_series]
-        faces = encoder_inputs.join_frames(frames, rate)
+    frame = io.BytesIO(utterance.frame)
+    if rate:
+        series = [io.BytesIO(jpeg) for jpeg in utterance.frame_series]
+        pictures = encoder_inputs.frame_series_input(series, frame, rate)
     else:
-        faces = (
-            encoder_inputs.whole_frame(io.BytesIO(utterance.frame))
-            if track is None or rate
-            else encoder_inputs.track_input(track)
-        )
-    if not utterance.max_frames or utterance.max_frames >= len(faces.times):
-        return faces
-    indices = np.linspace(0, len(faces.times) - 1, utterance.max_frames).round().astype(int)
-    return encoder_inputs.VisionInput(faces.crops[indices], faces.boxes[indices], faces.times[indices])
+        pictures = encoder_inputs.face_input(utterance.face, frame)
+    if not utterance.max_frames or utterance.max_frames >= len(pictures.times):
+        return pictures
+    indices = np.linspace(0, len(pictures.times) - 1, utterance.max_frames).round().astype(int)
+    return encoder_inputs.VisionInput(pictures.crops[indices], pictures.boxes[indices], pictures.times[indices])
 
 
 def _length(sound: ClipSound) -> float:
