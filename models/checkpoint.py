@@ -35,7 +35,7 @@ def load(
 ) -> Network:
     """Load a network in eval mode; raise ValueError unless `labels`, if passed, equal the network's, in order.
 
-    `weights` names the weights file in the folder. Raises Unreadable.
+    `weights` names the weights file in the folder. Raises UnreadableCheckpoint.
     """
     network = _from_config(Path(folder) / CONFIG_FILE)
     if labels is not None and {task: tuple(names) for task, names in labels.items()} != network.labels:

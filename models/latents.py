@@ -11,7 +11,7 @@ class Latents(NamedTuple):
     z: dict[str, Tensor]  # {m: (N, S_m, D)}: latent sequences of MISLS
     steps: dict[str, Tensor]  # {m: (N,)}: number of real steps, padding excluded
     present: Tensor  # (N, M) bool
-    deviation: Tensor  # (N, M): distance of each modality's features from the training split's mean
+    deviation: Tensor  # (N, M): feature deviation of each modality (models/standardise.py)
     position: Tensor  # (N, 2): dialogue and turn
     speaker: Tensor  # (N,): role in the dialogue
 

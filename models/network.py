@@ -120,9 +120,9 @@ class Network(nn.Module):
         merc/data/batches/dataset.py describes a batch. It may contain its `size` (number of dialogues, turns of the
         longest), which an ONNX export cannot derive from the positions.
         """
-        return self.judge(*self.tokens(batch), batch, present)
+        return self.forward_encoded(*self.encode(batch), batch, present)
 
-    def judge(
+    def forward_encoded(
         self,
         hidden: dict[str, Tensor],
         steps: dict[str, Tensor],
@@ -130,13 +130,13 @@ class Network(nn.Module):
         batch: dict[str, Any],
         present: Tensor | None = None,
     ) -> dict[str, Any]:
-        """Outputs as of `forward` from the outputs of `tokens`; the batch's values are not used."""
-        shown: Tensor = batch["present"] if present is None else batch["present"] & present
-        shown = shown & torch.stack([steps[m] > 0 for m in self.modalities], 1)
-        z, steps = self.misls(hidden, steps, shown)
-        return self.unite(z, steps, shown, deviation, batch)
+        """Outputs as of `forward` from the outputs of `encode`; the batch's values are not used."""
+        visible: Tensor = batch["present"] if present is None else batch["present"] & present
+        visible = visible & torch.stack([steps[m] > 0 for m in self.modalities], 1)
+        z, steps = self.misls(hidden, steps, visible)
+        return self.fuse(z, steps, visible, deviation, batch)
 
-    def unite(
+    def fuse(
         self,
         z: dict[str, Tensor],
         steps: dict[str, Tensor],
@@ -144,12 +144,12 @@ class Network(nn.Module):
         deviation: Tensor,
         batch: dict[str, Any],
     ) -> dict[str, Any]:
-        """Outputs as of `forward` from latent sequences, their steps, presence (N, M) and deviations (N, M)."""
+        """Outputs as of `forward` from latent sequences, their steps, presence and feature deviations (N, M)."""
         latents = Latents(z, steps, present, deviation, batch["place"], batch["speaker"])
         utterance, weights = self.fusion(latents, self.config.causal)
-        return {**self.conclude(utterance, weights, batch), "utterance": utterance, "weights": weights}
+        return {**self.classify(utterance, weights, batch), "utterance": utterance, "weights": weights}
 
-    def conclude(self, utterance: Tensor, weights: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
+    def classify(self, utterance: Tensor, weights: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
         """Each task's logits (N, C), and the "context" (N, D), from the fusion's utterance vectors (N, D)."""
         position, speaker = batch["place"], batch["speaker"]
         size = batch.get("size") or (position.amax(0) + 1).tolist()
@@ -159,11 +159,11 @@ class Network(nn.Module):
 
     def latent(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """{m: (N, D)} mean of each modality's steps in the shared space, undefined where it is absent."""
-        hidden, steps, _ = self.tokens(batch)
+        hidden, steps, _ = self.encode(batch)
         return self.misls.latent(hidden, steps)
 
-    def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-        """Projected steps {m: (N, S_m, D)}, their numbers {m: (N,)}, and the features' deviations (N, M).
+    def encode(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """Projected steps {m: (N, S_m, D)}, their numbers {m: (N,)}, and the feature deviations (N, M).
 
         The streams of a modality have disjoint rows and are merged.
         """

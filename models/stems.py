@@ -63,7 +63,7 @@ def max_pool_pairs(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def max_pool_pairs_packed(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-    """As `halve`, of packed values."""
+    """As `max_pool_pairs`, of packed values."""
     halved = (steps + 1) // 2
     utterance = torch.repeat_interleave(torch.arange(len(steps), device=steps.device), halved)
     start = (halved.cumsum(0) - halved)[utterance]

@@ -101,8 +101,8 @@ def test_one_utterance_through_its_encoders(project):
     """Words, tokens, sound, picture by occlusion, influence of the dialogue."""
     with pretend("mps") as gpu:
         network, batch = student(project, gpu.device), sources(gpu.device).split.batch([0])
-        asked = (network, batch, 1, RAW, coders(*MODALITIES))
-        found = one_utterance.explain(*asked) | token_shap.explain(*asked)
+        arguments = (network, batch, 1, RAW, coders(*MODALITIES))
+        found = one_utterance.explain(*arguments) | token_shap.explain(*arguments)
     assert found["picture"][0]["method"] == saliency_maps.OCCLUSION
     for name in ("words", "tokens", "influence", "sound"):
         assert np.isfinite([scored[-1] for scored in found[name]]).all()
@@ -150,8 +150,10 @@ def test_pictures_by_gradients_and_by_attention(project, method):
         shape = batch["values"]["vision/toy"].shape[:2]
         batch["values"]["vision/toy"] = torch.ones(*shape, seer.dim, device=gpu.device)
         network = write_student(project, widths=WIDTHS | {"vision": seer.dim}).to(gpu.device)
-        through = EncoderProbe(counterfactual.Probe(network, batch), "vision/toy", seer)
+        encoder_probe = EncoderProbe(counterfactual.Probe(network, batch), "vision/toy", seer)
         row = torch.tensor([1], device=gpu.device)
-        sight = saliency_maps.compute_saliency(through, row, through.probe.ask(row).argmax(1), RAW["vision"])
+        sight = saliency_maps.compute_saliency(
+            encoder_probe, row, encoder_probe.probe.changed_logits(row).argmax(1), RAW["vision"]
+        )
     assert sight.method == method
     assert np.isfinite(sight.maps).all()

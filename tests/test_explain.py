@@ -46,24 +46,24 @@ def explained(network, *rest):
 
 
 def students(folder, **changes):
-    """What the stage asks: the student of both seeds, the teacher of the first."""
+    """What the stage reads: the student of both seeds, the teacher of the first."""
     for seed, stage in ((1, "distill"), (2, "distill"), (1, "train")):
         write_student(folder, scale=5.0, seed=seed, stage=stage, **changes)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_a_question_about_one_row_is_answered_as_the_network_would(folder, world, fusion):
+def test_a_changed_row_gets_the_logits_of_a_batch_with_that_row_changed(folder, world, fusion):
     """Repeating the dialogue, caching the stems and changing a row is the same as a batch with that row changed."""
     split = world.split
     network = student(folder, fusion=fusion)
     batch = split.batch(range(split.dialogues))
-    asked = counterfactual.Probe(network, batch)
+    probe = counterfactual.Probe(network, batch)
     whole = network(batch)["emotion"]
-    assert torch.allclose(asked.logits(asked.rows), whole, atol=1e-5)
+    assert torch.allclose(probe.logits(probe.rows), whole, atol=1e-5)
     hidden = torch.ones(len(split), 3, dtype=torch.bool)
     hidden[4, 0] = False
     assert torch.allclose(
-        asked.logits(torch.tensor([4]), hidden[[4]])[0], network(batch, hidden)["emotion"][4], atol=1e-5
+        probe.logits(torch.tensor([4]), hidden[[4]])[0], network(batch, hidden)["emotion"][4], atol=1e-5
     )
     other = split.batch(range(split.dialogues))
     entry = int((other["rows"]["vision/toy"] == 7).nonzero())
@@ -72,17 +72,17 @@ def test_a_question_about_one_row_is_answered_as_the_network_would(folder, world
         lambda stream, values, which: values + (stream == "vision/toy"),
         lambda stream, values, which: values + 1 if stream == "vision/toy" else values,
     ):
-        told = asked.ask(torch.tensor([7]), change=moved)
+        told = probe.changed_logits(torch.tensor([7]), change=moved)
         assert torch.allclose(told[0], network(other)["emotion"][7], atol=1e-5)
 
 
-def test_many_questions_are_asked_in_several_passes(folder, world, monkeypatch):
+def test_many_queries_are_computed_in_several_passes(folder, world, monkeypatch):
     network, rows = student(folder), torch.arange(12).repeat(3)
-    asked = counterfactual.Probe(network, world.split.batch(range(3)))
-    at_once = asked.logits(rows)
-    monkeypatch.setattr(counterfactual, "ROWS", 9)
-    assert len(list(asked.chunks(rows))) > 10
-    assert torch.allclose(asked.logits(rows), at_once, atol=1e-5)
+    probe = counterfactual.Probe(network, world.split.batch(range(3)))
+    at_once = probe.logits(rows)
+    monkeypatch.setattr(counterfactual, "MAX_ROWS", 9)
+    assert len(list(probe.chunks(rows))) > 10
+    assert torch.allclose(probe.logits(rows), at_once, atol=1e-5)
 
 
 def test_what_the_network_ignores_gets_nothing(folder, world):
@@ -102,7 +102,10 @@ def test_what_the_network_ignores_gets_nothing(folder, world):
 def test_an_absent_modality_gets_exactly_nothing_and_values_add_up(folder, world):
     found = explained(student(folder), world, CONFIG, [0, 1, 2])
     assert found.shapley[SILENT, 1] == 0
-    assert np.abs(found.shapley.sum(1) - (found.worth[:, -1] - found.worth[:, 0])).max() < 1e-5
+    assert (
+        np.abs(found.shapley.sum(1) - (found.coalition_log_odds[:, -1] - found.coalition_log_odds[:, 0])).max()
+        < 1e-5
+    )
     assert not ((found.parts["row"] == SILENT) & (found.parts["modality"] == "audio")).any()
     assert found.gates.sum(-1) == pytest.approx(1)
     gates = student(folder)(world.split.batch(range(3)))["weights"]["gate"]
@@ -113,7 +116,7 @@ def test_imported_features_alone_are_explained_as_modalities_and_have_no_parts(f
     nothing = explainer.Sources(world.split, units.Units({}, {}, {}), {})
     found = explained(student(folder), nothing, CONFIG, [0, 1, 2])
     assert not len(found.parts)
-    assert np.isfinite(found.falls).all()
+    assert np.isfinite(found.deletion_curves).all()
     assert np.abs(found.shapley).max() > 0.01
 
 
@@ -129,17 +132,17 @@ def test_integrated_gradients_add_up_to_the_difference_from_blank(folder, world)
 
 
 def test_integrated_gradients_of_a_linear_way_are_gradient_times_difference(folder, world):
-    """With linear stems and a linear judge there is a closed form: w . (x - blank) of each step."""
+    """With linear stems and a linear fusion there is a closed form: w . (x - blank) of each step."""
     split = world.split
     network = student(folder, stem=dict.fromkeys(MODALITIES, "linear"))
 
-    def unite(hidden, steps, here, odd, batch):
+    def fuse(latent, steps, present, deviation, batch):
         logits = torch.zeros(len(batch["place"]), 7)
-        logits[:, 0] = sum(one.sum((1, 2)) for one in hidden.values())
+        logits[:, 0] = sum(z.sum((1, 2)) for z in latent.values())
         return {"emotion": logits, "weights": {}}
 
     network.misls.project = lambda modality, hidden: hidden
-    network.misls.forward, network.unite = lambda hidden, steps, here: (hidden, steps), unite
+    network.misls.forward, network.fuse = lambda hidden, steps, present: (hidden, steps), fuse
     case = case_of(network, world)
     case.emotion[:] = 0
     found = part_attribution.integrated_gradients(case)
@@ -164,23 +167,23 @@ def test_occlusion_is_the_fall_without_one_part(folder, world):
     assert np.isnan(found[0, case.parts.counts[0] :]).all()
 
 
-def test_questions_asked_together_are_answered_as_by_a_batch_with_blank_values(folder, world):
-    """Also where a modality is asked the same twice, is left whole, or is not there."""
+def test_queries_in_one_pass_get_the_logits_of_batches_with_blank_values(folder, world):
+    """Also where two queries blank the same parts of a modality, where it is left whole, or is absent."""
     network, rows = student(folder), torch.tensor([3, 3, SILENT, 3, 8])
     case = case_of(network, world)
     table, gone = case.parts.table, torch.zeros(5, int(case.parts.counts.max()), dtype=torch.bool)
     gone[0, [1, 5]] = gone[1, [1, 6]] = gone[2, [0, 2]] = gone[4, 3] = True
     found = case.emotion_logits_without(rows, gone)
-    for question, row in enumerate(rows.tolist()):
+    for query, row in enumerate(rows.tolist()):
         other = world.split.batch(range(3))
         for stream, owner in case.owner.items():
             entry = (other["rows"][stream] == row).nonzero()
             if len(entry):
                 before = other["values"][stream][int(entry)]
-                hit = torch.isin(owner[row], gone[question].nonzero()[:, 0])[: len(before)]
+                hit = torch.isin(owner[row], gone[query].nonzero()[:, 0])[: len(before)]
                 blank = case.blank(stream, before[None], torch.tensor([row]))[0]
                 other["values"][stream][int(entry)] = torch.where(hit[:, None], blank, before)
-        assert torch.allclose(found[question], network(other)["emotion"][row], atol=1e-5)
+        assert torch.allclose(found[query], network(other)["emotion"][row], atol=1e-5)
     assert set(table[table["row"] == 3]["modality"]) == set(MODALITIES)
     assert torch.allclose(found[3], network(world.split.batch(range(3)))["emotion"][3], atol=1e-5)
 
@@ -205,8 +208,8 @@ def test_dialogues_are_chosen_whole_by_name_and_explained_in_any_grouping(folder
     one = explained(network, world, CONFIG, [0, 1, 2])
     pieces = [explained(network, world, CONFIG, [dialogue]) for dialogue in range(3)]
     other = explainer.join(pieces)
-    assert np.allclose(one.worth, other.worth, atol=1e-4)
-    assert np.allclose(one.falls, other.falls, atol=1e-4)
+    assert np.allclose(one.coalition_log_odds, other.coalition_log_odds, atol=1e-4)
+    assert np.allclose(one.deletion_curves, other.deletion_curves, atol=1e-4)
     pd.testing.assert_frame_equal(one.parts, other.parts, check_dtype=False, atol=1e-2)
 
 

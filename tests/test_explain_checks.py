@@ -44,7 +44,7 @@ def test_permuted_values_of_a_pairwise_game_are_exact_for_both_outputs():
 
 
 def test_permuted_values_are_those_of_shaps_permutation_explainer():
-    """Of three games of any interaction, asked together: the library's values, which has seen one at a time."""
+    """Of three games of any interaction, evaluated together: the library's values, which has seen one at a time."""
     random, counts = np.random.default_rng(1), np.array([6, 0, 3])
     worth = random.normal(size=(3, 2**6, 2))
 

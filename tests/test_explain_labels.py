@@ -54,8 +54,8 @@ def test_a_network_that_learnt_shuffled_labels_is_explained_otherwise(worlds):
     emotion, texts = batch["emotion"], test.manifest["text"].to_numpy()
 
     def scores(network):
-        asked = counterfactual.Probe(network, batch)
-        return randomisation.part_scores(explainer.case_of(asked, emotion, read, np.arange(len(test)), texts), 1)
+        probe = counterfactual.Probe(network, batch)
+        return randomisation.part_scores(explainer.case_of(probe, emotion, read, np.arange(len(test)), texts), 1)
 
     own, twin, wrong = map(scores, (one, again, other))
     for method, before in own.items():

@@ -58,16 +58,16 @@ def test_word_gradients_equal_captums_and_close_the_gap(world, tmp_path, name):
     network, batch = world({**WIDTHS, "text": 16})
     encoder, rows = language_model(name, tmp_path), torch.tensor([1, 6])
     lines = [encoder_inputs.TextInput("so odd", "Ann"), encoder_inputs.TextInput("glad, you", "Bob")]
-    asked = counterfactual.Probe(network, batch)
-    through, emotion = EncoderProbe(asked, "text/toy", encoder), torch.tensor([2, 3])
-    found = word_gradients.word_integrated_gradients(through, rows, emotion, lines)
+    probe = counterfactual.Probe(network, batch)
+    encoder_probe, emotion = EncoderProbe(probe, "text/toy", encoder), torch.tensor([2, 3])
+    found = word_gradients.word_integrated_gradients(encoder_probe, rows, emotion, lines)
     assert (found.gap.abs() <= gap_tolerance(found.explained)).all()
-    tensors = through.prepare(lines)
+    tensors = encoder_probe.prepare(lines)
     ids, unsaid = tensors.pop("input_ids"), encoder.unsaid(encoder.prepare(lines), lines)
 
     def worth(ids, number):
         told = {key: one[number] for key, one in tensors.items()}
-        return through.log_odds(rows[number], emotion[number], {"input_ids": ids, **told})
+        return encoder_probe.log_odds(rows[number], emotion[number], {"input_ids": ids, **told})
 
     assert worth(ids, torch.arange(2)) - worth(unsaid, torch.arange(2)) == pytest.approx(found.explained, abs=1e-4)
     layer = LayerIntegratedGradients(worth, encoder.model.get_input_embeddings())
@@ -115,29 +115,29 @@ def listens_to_vision(network):
             if stream.startswith("vision"):
                 network.stems[stream].layers[0].weight.fill_(1.0)
 
-    def unite(hidden, steps, here, odd, batch):
+    def fuse(latent, steps, present, deviation, batch):
         logits = torch.zeros(len(batch["place"]), 7)
-        logits[:, 0] = hidden["vision"].sum((1, 2))
+        logits[:, 0] = latent["vision"].sum((1, 2))
         return {"emotion": logits, "weights": {}}
 
     network.misls.project = lambda modality, hidden: hidden
-    network.misls.forward, network.unite = lambda hidden, steps, here: (hidden, steps), unite
+    network.misls.forward, network.fuse = lambda hidden, steps, present: (hidden, steps), fuse
     return network
 
 
 @pytest.mark.parametrize("place", [(3, 20), (25, 9)])
 def test_grad_cam_and_occlusion_point_at_the_planted_pixel(world, place):
     network, batch = world({**WIDTHS, "vision": 2})
-    asked = counterfactual.Probe(listens_to_vision(network), batch)
+    probe = counterfactual.Probe(listens_to_vision(network), batch)
     planted, row, emotion = face(), torch.tensor([2]), torch.tensor([0])
     planted.crops[:, place[0], place[1], 0] = 255
     encoder = VisionModelEncoder("planted", Planted(), 2, InputScaling(32, 32, (0.0,) * 3, (1.0,) * 3), 5.0)
-    through = EncoderProbe(asked, "vision/toy", encoder)
-    sight = saliency_maps.compute_saliency(through, row, emotion, planted)
+    encoder_probe = EncoderProbe(probe, "vision/toy", encoder)
+    sight = saliency_maps.compute_saliency(encoder_probe, row, emotion, planted)
     assert (sight.method, sight.maps.shape) == (saliency_maps.GRAD_CAM, (3, 32, 32))
     for one in sight.maps:
         assert np.unravel_index(one.argmax(), one.shape) == place
-    (fall,) = saliency_maps.occlusion_map(through, row, emotion, through.prepare([planted]))
+    (fall,) = saliency_maps.occlusion_map(encoder_probe, row, emotion, encoder_probe.prepare([planted]))
     assert np.unravel_index(fall.argmax(), fall.shape) == (place[0] // 4, place[1] // 4)
 
 
@@ -149,8 +149,8 @@ def test_every_kind_of_vision_encoder_has_its_map(world, tmp_path, monkeypatch, 
     write(tmp_path / "data/weights" / path)
     encoder = factory.build("vision", name, factory.encoding_section("vision"))
     network, batch = world({**WIDTHS, "vision": encoder.dim})
-    through = EncoderProbe(counterfactual.Probe(network, batch), "vision/toy", encoder)
-    sight = saliency_maps.compute_saliency(through, torch.tensor([2]), torch.tensor([0]), face())
+    encoder_probe = EncoderProbe(counterfactual.Probe(network, batch), "vision/toy", encoder)
+    sight = saliency_maps.compute_saliency(encoder_probe, torch.tensor([2]), torch.tensor([0]), face())
     by_name = {
         "vit-base-patch16-224": saliency_maps.ROLLOUT,
         "timesformer-base-finetuned-k400": saliency_maps.OCCLUSION,
@@ -159,7 +159,7 @@ def test_every_kind_of_vision_encoder_has_its_map(world, tmp_path, monkeypatch, 
     assert np.isfinite(sight.maps).all()
     assert len(sight.maps) == (1 if sight.method == saliency_maps.OCCLUSION else 3)
     if name == "vit-base-patch16-224":
-        tensors = through.prepare([face()])
+        tensors = encoder_probe.prepare([face()])
         model = encoder.backbone.network
         model.set_attn_implementation("eager")
         shown = ((tensors["clips"] - encoder.mean) / encoder.std)[:, 0]
@@ -172,8 +172,8 @@ def test_every_kind_of_vision_encoder_has_its_map(world, tmp_path, monkeypatch, 
 
 def test_influence_adds_up_and_without_context_only_the_utterance_itself_counts(world):
     network, batch = world()
-    asked = counterfactual.Probe(network, batch)
-    found = dialogue_influence.influence(asked, 5, 3)
+    probe = counterfactual.Probe(network, batch)
+    found = dialogue_influence.influence(probe, 5, 3)
     scores = found.steps[dialogue_influence.UTTERANCE_STREAM][0]
     assert (found.gap.abs() <= gap_tolerance(found.explained)).all()
     assert len(scores) == 4
@@ -195,16 +195,19 @@ def test_token_values_are_shapleys_for_two_tokens_and_always_add_up(world, tmp_p
     """Against every coalition, its masked sentence read by the language model on its own."""
     network, batch = world({**WIDTHS, "text": 16})
     encoder, at = language_model("bert-base-uncased", tmp_path), torch.tensor([1])  # it knows no [MASK]: padding
-    through, emotion = EncoderProbe(counterfactual.Probe(network, batch), "text/toy", encoder), torch.tensor([2])
+    encoder_probe, emotion = (
+        EncoderProbe(counterfactual.Probe(network, batch), "text/toy", encoder),
+        torch.tensor([2]),
+    )
 
     def worth(line, masked):
-        tensors = through.prepare([line])
+        tensors = encoder_probe.prepare([line])
         tensors["input_ids"][0, [1 + place for place in masked]] = token_shap.mask_token_id(encoder)
         with torch.no_grad():
-            return float(through.log_odds(at, emotion, tensors))
+            return float(encoder_probe.log_odds(at, emotion, tensors))
 
     two = encoder_inputs.TextInput("i a", "Ann")
-    found = token_shap.token_shap_values(through, at, emotion, two)
+    found = token_shap.token_shap_values(encoder_probe, at, emotion, two)
     assert found.spans == [(0, 1), (2, 3)]
     v = {masked: worth(two, masked) for masked in ((), (0,), (1,), (0, 1))}
     first = (v[()] - v[(0,)] + v[(1,)] - v[(0, 1)]) / 2
@@ -213,7 +216,7 @@ def test_token_values_are_shapleys_for_two_tokens_and_always_add_up(world, tmp_p
     assert whole.tokenizer.id_to_token(token_shap.mask_token_id(whole)) == "[MASK]"
     for text in ("i", "glad, you are so odd", ""):
         line = encoder_inputs.TextInput(text, "Ann")
-        found = token_shap.token_shap_values(through, at, emotion, line)
+        found = token_shap.token_shap_values(encoder_probe, at, emotion, line)
         assert (len(found.scores) > 0) == bool(text)
         assert found.gap < 1e-4
         all_masked = worth(line, range(len(found.scores)))

@@ -142,9 +142,9 @@ def test_noise_lowers_the_gate_by_its_power(modality):
             for s, own in many["values"].items()
         }
         gate = gates(made, {**many, "values": noisy})
-        odd = made.tokens({**many, "values": noisy})[2]
+        deviation = made.encode({**many, "values": noisy})[2]
         here = many["present"]
-        expected = torch.where(here, (-2 * odd).exp(), 0)
+        expected = torch.where(here, (-2 * deviation).exp(), 0)
         expected = expected / expected.sum(1, keepdim=True).clamp(min=1e-9)
         torch.testing.assert_close(gate, expected.unsqueeze(1).expand_as(gate))
         means.append(gate[here[:, column] & (here.sum(1) > 1)][..., column].mean())

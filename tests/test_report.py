@@ -16,7 +16,7 @@ WIDTH = "<script>document.title='width '+document.documentElement.scrollWidth</s
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """The files that `scoring.write` makes of made-up predictions; returns the page's path."""
+    """The files that `result_files.write_results` makes of made-up predictions; returns the page's path."""
     folder = tmp_path_factory.mktemp("report")
     splits = {split: full(manifest(9, split=split)) for split in ("train", "dev", "test")}
     found = answers(splits["test"], skill=2.0, names=("full", "only:text", "rate:0.5/1", "rate:0.5/2"))

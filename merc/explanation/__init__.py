@@ -1,1 +1,1 @@
-"""Why a network answers what it answers, and whether the reasons hold."""
+"""Explanations of a network's predictions by attributions, and checks of their faithfulness."""

@@ -1,4 +1,4 @@
-"""Asking a network about one utterance at a time: what would it answer if this one's features were others?"""
+"""Predictions of a network for single utterances whose features or modalities are changed."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,29 +9,30 @@ from torch.nn import functional
 
 from merc.data.records.stream_name import StreamName
 
-ROWS = 600  # utterances that one pass of the network sees at most, unless a dialogue is longer
+MAX_ROWS = 600  # copied rows in one pass of the network, up to one dialogue more
 
-# stream, its values (n, S, D), which of the questions they belong to (n,) -> other values of the same shape
+# stream, its values (n, S, D), the queries that they belong to (n,) -> changed values of the same shape
 Change = Callable[[str, Tensor, Tensor], Tensor]
-# of one modality of the rows asked about: the stems' answers (Q, S, D), and how odd its features are (Q,)
-Heard = tuple[Tensor, Tensor]
+# of one modality of Q queries: the projected steps (Q, S, D) and the feature deviations (Q,)
+Encoded = tuple[Tensor, Tensor]
 
 
 class Probe:
-    """A network and a batch of whole dialogues, about whose utterances it is asked.
+    """A network and a batch of whole dialogues (N rows), to change the input of one utterance at a time.
 
-    A question is about one row; the dialogue is repeated for it, and only the row asked about is changed. What the
-    stems and MISLS make of all others is computed once.
+    A query is one row of the batch with its own change; Q queries are given by their rows (Q,), in which a row may
+    occur several times. Each query gets a copy of its dialogue, in which only the query row is changed. What the
+    stems and MISLS compute for the other rows is the same in all copies and therefore computed only once.
     """
 
     def __init__(self, network: Any, batch: dict):
         self.network, self.batch = network.eval().requires_grad_(False), batch
         with torch.no_grad():
-            self.hidden, self.steps, self.odd = network.tokens(batch)
-            self.here = batch["present"] & self._heard(self.steps)
-            self.latent, self.lengths_of = network.misls(self.hidden, self.steps, self.here)
-        rows = len(batch["present"])
-        self.entries = {stream: _inverse(own, rows) for stream, own in batch["rows"].items()}
+            self.hidden, self.steps, self.deviation = network.encode(batch)
+            self.present = batch["present"] & self._has_steps(self.steps)
+            self.latent, self.latent_steps = network.misls(self.hidden, self.steps, self.present)
+        num_rows = len(batch["present"])
+        self.entries = {stream: _entry_of_row(rows, num_rows) for stream, rows in batch["rows"].items()}
         self.dialogue = batch["place"][:, 0]
         self.lengths = torch.bincount(self.dialogue)
         self.starts = self.lengths.cumsum(0) - self.lengths
@@ -45,103 +46,129 @@ class Probe:
         return torch.arange(len(self), device=self.dialogue.device)
 
     def chunks(self, rows: Tensor) -> Iterator[Tensor]:
-        """The numbers of the questions about `rows` (Q,), as many at a time as one pass should see."""
-        pass_ = (self.lengths[self.dialogue[rows]].cumsum(0) - 1) // ROWS
+        """Indices of the queries (Q,), in order, split so that one pass copies about MAX_ROWS rows at most."""
+        number = (self.lengths[self.dialogue[rows]].cumsum(0) - 1) // MAX_ROWS
         yield from torch.arange(len(rows), device=rows.device).split(
-            torch.unique(pass_, return_counts=True)[1].tolist()
+            torch.unique(number, return_counts=True)[1].tolist()
         )
 
     def logits(self, rows: Tensor, present: Tensor | None = None) -> Tensor:
-        """(Q, C) emotion logits of the rows, each seen with the modalities (Q, M) that `present` leaves it."""
+        """(Q, C) emotion logits of the query rows, without the modalities that `present` (Q, M) hides."""
         with torch.no_grad():
-            parts = [self.ask(rows[own], None if present is None else present[own]) for own in self.chunks(rows)]
-        return self._joined(parts)
+            parts = [
+                self.changed_logits(rows[chunk], None if present is None else present[chunk])
+                for chunk in self.chunks(rows)
+            ]
+        return self._concatenate(parts)
 
-    def _joined(self, parts: list[Tensor]) -> Tensor:
-        """Nobody asks about parts of utterances that have none: then there is no answer, of the same width."""
-        classes = len(self.network.labels["emotion"])
-        return torch.cat(parts) if parts else torch.zeros(0, classes, device=self.dialogue.device)
+    def _concatenate(self, parts: list[Tensor]) -> Tensor:
+        """The logits of all passes; (0, C) if there are none, because there is no query."""
+        num_emotions = len(self.network.labels["emotion"])
+        return torch.cat(parts) if parts else torch.zeros(0, num_emotions, device=self.dialogue.device)
 
-    def ask(self, rows: Tensor, present: Tensor | None = None, change: Change | None = None) -> Tensor:
-        """(Q, C) emotion logits of the rows, in one pass; gradients reach what `change` returns."""
-        return self.answer(rows, present, change)["emotion"]
+    def changed_logits(self, rows: Tensor, present: Tensor | None = None, change: Change | None = None) -> Tensor:
+        """(Q, C) emotion logits of the changed query rows, in one pass; differentiable in what `change` returns."""
+        return self.outputs(rows, present, change)["emotion"]
 
-    def answer(
+    def outputs(
         self, rows: Tensor, present: Tensor | None = None, change: Change | None = None
     ) -> dict[str, Tensor]:
-        """Every task's logits of the rows, and the fusion's gates if it has any."""
-        return self.judge(rows, {} if change is None else self.heard(rows, change), present)
+        """As `changed_logits`, the logits (Q, C) of every task, and "gate" (Q, C, M) if the fusion has gates."""
+        return self.outputs_from_encoded(rows, {} if change is None else self.reencode(rows, change), present)
 
-    def judge(self, rows: Tensor, fresh: dict[str, Heard], present: Tensor | None = None) -> dict[str, Tensor]:
-        """The same, of what the stems make of the rows asked about, by modality that is `fresh`."""
-        index, question, target = self._copies(rows)
-        place = torch.stack([question, self.batch["place"][index, 1]], 1)
-        batch = {"place": place, "speaker": self.batch["speaker"][index]}
-        found = self.network.unite(*self._latent(rows, index, target, present, fresh), batch)
-        answers = {task: found[task][target] for task in self.network.labels if task in found}
-        return answers | {name: found["weights"][name][target] for name in ("gate",) if name in found["weights"]}
+    def outputs_from_encoded(
+        self, rows: Tensor, encoded: dict[str, Encoded], present: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """As `outputs`, from what `reencode` returns; modalities that are not in it keep their features."""
+        copied, query, target = self._repeat_dialogues(rows)
+        place = torch.stack([query, self.batch["place"][copied, 1]], 1)
+        batch = {"place": place, "speaker": self.batch["speaker"][copied]}
+        outputs = self.network.fuse(*self._latents(rows, copied, target, present, encoded), batch)
+        logits = {task: outputs[task][target] for task in self.network.labels if task in outputs}
+        return logits | {name: outputs["weights"][name][target] for name in ("gate",) if name in outputs["weights"]}
 
-    def _latent(
-        self, rows: Tensor, index: Tensor, target: Tensor, present: Tensor | None, heard: dict[str, Heard]
+    def _latents(
+        self, rows: Tensor, copied: Tensor, target: Tensor, present: Tensor | None, encoded: dict[str, Encoded]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor, Tensor]:
-        """What MISLS makes of the rows `index`, those asked about (`target` among them) seen anew."""
-        hidden, steps = ({m: own[rows] for m, own in one.items()} for one in (self.hidden, self.steps))
-        hidden |= {m: fresh for m, (fresh, _) in heard.items()}
-        columns = enumerate(self.network.modalities)
-        odd = torch.stack([heard[m][1] if m in heard else self.odd[rows, column] for column, m in columns], 1)
-        here = self.here[rows] if present is None else self.here[rows] & present
-        fresh, lengths = self.network.misls(hidden, steps, here)
-        latent = {m: own[index].index_copy(0, target, fresh[m]) for m, own in self.latent.items()}
-        counted = {m: own[index].index_copy(0, target, lengths[m]) for m, own in self.lengths_of.items()}
-        here, odd = (all_[index].index_copy(0, target, own) for all_, own in ((self.here, here), (self.odd, odd)))
-        return latent, counted, here, odd
+        """Inputs of the network's `fuse` for the copied rows (R,): the query rows, at `target` (Q,), are changed.
 
-    def _heard(self, steps: dict[str, Tensor]) -> Tensor:
-        """(N, M): which modalities have a step at all."""
+        These are latent sequences {m: (R, S_m, D)}, their steps {m: (R,)}, presence (R, M), deviations (R, M).
+        """
+        hidden, steps = (
+            {m: values[rows] for m, values in by_modality.items()} for by_modality in (self.hidden, self.steps)
+        )
+        hidden |= {m: changed for m, (changed, _) in encoded.items()}
+        columns = enumerate(self.network.modalities)
+        query_deviation = torch.stack(
+            [encoded[m][1] if m in encoded else self.deviation[rows, column] for column, m in columns], 1
+        )
+        query_present = self.present[rows] if present is None else self.present[rows] & present
+        query_latent, query_steps = self.network.misls(hidden, steps, query_present)
+        latent = {m: z[copied].index_copy(0, target, query_latent[m]) for m, z in self.latent.items()}
+        latent_steps = {
+            m: num_steps[copied].index_copy(0, target, query_steps[m]) for m, num_steps in self.latent_steps.items()
+        }
+        all_present = self.present[copied].index_copy(0, target, query_present)
+        return latent, latent_steps, all_present, self.deviation[copied].index_copy(0, target, query_deviation)
+
+    def _has_steps(self, steps: dict[str, Tensor]) -> Tensor:
+        """(N, M) bool: whether each row has at least one step of each modality."""
         return torch.stack([steps[m] > 0 for m in self.network.modalities], 1)
 
-    def _copies(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows of each question's dialogue, end to end; the questions' numbers; where the rows asked about are."""
+    def _repeat_dialogues(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Copy the dialogue of each query: R rows, one dialogue after another.
+
+        Returns the copied rows (R,), the query that each copy belongs to (R,), and the positions of the query rows
+        among the copies (Q,).
+        """
         dialogue = self.dialogue[rows]
         lengths = self.lengths[dialogue]
-        question = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), lengths)
+        query = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), lengths)
         before = lengths.cumsum(0) - lengths
-        turn = torch.arange(len(question), device=rows.device) - before[question]
-        return self.starts[dialogue][question] + turn, question, before + rows - self.starts[dialogue]
+        turn = torch.arange(len(query), device=rows.device) - before[query]
+        return self.starts[dialogue][query] + turn, query, before + rows - self.starts[dialogue]
 
-    def heard(self, rows: Tensor, change: Change) -> dict[str, Heard]:
-        """What the stems make of the changed rows, by modality that the change does not leave as it is."""
-        batch, touched = {"values": {}, "rows": {}, "steps": {}, "present": self.batch["present"][rows]}, set()
+    def reencode(self, rows: Tensor, change: Change) -> dict[str, Encoded]:
+        """Encode the query rows with changed values, by modality.
+
+        A modality is left out if `change` returns the values of all its streams as they are, as the same tensors.
+        """
+        batch: dict[str, Any] = {"values": {}, "rows": {}, "steps": {}, "present": self.batch["present"][rows]}
+        changed = set()  # modalities
         for stream, entries in self.entries.items():
-            which = (entries[rows] >= 0).nonzero().squeeze(1)
-            own = entries[rows][which]
-            if len(own):
-                before = self.batch["values"][stream][own]
-                batch["values"][stream] = values = change(stream, before, which)
-                batch["rows"][stream], batch["steps"][stream] = which, self.batch["steps"][stream][own]
-                touched |= {StreamName.parse(stream).modality} if values is not before else set()
-        batch["values"] = {s: one for s, one in batch["values"].items() if StreamName.parse(s).modality in touched}
-        fresh, _, odd = self.network.tokens(batch)
-        # of two streams the wider may not be asked about
-        wide = {
-            m: functional.pad(fresh[m], (0, 0, 0, self.hidden[m].shape[1] - fresh[m].shape[1])) for m in touched
+            queries = (entries[rows] >= 0).nonzero().squeeze(1)
+            query_entries = entries[rows][queries]
+            if len(query_entries):
+                original = self.batch["values"][stream][query_entries]
+                batch["values"][stream] = values = change(stream, original, queries)
+                batch["rows"][stream], batch["steps"][stream] = queries, self.batch["steps"][stream][query_entries]
+                changed |= {StreamName.parse(stream).modality} if values is not original else set()
+        kept = {stream for stream in batch["values"] if StreamName.parse(stream).modality in changed}
+        batch["values"] = {stream: values for stream, values in batch["values"].items() if stream in kept}
+        hidden, _, deviation = self.network.encode(batch)
+        # padded to as many steps as the whole batch: the stream with the longest sequences may have no query row
+        padded = {
+            m: functional.pad(hidden[m], (0, 0, 0, self.hidden[m].shape[1] - hidden[m].shape[1])) for m in changed
         }
-        return {m: (one, odd[:, self.network.modalities.index(m)]) for m, one in wide.items()}
+        return {m: (values, deviation[:, self.network.modalities.index(m)]) for m, values in padded.items()}
 
 
 def log_odds(logits: Tensor, emotion: Tensor) -> Tensor:
-    """(Q,) log p / (1 - p) of one emotion each: what is explained. Unlike p it does not saturate."""
+    """(Q,) log p / (1 - p) of each row's emotion (Q,), from logits (Q, C): the explained output.
+
+    Unlike p it does not saturate.
+    """
     others = logits.scatter(1, emotion[:, None], -torch.inf)
     return logits.gather(1, emotion[:, None]).squeeze(1) - others.logsumexp(1)
 
 
 def probability(logits: Tensor, emotion: Tensor) -> Tensor:
-    """(Q,) float64 of one emotion each, on the CPU: a Mac's GPU has no float64."""
+    """(Q,) p of each row's emotion (Q,), from logits (Q, C); float64 on the CPU, as a Mac's GPU has no float64."""
     return logits.cpu().double().softmax(1).gather(1, emotion.cpu()[:, None]).squeeze(1)
 
 
-def _inverse(rows: Tensor, size: int) -> Tensor:
-    """(size,) the entry that belongs to each row, -1 where none does."""
-    return torch.full((size,), -1, device=rows.device).index_copy(
+def _entry_of_row(rows: Tensor, num_rows: int) -> Tensor:
+    """(num_rows,) index in `rows` (n,) of each row of the batch; -1 of a row that is not in it."""
+    return torch.full((num_rows,), -1, device=rows.device).index_copy(
         0, rows, torch.arange(len(rows), device=rows.device)
     )

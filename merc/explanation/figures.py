@@ -23,9 +23,9 @@ def contributions(path: Path, table: pd.DataFrame, title: str) -> None:
     """Mean |Shapley value| of each modality per predicted emotion, from `findings.by_emotion`."""
     emotions = list(dict.fromkeys(table["emotion"]))
     figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.55 * len(emotions)))
-    for number, (modality, own) in enumerate(_grouped(table, "modality")):
-        place = np.array([emotions.index(emotion) for emotion in own["emotion"]]) + (number - 1) * BAR
-        axes.barh(place, own["shapley_absolute"], BAR, label=modality, color=COLOURS[modality])
+    for number, (modality, rows) in enumerate(_grouped(table, "modality")):
+        place = np.array([emotions.index(emotion) for emotion in rows["emotion"]]) + (number - 1) * BAR
+        axes.barh(place, rows["shapley_absolute"], BAR, label=modality, color=COLOURS[modality])
     counts = table.drop_duplicates("emotion")["utterances"]
     names = [f"{emotion} ({count})" for emotion, count in zip(emotions, counts, strict=True)]
     axes.set_yticks(range(len(emotions)), names)
@@ -39,10 +39,10 @@ def contributions(path: Path, table: pd.DataFrame, title: str) -> None:
 
 
 def curves(path: Path, table: pd.DataFrame) -> None:
-    """Probability while parts are taken away and while they are shown, a line a method, from `findings.curves`."""
+    """Probability while parts are removed and while they are added, one line per method, from `findings.curves`."""
     figure, both = plt.subplots(1, 2, figsize=(8.0, 3.1), sharey=True)
-    for axes, (kind, own) in zip(both, _grouped(table, "curve"), strict=True):
-        for (method, line), colour in zip(_grouped(own, "method"), plots.COLOURS, strict=True):
+    for axes, (kind, rows) in zip(both, _grouped(table, "curve"), strict=True):
+        for (method, line), colour in zip(_grouped(rows, "method"), plots.COLOURS, strict=True):
             axes.plot(
                 line["share"], line["probability"], label=method.replace("_", " "), color=colour, marker="o", ms=3
             )
@@ -64,7 +64,7 @@ UNIT = "SHAP value, log-odds of the predicted {task}"
 
 
 def beeswarm(path: Path, values: np.ndarray, means: np.ndarray, names: list[str], task: str) -> None:
-    """A dot an utterance (n, F), coloured by the feature's mean over the utterance's steps."""
+    """One dot per utterance, from values (n, F), coloured by the feature's mean over the utterance's steps."""
     np.random.seed(0)  # noqa: NPY002 (shap draws the order of the dots from numpy's global generator)
     shap = import_shap()
     plt.figure()
@@ -99,24 +99,24 @@ ROWS = 40  # utterances, spread evenly over those that are explained
 def write(
     folder: Path, network: Any, sources: Sources, config: ExplainConfig, dialogues: list[int]
 ) -> dict[str, float | None]:
-    """shap_features.csv, a beeswarm and bars per head in `folder`; what the values miss, as a metric."""
+    """Write shap_features.csv, a beeswarm and bars per head to `folder`; return the values' gap as a metric."""
     probe = Probe(network, sources.split.batch(dialogues))
     index = probe.batch["index"].cpu().numpy()
     emotion = probe.logits(probe.rows).argmax(1)
     case = case_of(probe, emotion, sources.units, index, sources.split.manifest["text"].to_numpy()[index])
-    if not case.owner:  # imported features alone: no blank to begin from
+    if not case.owner:  # imported features alone: no blank to start from
         return {"shap_features_gap": None}
     rows = np.unique(np.linspace(0, len(index) - 1, min(ROWS, len(index))).astype(int)).tolist()
-    found, means, names = feature_shap_values(case, rows, config.seed)
-    results.write_csv(folder / "shap_features.csv", ranking(found, names))
-    for task, values in found.values.items():
+    shap_values, means, names = feature_shap_values(case, rows, config.seed)
+    results.write_csv(folder / "shap_features.csv", ranking(shap_values, names))
+    for task, values in shap_values.values.items():
         beeswarm(folder / f"shap_beeswarm_{task}.png", values, means, names, task)
         bar(folder / f"shap_bar_{task}.png", values, means, names, task)
-    return {"shap_features_gap": float(np.median(found.gap))}
+    return {"shap_features_gap": float(np.median(shap_values.gap))}
 
 
-def ranking(found: ShapValues, names: list[str]) -> pd.DataFrame:
+def ranking(shap_values: ShapValues, names: list[str]) -> pd.DataFrame:
     """Mean |value| of every feature by head, the largest for the emotion first."""
-    sizes = {task: np.abs(values).mean(0) for task, values in found.values.items()}
+    sizes = {task: np.abs(values).mean(0) for task, values in shap_values.values.items()}
     table = pd.DataFrame({"feature": names, **sizes})
     return table.sort_values("emotion", ascending=False, kind="stable", ignore_index=True)

@@ -1,4 +1,4 @@
-"""What the explanations of many utterances say together: metrics/explain.json and the tables behind its plots."""
+"""Summaries of the explanations of many utterances: metrics/explain.json and the tables of its plots."""
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
@@ -27,57 +27,67 @@ class _Row(Protocol):
 
 
 def metrics(
-    found: Explained,
+    explanations: Explained,
     checked: pd.DataFrame,
     verdicts: list[GroundTruthHits],
     truth: pd.DataFrame,
     modalities: Modalities,
     config: ExplainConfig,
 ) -> dict:
-    """Baselines stand beside what they are a baseline of; null where a corpus has no truth or a fusion no gates."""
-    limit = np.maximum(RELATIVE_TOLERANCE * np.abs(found.explained), ABSOLUTE_TOLERANCE)
-    missed = found.shapley.sum(1) - (found.worth[:, -1] - found.worth[:, 0])
+    """The metrics of the stage, with their baselines; null where a corpus has no truth or a fusion no gates."""
+    limit = np.maximum(RELATIVE_TOLERANCE * np.abs(explanations.explained), ABSOLUTE_TOLERANCE)
+    log_odds = explanations.coalition_log_odds
+    missed = explanations.shapley.sum(1) - (log_odds[:, -1] - log_odds[:, 0])
     return {
-        "utterances": len(found.rows),
+        "utterances": len(explanations.rows),
         "shapley_gap": np.abs(missed).max(),
-        "integrated_gradients_converged": (np.abs(found.gap) <= limit).mean(),
-        "shap_gap": found.shap_gap.max(),
+        "integrated_gradients_converged": (np.abs(explanations.gap) <= limit).mean(),
+        "shap_gap": explanations.shap_gap.max(),
         **hit_metrics(verdicts),
-        **first_words(found, truth),
-        **erasures(found, config),
+        **first_words(explanations, truth),
+        **erasures(explanations, config),
         **sanities(checked),
-        **agreements(found),
-        "shapley": dict(zip(modalities, np.abs(found.shapley).mean(0), strict=True)),
+        **agreements(explanations),
+        "shapley": dict(zip(modalities, np.abs(explanations.shapley).mean(0), strict=True)),
     }
 
 
-def first_words(found: Explained, truth: pd.DataFrame) -> dict[str, float]:
+def first_words(explanations: Explained, truth: pd.DataFrame) -> dict[str, float]:
     """Word hits of every method for the first student alone."""
-    told = found.rows.merge(truth, how="left", on=["corpus", "utterance"])
-    right = cast("Mapping[int, bool]", told["predicted"] == told["actual"])  # by row
+    annotated = explanations.rows.merge(truth, how="left", on=["corpus", "utterance"])
+    is_right = cast("Mapping[int, bool]", annotated["predicted"] == annotated["actual"])  # by row
     carriers = {
-        row: cast("list[dict[str, int]]", told["words"][row])
-        for row, names in enumerate(told["informative"])
-        if right[row] and isinstance(names, list) and "text" in names
+        row: cast("list[dict[str, int]]", annotated["words"][row])
+        for row, names in enumerate(annotated["informative"])
+        if is_right[row] and isinstance(names, list) and "text" in names
     }
-    hits = {method: ground_truth.word_hits(found.parts, method, carriers) for method in (UNREAD, *PART_METHODS)}
-    return {f"word_hit_{method}": cast("float", own["hit"].mean()) for method, own in hits.items()}
+    hits = {
+        method: ground_truth.word_hits(explanations.parts, method, carriers) for method in (UNREAD, *PART_METHODS)
+    }
+    return {f"word_hit_{method}": cast("float", table["hit"].mean()) for method, table in hits.items()}
 
 
-def erasures(found: Explained, config: ExplainConfig) -> dict[str, float]:
+def erasures(explanations: Explained, config: ExplainConfig) -> dict[str, float]:
     """Deletion, insertion, comprehensiveness and sufficiency of every method, beside a random order."""
     measured = {}
-    for name, scores in (("shapley", found.shapley), ("gates", found.own_gates)):
-        own, random = deletion.modality_measures(found.probability, scores, found.present)
-        measured[name] = (own, random) if np.isfinite(scores).any() else (deletion.missing_measures(own), random)
-    curves = [
-        deletion.part_measures(found.falls[:, number], found.grows[:, number])
+    for name, scores in (("shapley", explanations.shapley), ("gates", explanations.predicted_gates)):
+        measures, random = deletion.modality_measures(
+            explanations.coalition_probability, scores, explanations.present
+        )
+        if not np.isfinite(scores).any():
+            measures = deletion.missing_measures(measures)
+        measured[name] = (measures, random)
+    part_measures = [
+        deletion.part_measures(explanations.deletion_curves[:, number], explanations.insertion_curves[:, number])
         for number in range(len(PART_METHODS) + 1)
     ]
-    measured |= {method: (own, curves[-1]) for method, own in zip(PART_METHODS, curves[:-1], strict=True)}
-    kinds = {"modalities": measured["shapley"][1], "parts": curves[-1]}
+    measured |= {
+        method: (measures, part_measures[-1])
+        for method, measures in zip(PART_METHODS, part_measures[:-1], strict=True)
+    }
+    kinds = {"modalities": measured["shapley"][1], "parts": part_measures[-1]}
     return {
-        **deletion.faithfulness_metrics(measured, found.rows["group"].to_numpy(), config.seed),
+        **deletion.faithfulness_metrics(measured, explanations.rows["group"].to_numpy(), config.seed),
         **{
             f"random_{kind}_{name}": cast("float", random[name].mean())
             for kind, random in kinds.items()
@@ -88,9 +98,10 @@ def erasures(found: Explained, config: ExplainConfig) -> dict[str, float]:
 
 def sanities(checked: pd.DataFrame) -> dict[str, float]:
     """Mean rank correlation of each method's scores with those of redrawn weights, and with those under noise."""
-    noise = checked["change"] == randomisation.NOISE
+    is_noise = checked["change"] == randomisation.NOISE
     drawn, disturbed = (
-        cast("pd.Series", checked[own].groupby("method", sort=False)["rank"].mean()) for own in (~noise, noise)
+        cast("pd.Series", checked[rows].groupby("method", sort=False)["rank"].mean())
+        for rows in (~is_noise, is_noise)
     )
     return {
         **{f"{method}_randomised_rank": rank for method, rank in drawn.items()},
@@ -99,82 +110,86 @@ def sanities(checked: pd.DataFrame) -> dict[str, float]:
 
 
 def by_change(checked: pd.DataFrame) -> pd.DataFrame:
-    """The same by layer, with how many utterances it was measured on."""
-    own = checked.groupby(["method", "change"], sort=False)["rank"]
-    return own.agg(rank="mean", utterances="count").reset_index()
+    """Mean rank correlation of each method under each change, with the number of utterances it is measured on."""
+    ranks = checked.groupby(["method", "change"], sort=False)["rank"]
+    return ranks.agg(rank="mean", utterances="count").reset_index()
 
 
-def agreements(found: Explained) -> dict[str, dict[str, float] | float]:
+def agreements(explanations: Explained) -> dict[str, dict[str, float] | float]:
     """Mean rank correlations: of methods over an utterance's parts, of teacher and student over modalities."""
-    scores = {method: _wide(found, method) for method in PART_METHODS}
+    scores = {method: _wide(explanations, method) for method in PART_METHODS}
     pairs = {f"{a}~{b}": (scores[a], scores[b]) for a, b in combinations(PART_METHODS, 2)}
-    absent = np.where(found.present, 0.0, np.nan)
-    student, teacher = found.shapley + absent, shapley.values(found.taught) + absent
-    pairs |= {"shapley~gates": (student, found.own_gates), "student~teacher": (student, teacher)}
+    absent = np.where(explanations.present, 0.0, np.nan)
+    student, teacher = explanations.shapley + absent, shapley.values(explanations.teacher_log_odds) + absent
+    pairs |= {"shapley~gates": (student, explanations.predicted_gates), "student~teacher": (student, teacher)}
     ranks = {name: _mean(agreement.rank_correlation(*pair)) for name, pair in pairs.items()}
     return {
         "agreement": ranks,
         "teacher_same_modality": _mean(agreement.same_top(student, teacher)),
-        "teacher_same_modality_chance": (1 / found.present.sum(1)[found.present.any(1)]).mean(),
+        "teacher_same_modality_chance": (1 / explanations.present.sum(1)[explanations.present.any(1)]).mean(),
     }
 
 
-def by_emotion(found: Explained, order: Modalities, modalities: Modalities) -> pd.DataFrame:
+def by_emotion(explanations: Explained, order: Modalities, modalities: Modalities) -> pd.DataFrame:
     """Per predicted emotion and modality: mean |Shapley value| and mean Shapley value, mean gate, utterances."""
-    parts, taught = [], shapley.values(found.taught)
+    rows, teacher_shapley = [], shapley.values(explanations.teacher_log_odds)
     for number, emotion in enumerate(order):
-        own = (found.rows["predicted"] == number).to_numpy()
-        for column, modality in enumerate(modalities if own.any() else ()):
-            phi = found.shapley[own, column]
-            parts.append(
+        is_predicted = (explanations.rows["predicted"] == number).to_numpy()
+        for column, modality in enumerate(modalities if is_predicted.any() else ()):
+            phi = explanations.shapley[is_predicted, column]
+            rows.append(
                 [
                     emotion,
                     modality,
                     np.abs(phi).mean(),
                     phi.mean(),
-                    taught[own, column].mean(),
-                    _mean(found.gates[own, number, column]),
-                    own.sum(),
+                    teacher_shapley[is_predicted, column].mean(),
+                    _mean(explanations.gates[is_predicted, number, column]),
+                    is_predicted.sum(),
                 ]
             )
-    return pd.DataFrame(parts, columns=EMOTION_COLUMNS)
+    return pd.DataFrame(rows, columns=EMOTION_COLUMNS)
 
 
-def curves(found: Explained) -> pd.DataFrame:
-    """Mean probability of the predicted emotion while parts are taken away (deletion) and shown (insertion)."""
+def curves(explanations: Explained) -> pd.DataFrame:
+    """Mean probability of the predicted emotion while parts are removed (deletion) and added (insertion)."""
+    means = {
+        "deletion": explanations.deletion_curves.mean(0),
+        "insertion": explanations.insertion_curves.mean(0),
+    }
     rows = [
         [kind, method, share, mean[number, column]]
-        for kind, mean in (("deletion", found.falls.mean(0)), ("insertion", found.grows.mean(0)))
+        for kind, mean in means.items()
         for number, method in enumerate((*PART_METHODS, RANDOM))
         for column, share in enumerate(deletion.FRACTIONS)
     ]
     return pd.DataFrame(rows, columns=["curve", "method", "share", "probability"])
 
 
-def _wide(found: Explained, method: str) -> np.ndarray:
+def _wide(explanations: Explained, method: str) -> np.ndarray:
     """(n, P) the scores of each row's parts."""
-    width = int(cast("int", found.parts["part"].max())) + 1 if len(found.parts) else 0
-    wide = np.full((len(found.rows), width), np.nan)
-    wide[found.parts["row"], found.parts["part"]] = found.parts[method]
+    width = int(cast("int", explanations.parts["part"].max())) + 1 if len(explanations.parts) else 0
+    wide = np.full((len(explanations.rows), width), np.nan)
+    wide[explanations.parts["row"], explanations.parts["part"]] = explanations.parts[method]
     return wide
 
 
-def table(found: Explained, order: Modalities, modalities: Modalities) -> pa.Table:
+def table(explanations: Explained, order: Modalities, modalities: Modalities) -> pa.Table:
     """One row an utterance and modality: its Shapley value, its gate, and its parts with their scores."""
-    own = found.parts.groupby(["row", "modality"], sort=False)
-    parts = {key: rows.drop(columns=["row", "modality"]).to_dict("records") for key, rows in own}
+    by_modality = explanations.parts.groupby(["row", "modality"], sort=False)
+    parts = {key: rows.drop(columns=["row", "modality"]).to_dict("records") for key, rows in by_modality}
     rows = [
         {
             **{name: getattr(row, name) for name in ("corpus", "dialogue", "utterance")},
             "predicted": order[row.predicted],
             "actual": order[row.actual] if row.actual >= 0 else None,
             "modality": modality,
-            "present": bool(found.present[row.Index, column]),
-            "shapley": found.shapley[row.Index, column],
-            "gate": found.gates[row.Index, row.predicted, column],
+            "present": bool(explanations.present[row.Index, column]),
+            "shapley": explanations.shapley[row.Index, column],
+            "gate": explanations.gates[row.Index, row.predicted, column],
             "parts": parts.get((row.Index, modality), []),
         }
-        for row in cast("Iterable[_Row]", found.rows.itertuples())
+        for row in cast("Iterable[_Row]", explanations.rows.itertuples())
         for column, modality in enumerate(modalities)
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
@@ -187,7 +202,7 @@ _PART = pa.struct(
         ("end", pa.float32()),
         ("word", pa.string()),  # empty: the sentence as a whole, a span of sound, a moment of the face
         *[(method, pa.float32()) for method in PART_METHODS],
-        (UNREAD, pa.float32()),  # NaN for what is no word
+        (UNREAD, pa.float32()),  # NaN of a part that is not a word
     ]
 )
 SCHEMA = pa.schema(

@@ -1,4 +1,4 @@
-"""What an utterance can be taken apart into: its words, spans of its sound, moments of its face."""
+"""Parts of an utterance that are scored: its words, spans of its sound, moments of its face."""
 
 import re
 from collections.abc import Callable
@@ -30,10 +30,10 @@ def take_apart(
 ) -> Parts:
     """Parts of N utterances from their units: by stream one (steps, names) array an utterance, empty if absent."""
     counts, table = np.zeros(len(texts), np.int64), []
-    owner = {stream: np.full((len(texts), max(map(len, own))), PADDING) for stream, own in units.items()}
-    for stream, own in units.items():
+    owner = {stream: np.full((len(texts), max(map(len, arrays))), PADDING) for stream, arrays in units.items()}
+    for stream, arrays in units.items():
         modality = StreamName.parse(stream).modality
-        for row, steps in enumerate(own):
+        for row, steps in enumerate(arrays):
             if len(steps):
                 numbers, spans = CUTS[modality](steps, texts[row], step_seconds[stream] or 0.0)
                 owner[stream][row, : len(steps)] = numbers + counts[row]
@@ -44,8 +44,8 @@ def take_apart(
 
 
 def words(text: str) -> list[tuple[int, int, str]]:
-    """What stands between white space, as (start, end, word)."""
-    return [(found.start(), found.end(), found.group()) for found in re.finditer(r"\S+", text)]
+    """The words of the text between white space, as (start, end, word)."""
+    return [(match.start(), match.end(), match.group()) for match in re.finditer(r"\S+", text)]
 
 
 def _words(units: np.ndarray, text: str, _: float) -> tuple[np.ndarray, list[Span]]:
@@ -55,7 +55,7 @@ def _words(units: np.ndarray, text: str, _: float) -> tuple[np.ndarray, list[Spa
     number = np.minimum(np.searchsorted(ends, units[:, 0], side="right") + 1, len(spans) - 1)
     number[units[:, 1] <= units[:, 0]] = 0
     used, numbers = np.unique(number, return_inverse=True)
-    return numbers, [spans[one] for one in used]
+    return numbers, [spans[index] for index in used]
 
 
 def _spans(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, list[Span]]:

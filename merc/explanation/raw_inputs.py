@@ -11,8 +11,8 @@ from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder
 
 
-def behind(corpus: str, split: Split) -> dict[str, Encoder]:
-    """stream -> encoder of the split's features; without imported features, whose inputs are unknown."""
+def encoders_by_stream(corpus: str, split: Split) -> dict[str, Encoder]:
+    """The encoder of each stream of the split's features, except imported streams, whose inputs are unknown."""
     encoders = {}
     for modality in split.modalities:
         selection = factory.select_encoder(modality, corpus)
@@ -23,10 +23,10 @@ def behind(corpus: str, split: Split) -> dict[str, Encoder]:
     return encoders
 
 
-def given(
+def read_inputs(
     split_name: str, corpus: str, split: Split, rows: np.ndarray, encoders: dict[str, Encoder]
 ) -> dict[str, list[Any]]:
-    """modality -> its encoder's input for each of the rows."""
+    """By modality, the input of its encoder for each of the rows."""
     folder = manifests.split_folder(split_name, corpus)
     modalities = {StreamName.parse(stream).modality for stream in encoders}
     return {

@@ -1,4 +1,4 @@
-"""What the steps of a split's packs are, and what its encoders answer to nothing."""
+"""Units of the steps of a split's features, and its encoders' blanks: their outputs for an empty input."""
 
 from dataclasses import dataclass
 
@@ -13,19 +13,19 @@ from merc.data.records.stream_name import StreamName
 
 @dataclass(frozen=True)
 class Units:
-    """By stream; an imported encoder says nothing of its steps, so that its streams are left out."""
+    """By stream, without imported streams, whose files do not say what a step is."""
 
-    steps: dict[str, list[np.ndarray]]  # (steps, names) of each row of the split, empty where it is absent
+    steps: dict[str, list[np.ndarray]]  # (steps, unit names) of each row of the split, empty where it is absent
     blanks: dict[str, Tensor]  # (steps, D) float32
     seconds: dict[str, float | None]  # that a step lasts
 
     def of(self, rows: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """The steps of these rows."""
-        return {stream: [own[row] for row in rows] for stream, own in self.steps.items()}
+        """The units of the steps of each of these rows."""
+        return {stream: [arrays[row] for row in rows] for stream, arrays in self.steps.items()}
 
 
 def read(name: str, corpora: list[str], split: Split) -> Units:
-    """Read the packs of the split called `name` once more, for what batches do not carry."""
+    """Read units and blanks, which batches do not have, from the packs of the split called `name`."""
     units = Units({}, {}, {})
     for modality in split.modalities:
         for corpus in corpora:
@@ -40,10 +40,10 @@ def read(name: str, corpora: list[str], split: Split) -> Units:
 
 def _add(units: Units, stream: str, rows: np.ndarray, pack: packs.Pack, split: Split) -> None:
     nothing = np.zeros((0, len(pack.unit_names)), np.float32)
-    own = units.steps.setdefault(stream, [nothing] * len(split))
+    arrays = units.steps.setdefault(stream, [nothing] * len(split))
     for row, first, length in zip(
         rows, pack.offsets[:-1], split.features[stream].lengths[rows].tolist(), strict=True
     ):
-        own[row] = pack.units[first : first + length]
+        arrays[row] = pack.units[first : first + length]
     units.blanks[stream] = torch.from_numpy(pack.blank.astype(np.float32))
     units.seconds[stream] = pack.step_seconds

@@ -1,4 +1,4 @@
-"""The pictures of a clip: the middle one, and one per tick (1 / RATE seconds) for face tracking."""
+"""The pictures of a clip: the middle one, and one per tick (1 / TRACK_FPS seconds) for face tracking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Pictures:
     """RGB pictures (height, width, 3), or the reason why there are none."""
 
     middle: np.ndarray | None = None  # full size
-    ticks: list[np.ndarray] = field(default_factory=list)  # ticks[i] is at (first + i) / RATE seconds
+    ticks: list[np.ndarray] = field(default_factory=list)  # ticks[i] is at (first + i) / TRACK_FPS seconds
     first: int = 0
     scale: float = 1.0  # source pixels per pixel of a tick's picture
     kept: dict[int, Callable[[], np.ndarray]] = field(default_factory=dict)  # tick -> full-size picture

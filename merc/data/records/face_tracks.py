@@ -20,7 +20,7 @@ CROPS_PER_STRIP = 64  # crops stacked vertically in one JPEG, since its tables a
 class Track:
     """One face over consecutive frames of a clip."""
 
-    frames: np.ndarray  # (F,) int32, contiguous: frame n is at n / RATE seconds
+    frames: np.ndarray  # (F,) int32, contiguous: frame n is at n / TRACK_FPS seconds
     boxes: np.ndarray  # (F, 4) float32: left, top, width, height in source pixels
     crops: np.ndarray  # (F, size, size, 3) uint8, RGB
 

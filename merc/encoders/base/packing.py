@@ -125,7 +125,7 @@ def _encode(shard_encoder: _ShardEncoder, parts: list[_Shard]) -> None:
 
 
 def split_into_shards(manifest: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Split a manifest into shards of whole dialogues with at least SHARD rows each (the last may be smaller)."""
+    """Split a manifest into shards of whole dialogues, of at least MIN_SHARD_ROWS rows except the last."""
     first, dialogues = 0, manifest["dialogue"].tolist()
     for row in range(len(dialogues)):
         if row - first >= MIN_SHARD_ROWS and dialogues[row] != dialogues[row - 1]:

@@ -1,4 +1,4 @@
-"""Shared by the two encoders that are towers of the lip-sync network (audio/voice.py, vision/lips.py)."""
+"""Shared by audio/lipsync_audio.py and vision/lipsync_mouth.py, encoders from towers of the lip-sync network."""
 
 from pathlib import Path
 

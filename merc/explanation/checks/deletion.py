@@ -62,15 +62,15 @@ def bootstrap_lower_bound(gains: np.ndarray, groups: np.ndarray, seed: int) -> f
     return float(np.quantile(draws @ sums / (draws @ sizes), (1 - CONFIDENCE_LEVEL) / 2))
 
 
-def part_measures(falls: np.ndarray, grows: np.ndarray) -> pd.DataFrame:
+def part_measures(deletion: np.ndarray, insertion: np.ndarray) -> pd.DataFrame:
     """MEASURES of each utterance from its deletion and insertion curves (N, F)."""
-    named = list(COUNTED_FRACTIONS)
+    counted = list(COUNTED_FRACTIONS)
     return pd.DataFrame(
         {
-            "deletion": area_under_curves(falls),
-            "insertion": area_under_curves(grows),
-            "comprehensiveness": falls[:, 0] - falls[:, named].mean(1),
-            "sufficiency": grows[:, -1] - grows[:, named].mean(1),
+            "deletion": area_under_curves(deletion),
+            "insertion": area_under_curves(insertion),
+            "comprehensiveness": deletion[:, 0] - deletion[:, counted].mean(1),
+            "sufficiency": insertion[:, -1] - insertion[:, counted].mean(1),
         }
     )
 
@@ -80,9 +80,9 @@ def modality_measures(v: np.ndarray, scores: np.ndarray, present: np.ndarray) ->
 
     `v` (N, 2^M): probability under every coalition. Comprehensiveness and sufficiency are of the top modality.
     """
-    falls, random = shapley.removal_curves(v, scores, present)
-    grows = [curve[::-1] for curve in shapley.removal_curves(v, -scores, present)[0]]
-    return _of_curves(falls, grows), _of_curves(random, [curve[::-1] for curve in random])
+    deletion, random = shapley.removal_curves(v, scores, present)
+    insertion = [curve[::-1] for curve in shapley.removal_curves(v, -scores, present)[0]]
+    return _of_curves(deletion, insertion), _of_curves(random, [curve[::-1] for curve in random])
 
 
 def faithfulness_metrics(
@@ -129,15 +129,15 @@ def _probabilities_without(case: Case, removed: list[np.ndarray]) -> np.ndarray:
     return probability(logits, case.emotion[rows]).view(len(removed), -1).numpy()
 
 
-def _of_curves(falls: list[np.ndarray], grows: list[np.ndarray]) -> pd.DataFrame:
+def _of_curves(deletion: list[np.ndarray], insertion: list[np.ndarray]) -> pd.DataFrame:
     """MEASURES from deletion and insertion curves whose lengths differ between utterances."""
     rows = [
         [
-            shapley.curve_area(fall),
-            shapley.curve_area(grow),
-            fall[0] - fall[min(1, len(fall) - 1)],
-            grow[-1] - grow[min(1, len(grow) - 1)],
+            shapley.curve_area(falling),
+            shapley.curve_area(growing),
+            falling[0] - falling[min(1, len(falling) - 1)],
+            growing[-1] - growing[min(1, len(growing) - 1)],
         ]
-        for fall, grow in zip(falls, grows, strict=True)
+        for falling, growing in zip(deletion, insertion, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(MEASURES))

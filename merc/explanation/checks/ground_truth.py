@@ -36,7 +36,7 @@ def ground_truth_hits(
     probe = Probe(network, sources.split.batch(dialogues))
     index = probe.batch["index"].cpu().numpy()
     annotations = sources.split.manifest.iloc[index][KEY_COLUMNS].merge(truth, how="left", on=KEY_COLUMNS)
-    outputs = probe.answer(probe.rows)
+    outputs = probe.outputs(probe.rows)
     emotion = outputs["emotion"].argmax(1)
     is_judged = ((emotion == probe.batch["emotion"]) & (emotion != _neutral(network))).cpu().numpy()
     informative = [

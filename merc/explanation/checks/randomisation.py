@@ -87,7 +87,7 @@ def _scores(probe: Probe, sources: Sources, emotion: Tensor, seed: int) -> dict[
     index = probe.batch["index"].cpu().numpy()
     log_odds, _, present = coalitions_of(probe, emotion)
     absent = np.where(present, 0.0, np.nan)
-    outputs = probe.answer(probe.rows)
+    outputs = probe.outputs(probe.rows)
     gates = outputs["gate"][probe.rows, emotion].cpu().double().numpy() + absent if "gate" in outputs else None
     texts = sources.split.manifest["text"].to_numpy()[index]
     parts = part_scores(case_of(probe, emotion, sources.units, index, texts), seed)

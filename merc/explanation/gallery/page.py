@@ -35,7 +35,7 @@ class GalleryEntry:
     rows: pd.DataFrame  # its dialogue, rows of the manifest
     row: int  # index of the utterance in `rows`
     raw: dict[str, Any]  # its encoder inputs by modality
-    found: dict[str, Any]  # result of merc/explanation/one_utterance.py
+    explanation: dict[str, Any]  # result of merc/explanation/one_utterance.py
 
 
 def write_page(folder: Path, shown: Sequence[GalleryEntry], title: str) -> None:
@@ -65,7 +65,7 @@ def render_page(shown: Sequence[GalleryEntry], title: str) -> str:
 
 def _article(entry: GalleryEntry, anchor: str) -> str:
     """Everything about one utterance."""
-    utterance, result = entry.rows.iloc[entry.row], entry.found
+    utterance, result = entry.rows.iloc[entry.row], entry.explanation
     actual = utterance["emotion"] if isinstance(utterance["emotion"], str) else "no label"
     panels = [
         ("Modalities: exact Shapley values", _modalities(result)),
@@ -87,14 +87,14 @@ def _article(entry: GalleryEntry, anchor: str) -> str:
 
 
 def _words(entry: GalleryEntry) -> str:
-    words = entry.found["words"]
+    words = entry.explanation["words"]
     if not words:
         text = entry.rows.iloc[entry.row]["text"]
         return f'<p class="words">{escape(text or "")} <small>words need a language model</small></p>'
     return (
         f'<p class="words">{_coloured(words)}</p><p class="note">Words: layer integrated gradients through the '
-        f"complete model; largest {_largest(words):.2f}, convergence gap {entry.found['word_gap']:+.4f}</p>"
-        f"{_tokens_by_shap(entry.found)}"
+        f"complete model; largest {_largest(words):.2f}, convergence gap {entry.explanation['word_gap']:+.4f}</p>"
+        f"{_tokens_by_shap(entry.explanation)}"
     )
 
 
@@ -130,7 +130,7 @@ def _modalities(result: dict[str, Any]) -> str:
 
 
 def _sound(entry: GalleryEntry) -> str:
-    sound, scores = entry.raw.get("audio"), entry.found["sound"]
+    sound, scores = entry.raw.get("audio"), entry.explanation["sound"]
     if sound is None or not scores:
         return ""
     words = entry.rows.iloc[entry.row].get("words")
@@ -143,7 +143,7 @@ def _picture_title(result: dict[str, Any]) -> str:
 
 
 def _picture(entry: GalleryEntry) -> str:
-    faces, maps = entry.raw.get("vision"), entry.found["picture"]
+    faces, maps = entry.raw.get("vision"), entry.explanation["picture"]
     if faces is None or not maps:
         return ""
     selected = (
@@ -162,10 +162,10 @@ def _picture(entry: GalleryEntry) -> str:
 
 
 def _attention(entry: GalleryEntry) -> str:
-    pairs = entry.found["attention"]
+    pairs = entry.explanation["attention"]
     if not pairs:
         return ""
-    axes = {"text": _tokens(entry), "audio": _times(entry.found["sound"]), "vision": _moments(entry)}
+    axes = {"text": _tokens(entry), "audio": _times(entry.explanation["sound"]), "vision": _moments(entry)}
     maps = [
         (name.replace(">", " attends to "), drawings.heat_map(weights, *_axis_names(name, weights, axes)))
         for name, weights in pairs.items()
@@ -191,7 +191,7 @@ def _step_names(names: list[str], count: int) -> list[str]:
 
 def _tokens(entry: GalleryEntry) -> list[str]:
     text = entry.rows.iloc[entry.row]["text"] or ""
-    return [text[start:end] or "[all]" for start, end in entry.found["token_spans"]]
+    return [text[start:end] or "[all]" for start, end in entry.explanation["token_spans"]]
 
 
 def _times(sound: list) -> list[str]:
@@ -199,4 +199,4 @@ def _times(sound: list) -> list[str]:
 
 
 def _moments(entry: GalleryEntry) -> list[str]:
-    return [f"{time:.1f} s" for time in entry.found["picture_times"]]
+    return [f"{time:.1f} s" for time in entry.explanation["picture_times"]]

@@ -33,7 +33,7 @@ def choose_utterances(
 
 
 def explain_utterances(network: Any, name: str, split: Split, picks: list[tuple[int, str]]) -> list[GalleryEntry]:
-    """Explain each picked row by every method but SHAP of its tokens."""
+    """Explain each picked row by every method except SHAP values of its tokens."""
     return [
         GalleryEntry(reason, rows, row, raw, one_utterance.explain(network, batch, row, raw, encoders))
         for reason, rows, row, raw, batch, encoders in _inputs(name, split, picks)
@@ -51,7 +51,7 @@ def explain_tokens(network: Any, name: str, split: Split, picks: list[tuple[int,
 def add_token_scores(shown: list[GalleryEntry], more: list[dict[str, Any]]) -> list[GalleryEntry]:
     """Add the SHAP values of tokens to the first entries, which are those that have them."""
     pairs = cast("Iterable[tuple[GalleryEntry, dict[str, Any]]]", zip_longest(shown, more, fillvalue={}))
-    return [replace(entry, found=entry.found | shap) for entry, shap in pairs]
+    return [replace(entry, explanation=entry.explanation | shap) for entry, shap in pairs]
 
 
 def _inputs(name: str, split: Split, picks: list[tuple[int, str]]) -> Iterator[tuple]:
@@ -61,7 +61,7 @@ def _inputs(name: str, split: Split, picks: list[tuple[int, str]]) -> Iterator[t
         number = int(np.searchsorted(starts, row, side="right")) - 1
         rows = np.arange(starts[number], starts[number + 1])
         index, corpus = row - int(starts[number]), split.manifest["corpus"].iloc[row]
-        encoders.setdefault(corpus, raw_inputs.behind(corpus, split))
-        dialogue = raw_inputs.given(name, corpus, split, rows, encoders[corpus])
+        encoders.setdefault(corpus, raw_inputs.encoders_by_stream(corpus, split))
+        dialogue = raw_inputs.read_inputs(name, corpus, split, rows, encoders[corpus])
         raw = {modality: inputs[index] for modality, inputs in dialogue.items()}
         yield reason, split.manifest.iloc[rows], index, raw, split.batch([number]), encoders[corpus]

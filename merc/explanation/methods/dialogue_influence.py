@@ -36,10 +36,10 @@ class _Dialogue:
         probe, number = self.probe, int(self.probe.dialogue[self.row])
         self.first_row, self.num_turns = int(probe.starts[number]), int(probe.lengths[number])
         rows = slice(self.first_row, self.first_row + self.num_turns)
-        encoded, batch = (probe.hidden, probe.steps, probe.odd), probe.batch
+        encoded, batch = (probe.hidden, probe.steps, probe.deviation), probe.batch
         with torch.no_grad():
-            actual = probe.network.judge(*encoded, batch)
-            absent = probe.network.judge(*encoded, batch, torch.zeros_like(batch["present"]))
+            actual = probe.network.forward_encoded(*encoded, batch)
+            absent = probe.network.forward_encoded(*encoded, batch, torch.zeros_like(batch["present"]))
         self.weights = {name: actual["weights"][name][rows] for name in ("belief",) if name in actual["weights"]}
         self.baseline = absent["utterance"][rows]
         self.difference = actual["utterance"][rows] - self.baseline
@@ -74,6 +74,6 @@ class _Dialogue:
             "speaker": self.speaker.repeat(copies),
         }
         weights = {name: weight.repeat(copies, 1) for name, weight in self.weights.items()}
-        logits = self.probe.network.conclude(vectors.flatten(0, 1), weights, batch)["emotion"]
+        logits = self.probe.network.classify(vectors.flatten(0, 1), weights, batch)["emotion"]
         target = logits.view(copies, self.num_turns, -1)[:, self.row - self.first_row]
         return log_odds(target, torch.full((copies,), self.emotion, device=vectors.device))

@@ -25,12 +25,12 @@ class EncoderProbe(Generic[EncoderT]):
         """(Q,) log-odds of each row's emotion, its features encoded from `tensors`; differentiable."""
         with torch.backends.cudnn.flags(enabled=False):  # its GRU has no backward pass outside training
             values, _ = self.encoder(tensors)
-            return log_odds(self.probe.ask(rows, change=self._replacement(values)), emotion)
+            return log_odds(self.probe.changed_logits(rows, change=self._replacement(values)), emotion)
 
     def log_odds_of_features(self, rows: Tensor, emotion: Tensor, values: Tensor) -> Tensor:
         """(Q,) the same from encoded features (Q, S, D), in as many passes as the dialogues' lengths require."""
         logits = [
-            self.probe.ask(rows[chunk], change=self._replacement(values[chunk]))
+            self.probe.changed_logits(rows[chunk], change=self._replacement(values[chunk]))
             for chunk in self.probe.chunks(rows)
         ]
         return log_odds(torch.cat(logits), emotion)
@@ -38,10 +38,10 @@ class EncoderProbe(Generic[EncoderT]):
     def _replacement(self, values: Tensor) -> Change:
         """The change of the stream's features into `values` (Q, S, D)."""
 
-        def change(stream: str, original: Tensor, questions: Tensor) -> Tensor:
+        def change(stream: str, original: Tensor, queries: Tensor) -> Tensor:
             if stream != self.stream:
                 return original
-            replaced = values[questions][:, : original.shape[1]].to(original.dtype)
+            replaced = values[queries][:, : original.shape[1]].to(original.dtype)
             return functional.pad(replaced, (0, 0, 0, original.shape[1] - replaced.shape[1]))
 
         return change

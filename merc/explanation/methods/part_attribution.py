@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from merc.data.records.stream_name import StreamName
-from merc.explanation.counterfactual import Change, Heard, Probe, log_odds
+from merc.explanation.counterfactual import Change, Encoded, Probe, log_odds
 from merc.explanation.methods.integrated_gradients import MAX_ROUNDS, StreamAttributions, integrate
 from merc.explanation.parts import Parts
 
-_Leaves = dict[str, tuple[Tensor, Tensor, Tensor]]  # by stream: questions (n,), leaf, difference (n, S, D)
+_Leaves = dict[str, tuple[Tensor, Tensor, Tensor]]  # by stream: queries (n,), leaf, difference (n, S, D)
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is explained: the emotion of each row, as predicted by a network that sees the row in its dialogue."""
+    """What is explained: the log-odds of an emotion of each row, with the parts into which the row is divided."""
 
     probe: Probe
     emotion: Tensor  # (N,) long
@@ -41,21 +41,22 @@ class Case:
         batches = []
         for chunk in self.probe.chunks(rows):
             with torch.no_grad():
-                batches.append(self.probe.judge(rows[chunk], self._encode(rows[chunk], removed[chunk])))
+                encoded = self._encode(rows[chunk], removed[chunk])
+                batches.append(self.probe.outputs_from_encoded(rows[chunk], encoded))
         if not batches:  # no rows: utterances without parts
             labels = self.probe.network.labels
             return {task: torch.zeros(0, len(names), device=rows.device) for task, names in labels.items()}
         return {name: torch.cat([logits[name] for logits in batches]) for name in batches[0]}
 
-    def _encode(self, rows: Tensor, removed: Tensor) -> dict[str, Heard]:
+    def _encode(self, rows: Tensor, removed: Tensor) -> dict[str, Encoded]:
         """Stem outputs of the rows without the parts; identical inputs of a modality are encoded once."""
         encoded = {}
         for modality, part_mask in self.part_masks.items():
             inputs = torch.cat([rows[:, None], removed & part_mask[rows]], 1)
             distinct, inverse = torch.unique(inputs, dim=0, return_inverse=True)
             change = self._blanked(modality, distinct[:, 0], distinct[:, 1:].bool())
-            outputs = self.probe.heard(distinct[:, 0], change)
-            encoded |= {name: (hidden[inverse], distance[inverse]) for name, (hidden, distance) in outputs.items()}
+            reencoded = self.probe.reencode(distinct[:, 0], change)
+            encoded |= {m: (hidden[inverse], deviation[inverse]) for m, (hidden, deviation) in reencoded.items()}
         return encoded
 
     @cached_property
@@ -72,12 +73,12 @@ class Case:
     def _blanked(self, modality: str, rows: Tensor, removed: Tensor) -> Change:
         """The change that makes the parts `removed` (Q, P) of the rows blank, in one modality."""
 
-        def change(stream: str, values: Tensor, questions: Tensor) -> Tensor:
+        def change(stream: str, values: Tensor, queries: Tensor) -> Tensor:
             if stream not in self.owner or StreamName.parse(stream).modality != modality:
                 return values
-            owner = self.owner[stream][rows[questions]][:, : values.shape[1]]
-            is_removed = removed[questions].gather(1, owner.clamp(min=0)) & (owner >= 0)
-            return torch.where(is_removed[:, :, None], self.blank(stream, values, rows[questions]), values)
+            owner = self.owner[stream][rows[queries]][:, : values.shape[1]]
+            is_removed = removed[queries].gather(1, owner.clamp(min=0)) & (owner >= 0)
+            return torch.where(is_removed[:, :, None], self.blank(stream, values, rows[queries]), values)
 
         return change
 
@@ -160,30 +161,30 @@ class _Utterances:
             )
         return {
             stream: (
-                questions,
+                queries,
                 difference.new_zeros(difference.shape[:2])
                 if gradient is None
                 else (gradient.nan_to_num() * difference).sum(2),
             )
-            for (stream, (questions, _, difference)), gradient in zip(leaves.items(), gradients, strict=True)
+            for (stream, (queries, _, difference)), gradient in zip(leaves.items(), gradients, strict=True)
         }
 
     def _log_odds(self, paths: Tensor, alphas: Tensor, leaves: _Leaves) -> Tensor:
         rows = self.rows[paths]
-        logits = self.case.probe.ask(rows, change=_interpolated(self.case, rows, alphas, leaves))
+        logits = self.case.probe.changed_logits(rows, change=_interpolated(self.case, rows, alphas, leaves))
         return log_odds(logits, self.case.emotion[rows])
 
 
 def _interpolated(case: Case, rows: Tensor, alphas: Tensor, leaves: _Leaves) -> Change:
     """The change of features to the points `alphas` of their paths; fills `leaves` for the gradients."""
 
-    def change(stream: str, values: Tensor, questions: Tensor) -> Tensor:
+    def change(stream: str, values: Tensor, queries: Tensor) -> Tensor:
         if stream not in case.owner:
             return values
         # a feature that the encoder left undefined (NaN) has no path
-        difference = (values - case.blank(stream, values, rows[questions])).nan_to_num()
-        leaf = (values - (1 - alphas[questions])[:, None, None] * difference).requires_grad_()
-        leaves[stream] = (questions, leaf, difference)
+        difference = (values - case.blank(stream, values, rows[queries])).nan_to_num()
+        leaf = (values - (1 - alphas[queries])[:, None, None] * difference).requires_grad_()
+        leaves[stream] = (queries, leaf, difference)
         return leaf
 
     return change

@@ -70,7 +70,7 @@ def part_shap_values(case: Case, seed: int) -> ShapValues:
 
     values, games = permutation_values(model, counts, seed), np.arange(len(counts))
     with torch.no_grad():
-        logits = case.probe.answer(case.probe.rows)
+        logits = case.probe.outputs(case.probe.rows)
         complete = label_log_odds(logits, labels, case.probe.rows).cpu().double().numpy()
     blank = model(games, np.zeros((len(counts), int(counts.max())), bool))
     gap = np.abs(np.nansum(values, 1) - (complete - blank)).max(1) * (counts > 0)
@@ -120,17 +120,17 @@ class _FeatureScaling(nn.Module):
         rows = torch.full((len(scales),), self.row, device=self.case.emotion.device)
         with torch.backends.cudnn.flags(enabled=False):  # its GRU has no backward pass outside training
             return label_log_odds(
-                self.case.probe.answer(rows, change=self._scaled(rows, scales)), self.labels, rows
+                self.case.probe.outputs(rows, change=self._scaled(rows, scales)), self.labels, rows
             )
 
     def _scaled(self, rows: Tensor, scales: Tensor) -> Change:
         columns = _feature_columns(self.case)
 
-        def change(stream: str, values: Tensor, questions: Tensor) -> Tensor:
+        def change(stream: str, values: Tensor, queries: Tensor) -> Tensor:
             if stream not in columns:
                 return values
-            blank = self.case.blank(stream, values, rows[questions])
-            scale = scales.to(values.device)[questions][:, None, columns[stream]]
+            blank = self.case.blank(stream, values, rows[queries])
+            scale = scales.to(values.device)[queries][:, None, columns[stream]]
             return values - (1 - scale) * (values - blank).nan_to_num()
 
         return change
@@ -139,7 +139,7 @@ class _FeatureScaling(nn.Module):
 def _explained_labels(case: Case) -> dict[str, Tensor]:
     """By task: (N,) the explained label, which is the case's emotion, and the predicted label of other tasks."""
     with torch.no_grad():
-        logits = case.probe.answer(case.probe.rows)
+        logits = case.probe.outputs(case.probe.rows)
     tasks = [task for task in case.probe.network.labels if task in logits]
     return {task: case.emotion if task == "emotion" else logits[task].argmax(1) for task in tasks}
 

@@ -48,7 +48,7 @@ def explain(
     """
     probe = Probe(network, batch)
     row_index = torch.tensor([row], device=probe.dialogue.device)
-    emotion, line = probe.ask(row_index).argmax(1), raw.get("text")
+    emotion, line = probe.changed_logits(row_index).argmax(1), raw.get("text")
     for stream, encoder in encoders.items():
         has_features = stream in probe.entries and probe.entries[stream][row] >= 0
         if has_features and isinstance(encoder, LanguageModelEncoder) and line is not None:

@@ -40,7 +40,7 @@ class WordMasker:
 
 
 def read(name: str, corpora: list[str], split: Split) -> dict[str, WordMasker]:
-    """By stream, the language models behind the text features of the split called `name`."""
+    """By stream, the language models that computed the text features of the split called `name`."""
     readings: dict[str, WordMasker] = {}
     for corpus in corpora:
         selection = factory.select_encoder("text", corpus)
@@ -77,7 +77,7 @@ def masked_word_scores(
             words = list(zip(index[rows.cpu().numpy()].tolist(), parts.tolist(), strict=True))
             change = _replacement(case, stream, rows, is_masked, reading.features_without(words, is_masked))
             with torch.no_grad():
-                after = log_odds(case.probe.ask(rows, change=change), case.emotion[rows])
+                after = log_odds(case.probe.changed_logits(rows, change=change), case.emotion[rows])
             scores[rows, parts] = before[rows] - after
     return scores.cpu().double().numpy()
 
@@ -110,12 +110,12 @@ def _masked_features(encoder: LanguageModelEncoder, lines: list[TextInput], is_m
 def _replacement(case: Case, stream: str, rows: Tensor, is_masked: Tensor, features: Tensor) -> Change:
     """The change of the stream's features into `features` (W, S, D), with the blank's at the masked steps."""
 
-    def change(name: str, values: Tensor, questions: Tensor) -> Tensor:
+    def change(name: str, values: Tensor, queries: Tensor) -> Tensor:
         if name != stream:
             return values
-        replaced, new = values.clone(), features[questions][:, : values.shape[1]]
+        replaced, new = values.clone(), features[queries][:, : values.shape[1]]
         replaced[:, : new.shape[1]] = new
-        blank = case.blank(name, values, rows[questions])
-        return torch.where(is_masked[questions][:, : values.shape[1], None], blank, replaced)
+        blank = case.blank(name, values, rows[queries])
+        return torch.where(is_masked[queries][:, : values.shape[1], None], blank, replaced)
 
     return change

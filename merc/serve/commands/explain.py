@@ -33,18 +33,18 @@ def command(*words: str) -> None:
         name, shown = explain_clip.explain_recording(
             path, arguments.text, arguments.utterance, arguments.cut, arguments.model or MODEL
         )
-        findings: Any = {utterance.title: utterance.found for utterance in shown}
+        content: Any = {utterance.title: utterance.explanation for utterance in shown}
     else:
         from merc.serve.commands import explain_utterance
 
         split = arguments.split or "test"
         name = "-".join([split, *arguments.names])
         shown = [explain_utterance.explain_corpus_utterance(split, *arguments.names)]
-        findings = shown[0].found
+        content = shown[0].explanation
     for utterance in shown:
-        print("\n".join([utterance.title, *_lines(utterance.found)]))
+        print("\n".join([utterance.title, *_lines(utterance.explanation)]))
     PAGES_FOLDER.mkdir(parents=True, exist_ok=True)
-    (PAGES_FOLDER / f"{name}.json").write_text(json.dumps(findings, indent=1) + "\n", encoding="utf-8")
+    (PAGES_FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     (PAGES_FOLDER / f"{name}.html").write_text(page.render_page(shown, "Why the student says so"), encoding="utf-8")
     print(f"\n{PAGES_FOLDER / name}.html")
 
@@ -86,14 +86,15 @@ def _check(parser: CommandLine, arguments: argparse.Namespace, is_clip: bool) ->
         parser.error(f"{' '.join(arguments.names)}: neither a recording nor a corpus, a dialogue and an utterance")
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
-    lines = [f"{found['emotion']} ({found['probability']:.3f}); scores are log-odds, + speaks for it", ""]
-    modalities = found["modalities"].items()
+def _lines(explanation: dict[str, Any]) -> list[str]:
+    predicted = f"{explanation['emotion']} ({explanation['probability']:.3f})"
+    lines = [f"{predicted}; scores are log-odds, + speaks for it", ""]
+    modalities = explanation["modalities"].items()
     lines += _bars("modality", [(modality, score) for modality, score in modalities if score is not None])
-    lines += _bars("word", found["words"]) + _bars("token", found.get("tokens", []))
-    segments = [(f"{start:.1f}-{end:.1f} s", score) for start, end, score in found["sound"]]
+    lines += _bars("word", explanation["words"]) + _bars("token", explanation.get("tokens", []))
+    segments = [(f"{start:.1f}-{end:.1f} s", score) for start, end, score in explanation["sound"]]
     lines += _bars("sound", sorted(segments, key=lambda segment: -abs(segment[1]))[:5])
-    return lines + _bars("utterance", [(f"turn {turn}", score) for turn, score in found["influence"]])
+    return lines + _bars("utterance", [(f"turn {turn}", score) for turn, score in explanation["influence"]])
 
 
 def _bars(title: str, scores: list[tuple[str, float]]) -> list[str]:

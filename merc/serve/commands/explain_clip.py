@@ -40,8 +40,8 @@ def _shown(reasons: PredictionExplainer, dialogue: Dialogue, index: int) -> Gall
             "emotion": None,  # a new recording has no labels
         }
     )
-    found = one_utterance.explain(*arguments) | token_shap.explain(*arguments)
-    return GalleryEntry(window[arguments.row].name, rows, arguments.row, arguments.raw, found)
+    explanation = one_utterance.explain(*arguments) | token_shap.explain(*arguments)
+    return GalleryEntry(window[arguments.row].name, rows, arguments.row, arguments.raw, explanation)
 
 
 def _chosen_indices(dialogue: Dialogue, utterance: str | None, path: Path) -> list[int]:

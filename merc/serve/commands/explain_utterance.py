@@ -24,13 +24,14 @@ def explain_corpus_utterance(split: str, corpus: str, dialogue: str, utterance: 
         read_split(split, [corpus], network.modalities, space).known(list(network.streams)).to(select_device())
     )
     rows, row = _find(dataset, corpus, dialogue, utterance, split)
-    encoders = raw_inputs.behind(corpus, dataset)
-    inputs = raw_inputs.given(split, corpus, dataset, rows, encoders)
+    encoders = raw_inputs.encoders_by_stream(corpus, dataset)
+    inputs = raw_inputs.read_inputs(split, corpus, dataset, rows, encoders)
     raw = {modality: modality_inputs[row] for modality, modality_inputs in inputs.items()}
     batch = dataset.batch([int((dataset.starts <= rows[0]).sum()) - 1])
     arguments = (network, batch, row, raw, encoders)
-    found = one_utterance.explain(*arguments) | token_shap.explain(*arguments)
-    return GalleryEntry(dataset.manifest["utterance"].iloc[rows[row]], dataset.manifest.iloc[rows], row, raw, found)
+    explanation = one_utterance.explain(*arguments) | token_shap.explain(*arguments)
+    manifest = dataset.manifest.iloc[rows]
+    return GalleryEntry(manifest["utterance"].iloc[row], manifest, row, raw, explanation)
 
 
 def _find(dataset: Split, corpus: str, dialogue: str, utterance: str, split: str) -> tuple[np.ndarray, int]:

@@ -35,7 +35,7 @@ def timed_picture(picture: np.ndarray, seconds: float) -> TimedPicture:
 
 
 def utterance_pictures(shots: Iterable[TimedPicture], begin: float, end: float, spacing: float) -> Pictures:
-    """The pictures from `begin` to `end` seconds, `spacing` seconds apart, as clip_reader.watch reads a file's."""
+    """The pictures from `begin` to `end` (seconds), `spacing` seconds apart, as by clip_reader.read_pictures."""
     reader = None
     for picture in shots:
         if reader is None:
@@ -48,7 +48,7 @@ def utterance_pictures(shots: Iterable[TimedPicture], begin: float, end: float, 
 
 
 class _UtteranceStream:
-    """Has the attributes of decoding.Stream and decoding.Clock that TickPictures uses, for one utterance."""
+    """Has the attributes of MediaStream and ClipClock that TickPictureReader uses, for one utterance."""
 
     def __init__(self, origin: float, duration: float, spacing: float) -> None:
         self.clock, self.reformatter, self.trouble, self.apart = self, VideoReformatter(), "", spacing

@@ -119,8 +119,8 @@ def predict_views(network: MultimodalNetwork, split: Split, views: Tensor) -> di
         task: [torch.zeros(len(views), 0, len(names))] for task, names in network.labels.items()
     }
     for batch in batches(network, split):
-        tokens = network.tokens(batch)
-        view_outputs = [network.judge(*tokens, batch, view) for view in views[:, batch["index"]]]
+        encoded = network.encode(batch)
+        view_outputs = [network.forward_encoded(*encoded, batch, view) for view in views[:, batch["index"]]]
         for task, logits in logits_by_task.items():
             logits.append(torch.stack([output[task] for output in view_outputs]).float().cpu())
     return {task: torch.cat(logits, 1).numpy() for task, logits in logits_by_task.items()}

@@ -56,7 +56,7 @@ class MultimodalNetwork(TrainedModule, Protocol):
 
     def __call__(self, batch: dict[str, Any], present: Tensor | None = None) -> dict[str, Any]: ...
 
-    def judge(
+    def forward_encoded(
         self,
         hidden: dict[str, Tensor],
         steps: dict[str, Tensor],
@@ -67,4 +67,4 @@ class MultimodalNetwork(TrainedModule, Protocol):
 
     def latent(self, batch: dict[str, Any]) -> dict[str, Tensor]: ...
 
-    def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]: ...
+    def encode(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]: ...

@@ -12,7 +12,7 @@ NetworkT = TypeVar("NetworkT")
 def load_network(load: Callable[..., NetworkT], folder: Path, *arguments: Any, **keywords: Any) -> NetworkT:
     """Call `load` (of models.checkpoint) on the folder `out/<stage>/seed-<n>`; its ValueError becomes a UserError.
 
-    Both models.checkpoint.Unreadable and different labels raise ValueError. The stage must then be run again.
+    An UnreadableCheckpoint (of models.checkpoint) and different labels are ValueErrors: run the stage again.
     """
     try:
         return load(folder, *arguments, **keywords)

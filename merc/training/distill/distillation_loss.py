@@ -100,11 +100,12 @@ def forward_views(network: MultimodalNetwork, batch: dict, views: Tensor) -> tup
     view_batch = {name: repeat_rows(value, num_views) for name, value in batch.items() if isinstance(value, Tensor)}
     offsets = torch.arange(num_views, device=place.device).repeat_interleave(len(place)) * (place[:, 0].max() + 1)
     view_batch["place"] = view_batch["place"] + torch.stack([offsets, torch.zeros_like(offsets)], 1)
-    hidden, steps, oddity = network.tokens(batch)
+    hidden, steps, deviation = network.encode(batch)
     hidden_views, step_views = (
         {m: repeat_rows(value, num_views) for m, value in values.items()} for values in (hidden, steps)
     )
-    output = network.judge(hidden_views, step_views, repeat_rows(oddity, num_views), view_batch, views)
+    deviation_views = repeat_rows(deviation, num_views)
+    output = network.forward_encoded(hidden_views, step_views, deviation_views, view_batch, views)
     return output, view_batch
 
 
