@@ -84,7 +84,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         """Normalise values (..., D); mask (...) bool is True for real steps."""
         values = values.float()
         if not self.training:
-            return super().forward(values.flatten(0, -2)).view_as(values)
+            # contiguous: for a transposed view (a batch of one) PyTorch takes a square root that is not portable
+            return super().forward(values.flatten(0, -2).contiguous()).view_as(values)
         mean, variance = self._statistics(values, mask)
         return (values - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
 

@@ -32,7 +32,7 @@ REDUCED = {
 }
 SHOWN = 5  # names of files that differ
 # A clip that has a time limit is read in a worker process, even by a single worker. All methods of explain run, on
-# fewer utterances than params.yaml can say.
+# fewer utterances and passes than params.yaml can say: emulated, MiniLM takes some seconds for each sentence.
 PROGRAM = """
 import importlib, sys
 import stages
@@ -42,9 +42,14 @@ if name == "extract":
     stage.extraction.CLIP_TIMEOUT = None
 if name == "explain":
     choose = stage.selection.choose_utterances
-    stage.selection.choose_utterances = lambda *arguments: choose(*arguments)[:2]
-    stage.TOKENS = stage.randomisation.MIN_UTTERANCES = 1
+    stage.selection.choose_utterances = lambda *arguments: choose(*arguments)[:1]
+    stage.choose = lambda split, utterances: [[len(split.starts) - 2]]  # the last dialogue, of one utterance
+    stage.TOKENS = 1
     stage.figures.ROWS = 4
+    from merc.explanation.methods import integrated_gradients, shap_values, token_shap
+    integrated_gradients.INITIAL_INTERVALS, integrated_gradients.ABSOLUTE_TOLERANCE = 2, 100.0
+    shap_values.SAMPLES = 4
+    token_shap.MAX_MASKED_SENTENCES = 16
 stage.main(*words)
 """
 
