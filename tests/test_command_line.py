@@ -21,7 +21,7 @@ def run(tmp_path, monkeypatch):
     found = answers(
         rows, skill=3.0, names=missing_modalities.condition_names(("text", "audio", "vision"), [0.5], [], 1)
     )
-    draws = bootstrap.draw(found.groups()[1], found.seeds(), 20, 1)
+    draws = bootstrap.draw(found.groups()[1], found.num_seeds, 20, 1)
     board = headline.scoreboard(found, SPACE, manifest(40, split="train"), draws)
     results.write_json(tmp_path / "metrics/evaluate.json", board)
     results.write_json(tmp_path / "metrics/robustness.json", robustness.robustness(found))

@@ -48,14 +48,17 @@ def test_what_cannot_be_paired_is_refused(runs, tmp_path):
     others = {
         "different utterances": replace(runs, rows=runs.rows.assign(utterance="x")),
         "utterances or labels": replace(runs, rows=runs.rows.assign(emotion="fear")),
-        "different ways": replace(runs, orders=runs.orders | {"emotion": runs.orders["emotion"][::-1]}),
-        "share no training seed": runs.of_seeds({3}),
+        "different ways": replace(runs, classes=runs.classes | {"emotion": runs.classes["emotion"][::-1]}),
+        "share no training seed": runs.take_seeds({3}),
     }
     for words, other in others.items():
         with pytest.raises(UserError, match=words):
             significance.compare(other, ours, ("student", "student"), "emotion", 10)
-    without = replace(runs, answers={"emotion": runs.answers["emotion"]})
-    assert "not asked" in significance.compare(without, ours, ("student", "student"), "sentiment", 10)["verdict"]
+    without = replace(runs, outputs={"emotion": runs.outputs["emotion"]})
+    assert (
+        "missing in one of the two"
+        in significance.compare(without, ours, ("student", "student"), "sentiment", 10)["verdict"]
+    )
 
 
 def test_a_file_that_holds_no_predictions_is_named(runs, tmp_path):

@@ -74,7 +74,7 @@ def test_the_board_is_the_contract():
     for model in ("teacher", "student"):
         for task in labels.TASKS:
             by_seed = [
-                scores.scores(found.actual(task), each[0], len(found.orders[task]))
+                scores.scores(found.actual(task), each[0], len(found.classes[task]))
                 for each in found.predicted(task, model)
             ]
             for name in scores.HEADLINE_METRICS:
@@ -97,7 +97,7 @@ def test_recalls_of_the_confusion_plot_average_to_uar():
 def test_a_task_without_labels_keeps_its_keys_with_null(tmp_path):
     whole, rows = board_of(answers(manifest())), manifest().assign(sentiment=None)
     found = answers(rows)
-    del found.answers["sentiment"]
+    del found.outputs["sentiment"]
     board = board_of(found, manifest(20, split="train").assign(sentiment=None))
     results.write_json(tmp_path / "evaluate.json", board)
     written = results.read_json(tmp_path / "evaluate.json")
@@ -107,7 +107,7 @@ def test_a_task_without_labels_keeps_its_keys_with_null(tmp_path):
             assert list(written[model][task]) == list(whole[model][task])
             assert all((value is None) == (task == "sentiment") for value in written[model][task].values())
     predictions.write_predictions(tmp_path / "predictions.parquet", found)
-    assert list(predictions.read_predictions(tmp_path / "predictions.parquet").answers) == ["emotion"]
+    assert list(predictions.read_predictions(tmp_path / "predictions.parquet").outputs) == ["emotion"]
 
 
 def test_predictions_are_read_as_written_with_the_same_bytes(tmp_path):
@@ -117,11 +117,11 @@ def test_predictions_are_read_as_written_with_the_same_bytes(tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     again = predictions.read_predictions(tmp_path / "one")
     assert again.keys == found.keys
-    assert again.orders == found.orders
+    assert again.classes == found.classes
     for task in labels.TASKS:
         assert np.array_equal(again.actual(task), found.actual(task))
         for part in predictions.PARTS:
-            assert np.array_equal(again.answers[task][part], found.answers[task][part])
+            assert np.array_equal(again.outputs[task][part], found.outputs[task][part])
 
 
 def test_an_empty_test_split_has_null_scores():
@@ -188,7 +188,7 @@ def test_scores_are_recomputed_from_the_file_alone(evaluated):
 def test_a_missing_modality_changes_answers_and_the_other_conditions_do_not_matter(evaluated, monkeypatch):
     folder, _ = evaluated
     found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
-    full, text = (found.of("emotion", "student", [name]) for name in ("full", "only:text"))
+    full, text = (found.values("emotion", "student", [name]) for name in ("full", "only:text"))
     assert not np.allclose(full, text)
     monkeypatch.chdir(folder)
     split = dataset.read_split("test", ["sample"], MODALITIES, SPACE)
@@ -198,7 +198,7 @@ def test_a_missing_modality_changes_answers_and_the_other_conditions_do_not_matt
     alone = inference.predict_conditions(network, split, {"rate:0.5/1": mask}, calibrated)["emotion"][
         "probability"
     ][0]
-    assert np.array_equal(alone, found.of("emotion", "student", ["rate:0.5/1"])[1, 0])
+    assert np.array_equal(alone, found.values("emotion", "student", ["rate:0.5/1"])[1, 0])
 
 
 def test_the_answers_are_those_of_the_engine(evaluated, monkeypatch):
@@ -220,9 +220,9 @@ def test_corruptions_are_asked_of_the_first_seed_alone(evaluated):
     found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
     asked = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["evaluate"]["corruptions"]
     assert {key.seed for key in found.keys if key.condition in asked} == {1}
-    full = found.of("emotion", "student", ["full"])[0, 0]
+    full = found.values("emotion", "student", ["full"])[0, 0]
     for name in asked:
-        assert not np.allclose(found.of("emotion", "student", [name])[0, 0], full), name
+        assert not np.allclose(found.values("emotion", "student", [name])[0, 0], full), name
     told = results.read_json(folder / "metrics/robustness.json")
     assert set(asked) <= set(told["student"]["emotion"])
     assert numbers(told) <= 90
