@@ -148,7 +148,7 @@ def of_training(random: np.random.Generator) -> Iterator[tuple[str, tuple]]:
             for split in ("train", "dev")
         )
         os.chdir(before)
-    seed = supervision.SeedRandomness.plant(1)
+    seed = supervision.SeedRandomness.seed_all(1)
     network = Network(NetworkConfig(**model), train.streams, train.heads())
     loop.standardise(network, train)
     tasks = objectives.TaskWeights(emotion=1.0, sentiment=0.5)

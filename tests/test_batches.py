@@ -113,7 +113,7 @@ def test_two_corpora_with_two_encoders_make_two_streams(train):
     batch = both.batch([0, train.dialogues])
     first = len(train.batch([0])["index"])
     assert (batch["rows"]["text/other"] >= first).all() and (batch["rows"]["text/toy"] < first).all()
-    assert read("train", ("meld",)).known(["audio/toy"]).present[:, 0].sum() == 0
+    assert read("train", ("meld",)).with_streams(["audio/toy"]).present[:, 0].sum() == 0
 
 
 def test_shuffled_gives_each_dialogue_its_share(train):

@@ -209,7 +209,7 @@ def test_the_answers_are_those_of_the_engine(evaluated, monkeypatch):
     mask = missing_modalities.condition_mask("only:text", split.manifest, MODALITIES, 1)
     logits = loop.predict(network, split, mask)["sentiment"] / 1.5  # the temperature that was made up
     expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE).of(
+    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE).values(
         "sentiment", "teacher", ["only:text"]
     )[0, 0]
     assert found == pytest.approx(expected, abs=1e-5)

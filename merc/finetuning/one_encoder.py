@@ -79,9 +79,9 @@ class LinearProbe(nn.Module):
         self.norm = nn.GroupNorm(encoder.parts, encoder.dim)  # with one part: LayerNorm
         self.heads = nn.ModuleDict({task: nn.Linear(encoder.dim, count) for task, count in classes.items()})
 
-    def above(self) -> list[nn.Parameter]:
+    def new_parameters(self) -> list[nn.Parameter]:
         """The parameters trained from the beginning: all but the encoder's pretrained layers."""
-        return [*self.norm.parameters(), *self.heads.parameters(), *self.encoder.above()]
+        return [*self.norm.parameters(), *self.heads.parameters(), *self.encoder.new_parameters()]
 
     def forward(self, inputs: Sequence) -> dict[str, Tensor]:
         """Logits (N, classes) of each task: the mean over the parts."""
