@@ -7,12 +7,13 @@ from typing import Protocol, cast
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 
 from merc.explanation.checks import agreement, deletion, ground_truth, randomisation
 from merc.explanation.checks.ground_truth import GroundTruthHits, hit_metrics
 from merc.explanation.explainer import PART_METHODS, RANDOM, UNREAD, ExplainConfig, Explained
 from merc.explanation.methods import shapley
-from merc.explanation.methods.integrated_gradients import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from merc.explanation.methods.integrated_gradients import gap_tolerance
 
 Modalities = tuple[str, ...]
 EMOTION_COLUMNS = ["emotion", "modality", "shapley_absolute", "shapley", "teacher_shapley", "gate", "utterances"]
@@ -35,7 +36,7 @@ def metrics(
     config: ExplainConfig,
 ) -> dict:
     """Baselines stand beside what they are a baseline of; null where a corpus has no truth or a fusion no gates."""
-    limit = np.maximum(RELATIVE_TOLERANCE * np.abs(found.explained), ABSOLUTE_TOLERANCE)
+    limit = gap_tolerance(torch.from_numpy(found.explained)).numpy()
     missed = found.shapley.sum(1) - (found.worth[:, -1] - found.worth[:, 0])
     return {
         "utterances": len(found.rows),

@@ -16,6 +16,7 @@ from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder, extract_features
 from merc.encoders.base.registry import EncodingSection
+from merc.finetuning.dev_scorer import DevScorer
 from merc.finetuning.tuning_loop import check_trainable, to_device
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
@@ -162,15 +163,11 @@ class EndToEndNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class EndToEndScorer:
+class EndToEndScorer(DevScorer):
     """Scores the network on dev."""
 
     network: EndToEndNetwork
     dev: EncodedSplit
-
-    def __call__(self) -> float:
-        """The macro F1 of the emotions, which selects the best epoch."""
-        return self.scores()["emotion"]["macro_f1"]
 
     def scores(self) -> dict[str, dict[str, float]]:
         """The headline scores of every task."""
