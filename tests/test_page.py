@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from merc.runtime.errors import UserError
+from merc.serve.predictor import recording_files
 from merc.serve.web import application, handlers, jobs, uploads
 from merc.serve.web.examples import ExampleDialogue
 from merc.serve.web.jobs import JobClip
@@ -241,6 +242,14 @@ def test_a_job_that_is_forgotten_stops_and_leaves_nothing(user, app, model):
             break
         time.sleep(0.01)
     assert on_disk(app) == []
+
+
+def test_an_upload_keeps_every_suffix_that_predict_accepts_and_no_other(user, app):
+    for suffix in [*recording_files.MEDIA_SUFFIXES, ".exe"]:
+        job_path = opened(user, b"one", names=[f"clip{suffix.upper()}"])
+        (job,) = app.state.desk.jobs.values()
+        assert job.clips[0].path.suffix == (suffix if suffix != ".exe" else ".bin")
+        assert user.delete(job_path).status_code == 204
 
 
 def test_what_nobody_asks_about_expires(user, app, monkeypatch):

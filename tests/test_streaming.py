@@ -154,6 +154,8 @@ def test_what_is_no_sound_or_picture_is_refused(predictor):
             stream.hear(wrong)
     with pytest.raises(UserError, match="RGB"):
         stream.see(np.zeros((4, 4), np.uint8), 0.0)
+    with pytest.raises(UserError, match="pass `seconds`"):
+        stream.see(np.zeros((4, 4, 3), np.uint8))
 
 
 def test_a_pipe_is_told_apart_from_its_first_bytes(film, raw):
