@@ -122,10 +122,10 @@ def _seconds(steps: int) -> tuple[np.ndarray, None]:
 def case_of(network, world):
     """Everything that is asked about a network's own predictions."""
     split, own = world.split, world.units
-    asked = counterfactual.Probe(network, split.batch(range(split.dialogues)))
-    emotion = asked.logits(asked.rows).argmax(1)
+    probe = counterfactual.Probe(network, split.batch(range(split.dialogues)))
+    emotion = probe.logits(probe.rows).argmax(1)
     texts = split.manifest["text"].to_numpy()
-    return explainer.case_of(asked, emotion, own, np.arange(len(split)), texts)
+    return explainer.case_of(probe, emotion, own, np.arange(len(split)), texts)
 
 
 UNITS = {

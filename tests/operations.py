@@ -50,11 +50,11 @@ def digests() -> dict[str, str]:
 
 
 def digest(results: tuple) -> str:
-    told = hashlib.sha256()
+    checksum = hashlib.sha256()
     for one in results:
         array = one.detach().numpy() if isinstance(one, Tensor) else np.asarray(one)
-        told.update(np.ascontiguousarray(array).tobytes())
-    return told.hexdigest()[:16]
+        checksum.update(np.ascontiguousarray(array).tobytes())
+    return checksum.hexdigest()[:16]
 
 
 def of_numpy(random: np.random.Generator) -> Iterator[tuple[str, tuple]]:
