@@ -118,8 +118,8 @@ def test_two_at_once_are_heard_as_their_labels_count_however_loud_they_were(loud
 def test_two_at_once_are_as_loud_as_lies_between_them(louder, share):
     one, other = tone(300), tone(1000, level=0.1 * louder)
     decibels = [20 * np.log10(np.sqrt(np.square(sound).mean())) for sound in (one, other)]
-    level = 20 * np.log10(np.sqrt(np.square(augmentation.mix_sounds(one, other, share)).mean()))
-    assert level == pytest.approx(share * decibels[0] + (1 - share) * decibels[1], abs=0.05)
+    mixed_level = 20 * np.log10(np.sqrt(np.square(augmentation.mix_sounds(one, other, share)).mean()))
+    assert mixed_level == pytest.approx(share * decibels[0] + (1 - share) * decibels[1], abs=0.05)
 
 
 def test_silence_mixes_with_anything():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_evaluate import answers, manifest
+from test_evaluate import made_predictions, manifest
 
 from merc.evaluation import predictions, significance
 from merc.runtime.errors import UserError
@@ -16,8 +16,8 @@ def runs(tmp_path, monkeypatch):
     """Ours in its place; theirs, weaker and with one seed in common, in a file beside."""
     monkeypatch.chdir(tmp_path)
     rows = manifest(30)
-    predictions.write_predictions(predictions.PREDICTIONS_FILE, answers(rows, skill=3.0, seeds=(1, 2)))
-    theirs = answers(rows, skill=0.5, seeds=(2, 3), seed=1)
+    predictions.write_predictions(predictions.PREDICTIONS_FILE, made_predictions(rows, skill=3.0, seeds=(1, 2)))
+    theirs = made_predictions(rows, skill=0.5, seeds=(2, 3), seed=1)
     predictions.write_predictions(tmp_path / "theirs.parquet", theirs)
     return theirs
 

@@ -40,7 +40,7 @@ def manifest(dialogues=12, turns=5, split="test"):
     return rows.assign(emotion=rows["emotion"].where(rows.index < size - 1, None))
 
 
-def answers(rows, skill=1.0, seeds=(1, 2), names=("full",), seed=0):
+def made_predictions(rows, skill=1.0, seeds=(1, 2), names=("full",), seed=0):
     """Made-up networks: the truth shines through as far as they are skilled."""
     generator = np.random.default_rng(seed)
     keys = [BlockKey(model, each, name) for model in ("teacher", "student") for each in seeds for name in names]
@@ -68,7 +68,7 @@ def numbers(content):
 
 
 def test_the_board_is_the_contract():
-    run = answers(manifest())
+    run = made_predictions(manifest())
     board = board_of(run)
     assert list(board)[:2] == ["teacher", "student"]
     for model in ("teacher", "student"):
@@ -82,11 +82,11 @@ def test_the_board_is_the_contract():
                 assert board[model][task][name] == pytest.approx(expected)
                 assert board[model][task][f"{name}_low"] <= board[model][task][f"{name}_high"]
     assert numbers(board) <= 90
-    assert numbers(robustness.robustness(answers(manifest(), names=CONDITIONS))) <= 90
+    assert numbers(robustness.robustness(made_predictions(manifest(), names=CONDITIONS))) <= 90
 
 
 def test_recalls_of_the_confusion_plot_average_to_uar():
-    run = answers(manifest())
+    run = made_predictions(manifest())
     plotted = tables.confusions(run, "emotion", "student")
     assert list(plotted) == ["actual", "predicted", "seed"]
     shares = pd.crosstab(plotted["actual"], plotted["predicted"], normalize="index")
@@ -95,8 +95,8 @@ def test_recalls_of_the_confusion_plot_average_to_uar():
 
 
 def test_a_task_without_labels_keeps_its_keys_with_null(tmp_path):
-    whole, rows = board_of(answers(manifest())), manifest().assign(sentiment=None)
-    run = answers(rows)
+    whole, rows = board_of(made_predictions(manifest())), manifest().assign(sentiment=None)
+    run = made_predictions(rows)
     del run.outputs["sentiment"]
     board = board_of(run, manifest(20, split="train").assign(sentiment=None))
     results.write_json(tmp_path / "evaluate.json", board)
@@ -111,7 +111,7 @@ def test_a_task_without_labels_keeps_its_keys_with_null(tmp_path):
 
 
 def test_predictions_are_read_as_written_with_the_same_bytes(tmp_path):
-    run = answers(manifest(), names=("full", "only:text"))
+    run = made_predictions(manifest(), names=("full", "only:text"))
     for name in ("one", "two"):
         predictions.write_predictions(tmp_path / name, run)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -125,7 +125,7 @@ def test_predictions_are_read_as_written_with_the_same_bytes(tmp_path):
 
 
 def test_an_empty_test_split_has_null_scores():
-    board = board_of(answers(manifest(dialogues=0)))
+    board = board_of(made_predictions(manifest(dialogues=0)))
     assert np.isnan(board["student"]["emotion"]["macro_f1"])
 
 
@@ -137,7 +137,7 @@ def test_curve_and_summary():
 
 def test_the_baseline_knows_only_training_labels():
     train = manifest(20, split="train").assign(emotion="fear", sentiment="negative")
-    run = answers(manifest())
+    run = made_predictions(manifest())
     board = board_of(run, train)
     assert board["baseline"]["emotion"]["accuracy"] == pytest.approx((run.rows["emotion"] == "fear").sum() / 59)
     assert board["student"]["sentiment"]["consistency"] == pytest.approx(
@@ -247,7 +247,7 @@ def test_the_selection_gap_is_what_the_best_kept_epoch_would_have_added(evaluate
 
 
 def test_without_kept_epochs_the_gap_is_null(tmp_path):
-    results.write_json(tmp_path / "evaluate.json", board_of(answers(manifest())))
+    results.write_json(tmp_path / "evaluate.json", board_of(made_predictions(manifest())))
     gap = results.read_json(tmp_path / "evaluate.json")["selection_gap"]["emotion"]
     assert gap == {"macro_f1": None, "weighted_f1": None, "accuracy": None, "epochs": 0}
 

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from test_evaluate import SPACE, answers, manifest
+from test_evaluate import SPACE, made_predictions, manifest
 
 from merc.evaluation import bootstrap, predictions
 from merc.evaluation.report import html_report, result_files
@@ -19,7 +19,7 @@ def page(tmp_path_factory):
     """The files that `scoring.write` makes of made-up predictions; returns the page's path."""
     folder = tmp_path_factory.mktemp("report")
     splits = {split: full(manifest(9, split=split)) for split in ("train", "dev", "test")}
-    run = answers(splits["test"], skill=2.0, names=("full", "only:text", "rate:0.5/1", "rate:0.5/2"))
+    run = made_predictions(splits["test"], skill=2.0, names=("full", "only:text", "rate:0.5/1", "rate:0.5/2"))
     splits["test"].loc[0, "text"] = "<script>alert(1)</script>"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
