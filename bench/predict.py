@@ -232,12 +232,12 @@ def _sum(seconds: list[Seconds], clock: str) -> float:
 
 def _spread(seconds: list[Seconds]) -> dict[str, Any]:
     """Half and 95 % of the cases take no longer; the parts' medians of the processor's time."""
-    told = {}
+    report = {}
     for clock in CLOCKS:
         totals = [1e3 * _total(one[clock]) for one in seconds]
-        told |= {f"{clock}_p{share}_ms": float(np.percentile(totals, share)) for share in (50, 95)}
+        report |= {f"{clock}_p{share}_ms": float(np.percentile(totals, share)) for share in (50, 95)}
     parts = {part: 1e3 * float(np.median([one["cpu"][part] for one in seconds])) for part in PARTS}
-    return {**told, "cpu_p50_ms_by_part": parts}
+    return {**report, "cpu_p50_ms_by_part": parts}
 
 
 if __name__ == "__main__":

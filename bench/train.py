@@ -50,7 +50,7 @@ def _compare(fusion: str) -> dict[str, float]:
 
 def _seconds(fusion: str, split: Split, size: int, share: float) -> float:
     """Seconds of one epoch over this share of the dialogues."""
-    seed = supervision.SeedRandomness.plant(1)
+    seed = supervision.SeedRandomness.seed_all(1)
     stem = {"text": "mlp", "audio": "conv1d", "vision": "mlp"}
     config = NetworkConfig(
         modalities=list(MODALITIES), dim=128, fused=128, stem=stem, fusion=fusion, context="gru",

@@ -50,7 +50,7 @@ def adapt_encoder(modality: str, config: AdaptConfig) -> dict:
     section, data = factory.encoding_section(modality), supervision.read_data([modality])
     shares = {
         corpus: data.share[corpus]
-        for corpus in data.learnt
+        for corpus in data.trained_corpora
         if factory.chosen_encoder(section, corpus) == section.encoder
     }
     with resume.locked(f"adapt-{modality}") as home:
@@ -73,7 +73,7 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     from merc.training.core import supervision
 
     section, space = factory.encoding_section(modality), labels.label_space(params.read("data.labels", str))
-    supervision.SeedRandomness.plant(config.seed)
+    supervision.SeedRandomness.seed_all(config.seed)
     encoder = tuning_loop.check_trainable(
         factory.build(modality, section.encoder, section),
         modality,
@@ -87,7 +87,7 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     layers = [] if encoder.untaught else tuning_loop.top_layers(encoder, config.unfreeze_layers, config)
     probe = one_encoder.LinearProbe(encoder, train.classes(space)).to(select_device())
     sampling.check_epoch_size(float(train.share.sum()), shares, "utterances")
-    heads = [tuning_loop.TrainablePart(probe.above(), config.head_lr)]
+    heads = [tuning_loop.TrainablePart(probe.new_parameters(), config.head_lr)]
     plan = tuning_loop.TuningPlan(
         config.epochs, config.freeze_epochs, heads, layers, config.accumulate, config.average, encoder.untaught
     )

@@ -66,8 +66,8 @@ def main() -> None:
 
 def distil(job: DistillJob, folder: Path, watch: loop.EpochCallback) -> supervision.SeedResult:
     """Distil one seed's teacher into a student with the teacher's initial weights; save it and its calibration."""
-    seed, config = supervision.SeedRandomness.plant(job.seed), job.config
-    train, dev = LabelSubset(job.fraction, job.seed).thin(job.data.read("train")), job.data.read("dev")
+    seed, config = supervision.SeedRandomness.seed_all(job.seed), job.config
+    train, dev = LabelSubset(job.fraction, job.seed).hide_labels(job.data.read("train")), job.data.read("dev")
     teacher = stage_checkpoints.load_network(checkpoint.load, TEACHER / f"seed-{job.seed}").to(select_device())
     student = supervision.initial_network(
         seed.number, checkpoint.load, lambda: Network(teacher.config, train.streams, train.heads()), train

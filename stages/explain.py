@@ -40,7 +40,7 @@ def main() -> None:
     )
     config, space = params.read("explain", ExplainConfig), labels.label_space(params.read("data.labels", str))
     network = stage_checkpoints.load_network(checkpoint.load, STUDENT / f"seed-{seeds[0]}")
-    split = read_split("test", corpora, network.modalities, space).known(list(network.streams))
+    split = read_split("test", corpora, network.modalities, space).with_streams(list(network.streams))
     sources = Sources(split, units.read("test", corpora, split), word_masking.read("test", corpora, split))
     known_truth = truth.read_truth("test", corpora)
     pieces = choose(split, config.utterances)

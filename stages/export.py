@@ -37,7 +37,7 @@ def main() -> None:
     results.write_json(OUT / "extraction.json", params.read("extract", dict[str, Any]))
     needed = write_encoders(network)
     onnx_network.export_network(OUT, network)
-    split = read_split("dev", corpora, network.modalities, space).known(list(network.streams))
+    split = read_split("dev", corpora, network.modalities, space).with_streams(list(network.streams))
     logits = loop.predict(network, split)
     card = model_card.render_card(
         network,

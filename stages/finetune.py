@@ -51,7 +51,7 @@ def finetune_encoders(config: FinetuneConfig) -> dict:
     data = supervision.read_data(model.modalities)
     with resume.locked("finetune") as home:
         sections = [factory.encoding_section(modality).model_dump() for modality in model.modalities]
-        sources = resumption.input_files(data.learnt, Path("out/lipsync"), Path("out/adapt"))
+        sources = resumption.input_files(data.trained_corpora, Path("out/lipsync"), Path("out/adapt"))
         inputs = [config.model_dump(), model.model_dump(), data, label_fraction.read(), sections, sources]
         scores = fit_encoders(config, model, data, resume.work_folder(home, inputs))
         resume.discard(home)
@@ -66,19 +66,21 @@ def fit_encoders(config: FinetuneConfig, model, data, folder: Path) -> dict:
     from merc.training.core import loop, objectives, supervision
     from models.network import Network
 
-    seed = supervision.SeedRandomness.plant(config.seed)
-    streams = whole_network.load_encoders(model.modalities, data.learnt)
+    seed = supervision.SeedRandomness.seed_all(config.seed)
+    streams = whole_network.load_encoders(model.modalities, data.trained_corpora)
     trainable = whole_network.select_trainable(streams, config.encoders)
     train, dev = (whole_network.read_encoded_split(split, data, streams, trainable) for split in ("train", "dev"))
     labelled = label_fraction.LabelSubset(label_fraction.read(), config.seed)
-    train = replace(train, split=labelled.thin(train.split))
+    train = replace(train, split=labelled.hide_labels(train.split))
     network = Network(model, train.split.streams, train.split.heads())
     loop.standardise(network, train.split)
     weights = objectives.TaskWeights(emotion=1.0, sentiment=SENTIMENT_WEIGHT)
     loss = objectives.LabelLoss.of(train.split, CLASS_WEIGHT_POWER, weights, smoothing=0.0)
     pretrained = [encoder for encoder in trainable.values() if not encoder.untaught]
     unfrozen = [part for encoder in pretrained for part in tuning_loop.all_layers(encoder, config)]
-    others = [tuning_loop.TrainablePart(encoder.above(), config.network_lr) for encoder in trainable.values()]
+    others = [
+        tuning_loop.TrainablePart(encoder.new_parameters(), config.network_lr) for encoder in trainable.values()
+    ]
     end_to_end = whole_network.EndToEndNetwork(network, trainable, train, loss).to(select_device())
     network_part = [tuning_loop.TrainablePart(list(network.parameters()), config.network_lr)]
     plan = tuning_loop.TuningPlan(

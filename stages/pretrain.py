@@ -62,7 +62,7 @@ def main() -> None:
 
 def pretrain(job: PretrainJob, folder: Path, watch: loop.EpochCallback) -> PretrainResult:
     """Pretrain one seed's network and save it."""
-    seed = supervision.SeedRandomness.plant(job.seed)
+    seed = supervision.SeedRandomness.seed_all(job.seed)
     train, dev = job.data.read("train"), job.data.read("dev")
     network = Network(job.model, train.streams, train.heads())
     loop.standardise(network, train)

@@ -50,11 +50,11 @@ def digests() -> dict[str, str]:
 
 
 def digest(results: tuple) -> str:
-    told = hashlib.sha256()
+    checksum = hashlib.sha256()
     for one in results:
         array = one.detach().numpy() if isinstance(one, Tensor) else np.asarray(one)
-        told.update(np.ascontiguousarray(array).tobytes())
-    return told.hexdigest()[:16]
+        checksum.update(np.ascontiguousarray(array).tobytes())
+    return checksum.hexdigest()[:16]
 
 
 def of_numpy(random: np.random.Generator) -> Iterator[tuple[str, tuple]]:
@@ -148,7 +148,7 @@ def of_training(random: np.random.Generator) -> Iterator[tuple[str, tuple]]:
             for split in ("train", "dev")
         )
         os.chdir(before)
-    seed = supervision.SeedRandomness.plant(1)
+    seed = supervision.SeedRandomness.seed_all(1)
     network = Network(NetworkConfig(**model), train.streams, train.heads())
     loop.standardise(network, train)
     tasks = objectives.TaskWeights(emotion=1.0, sentiment=0.5)

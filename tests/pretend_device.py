@@ -107,21 +107,21 @@ def _mark(tensor: Tensor, device: torch.device) -> Tensor:
 
 def _tensors(*values: Any) -> list[Tensor]:
     """Those in lists, tuples and dicts too; torch's own tree_leaves takes several times as long."""
-    found = []
-    for one in values:
-        if isinstance(one, Tensor):
-            found.append(one)
-        elif isinstance(one, list | tuple):
-            found += _tensors(*one)
-        elif isinstance(one, dict):
-            found += _tensors(*one.values())
-    return found
+    tensors = []
+    for value in values:
+        if isinstance(value, Tensor):
+            tensors.append(value)
+        elif isinstance(value, list | tuple):
+            tensors += _tensors(*value)
+        elif isinstance(value, dict):
+            tensors += _tensors(*value.values())
+    return tensors
 
 
 def _common(tensors: list[Tensor]) -> torch.device:
     """The device on which an operation of these tensors runs: a GPU if any of them is there."""
-    devices = [device_of(one) for one in tensors]
-    return next((one for one in devices if one != CPU), CPU)
+    devices = [device_of(device) for device in tensors]
+    return next((device for device in devices if device != CPU), CPU)
 
 
 class _Moved(torch.autograd.Function):

@@ -92,7 +92,7 @@ def test_gradients_reach_the_encoder_only_once_it_is_unfrozen_and_the_best_epoch
     plan = tuning_loop.TuningPlan(
         epochs=4,
         freeze_epochs=2,
-        above=[tuning_loop.TrainablePart(list(network.above.parameters()), 0.1)],
+        new_layers=[tuning_loop.TrainablePart(list(network.above.parameters()), 0.1)],
         encoder=[tuning_loop.TrainablePart(list(network.below.parameters()), 0.1)],
     )
     batches = [torch.ones(3, 2), -torch.ones(3, 2)]
@@ -113,7 +113,7 @@ def test_layers_are_found_in_any_network():
     parts = tuning_loop.top_layers(bert, 2, how(lr=1.0, layer_decay=0.5))
     assert [part.rate for part in parts] == [1.0, 0.5]
     assert parts[0].parameters[0] is layers[2].weight
-    bert.above = list  # it has nothing above its layers
+    bert.new_parameters = list  # it has nothing above its layers
     every = tuning_loop.all_layers(bert, how(lr=1.0, layer_decay=0.5))
     assert [part.rate for part in every] == [1.0, 0.5, 0.25, 0.25]
     assert every[-1].parameters == [bert["embeddings"].weight]
@@ -150,7 +150,11 @@ def test_accumulated_batches_step_as_one_large_batch_does():
         torch.manual_seed(0)
         network = Two()
         plan = tuning_loop.TuningPlan(
-            3, 0, above=[], encoder=[tuning_loop.TrainablePart([*network.parameters()], 0.1)], accumulate=accumulate
+            3,
+            0,
+            new_layers=[],
+            encoder=[tuning_loop.TrainablePart([*network.parameters()], 0.1)],
+            accumulate=accumulate,
         )
         tuning_loop.fit(
             network, plan, lambda given=batches: given, lambda b, n=network: n(b).square().mean(), lambda: 0.0

@@ -36,9 +36,9 @@ def random(seed=0):
 
 def test_off_it_changes_nothing():
     sounds = [AudioInput(tone(200)), AudioInput(tone(300, 77))]
-    heard = augmenter()(sounds)
-    assert all(np.array_equal(one.samples, own.samples) for one, own in zip(heard.inputs, sounds, strict=True))
-    assert heard.partner.tolist() == [0, 1] and heard.label_weight.tolist() == [1.0, 1.0]
+    augmented = augmenter()(sounds)
+    assert all(np.array_equal(one.samples, own.samples) for one, own in zip(augmented.inputs, sounds, strict=True))
+    assert augmented.partner.tolist() == [0, 1] and augmented.label_weight.tolist() == [1.0, 1.0]
 
 
 def test_the_same_seed_hears_the_same_and_another_does_not():
@@ -56,18 +56,18 @@ def test_the_same_seed_hears_the_same_and_another_does_not():
 @given(lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=4), loud=st.sampled_from([0.0, 1e-4, 1.0]))
 def test_any_sound_stays_a_sound(lengths, loud):
     sounds = [AudioInput(tone(500, length, loud)) for length in lengths]
-    heard = augmenter(3, **ALL)(sounds)
-    assert len(heard.inputs) == len(sounds) and sorted(heard.partner) == list(range(len(sounds)))
-    assert all(one.samples.dtype == np.float32 and np.isfinite(one.samples).all() for one in heard.inputs)
-    assert all(1 <= len(one.samples) <= ALL["seconds"] * SAMPLE_RATE for one in heard.inputs)
-    assert ((heard.label_weight >= 0.5) & (heard.label_weight <= 1)).all()
+    augmented = augmenter(3, **ALL)(sounds)
+    assert len(augmented.inputs) == len(sounds) and sorted(augmented.partner) == list(range(len(sounds)))
+    assert all(sound.samples.dtype == np.float32 and np.isfinite(sound.samples).all() for sound in augmented.inputs)
+    assert all(1 <= len(sound.samples) <= ALL["seconds"] * SAMPLE_RATE for sound in augmented.inputs)
+    assert ((augmented.label_weight >= 0.5) & (augmented.label_weight <= 1)).all()
 
 
 @pytest.mark.parametrize("times", [0.8, 1.25])
 def test_faster_is_shorter_and_higher(times):
-    found = augmentation.change_speed(tone(400), times)
-    assert abs(len(found) - SAMPLE_RATE / times) <= 1
-    assert level(found, 400 * times) > 0.095 > 0.01 > level(found, 400)
+    faster = augmentation.change_speed(tone(400), times)
+    assert abs(len(faster) - SAMPLE_RATE / times) <= 1
+    assert level(faster, 400 * times) > 0.095 > 0.01 > level(faster, 400)
 
 
 def test_a_cut_is_a_piece_of_the_sound_and_every_place_is_possible():
@@ -79,8 +79,8 @@ def test_a_cut_is_a_piece_of_the_sound_and_every_place_is_possible():
 def test_a_gap_in_time_is_no_wider_than_promised_and_the_rest_is_untouched():
     chance, widths = random(), []
     for _ in range(200):
-        found = augmentation.mask_time(np.ones(1000, np.float32), 0.3, chance)
-        gap = np.flatnonzero(found != 1)
+        masked = augmentation.mask_time(np.ones(1000, np.float32), 0.3, chance)
+        gap = np.flatnonzero(masked != 1)
         assert len(gap) == 0 or gap[-1] - gap[0] + 1 == len(gap)
         widths.append(len(gap))
     assert 280 <= max(widths) < 300
@@ -102,8 +102,8 @@ def test_a_gap_in_pitch_takes_out_two_bands_of_the_mel_scale_and_nothing_else():
 @pytest.mark.parametrize("decibels", [10, 40])
 def test_noise_lies_so_far_below_the_sound(decibels):
     added = augmentation.add_noise(tone(300), decibels, random()) - tone(300)
-    found = 10 * np.log10(np.square(tone(300)).mean() / np.square(added).mean())
-    assert found == pytest.approx(decibels, abs=0.3)
+    ratio = 10 * np.log10(np.square(tone(300)).mean() / np.square(added).mean())
+    assert ratio == pytest.approx(decibels, abs=0.3)
 
 
 @pytest.mark.parametrize("louder", [0.05, 1.0, 20.0])
@@ -118,8 +118,8 @@ def test_two_at_once_are_heard_as_their_labels_count_however_loud_they_were(loud
 def test_two_at_once_are_as_loud_as_lies_between_them(louder, share):
     one, other = tone(300), tone(1000, level=0.1 * louder)
     decibels = [20 * np.log10(np.sqrt(np.square(sound).mean())) for sound in (one, other)]
-    found = 20 * np.log10(np.sqrt(np.square(augmentation.mix_sounds(one, other, share)).mean()))
-    assert found == pytest.approx(share * decibels[0] + (1 - share) * decibels[1], abs=0.05)
+    mixed_level = 20 * np.log10(np.sqrt(np.square(augmentation.mix_sounds(one, other, share)).mean()))
+    assert mixed_level == pytest.approx(share * decibels[0] + (1 - share) * decibels[1], abs=0.05)
 
 
 def test_silence_mixes_with_anything():
@@ -131,8 +131,10 @@ def test_silence_mixes_with_anything():
 
 def test_labels_name_who_is_heard():
     tones = [300.0 * (1 + number) for number in range(6)]
-    heard = augmenter(4, mixup=1.0)([AudioInput(tone(hertz)) for hertz in tones])
-    for row, (sound, other, share) in enumerate(zip(heard.inputs, heard.partner, heard.label_weight, strict=True)):
+    augmented = augmenter(4, mixup=1.0)([AudioInput(tone(hertz)) for hertz in tones])
+    for row, (sound, other, share) in enumerate(
+        zip(augmented.inputs, augmented.partner, augmented.label_weight, strict=True)
+    ):
         levels = np.array([level(sound.samples, hertz) for hertz in tones])
         expected = np.zeros(6)
         expected[row] += share

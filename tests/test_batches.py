@@ -87,9 +87,9 @@ def test_a_stream_joins_packs_and_drops_rows_without_a_number(lengths, holes):
     other = packed.pack([np.zeros((1, 5)), np.zeros((2, 5))], 5, dtype=np.float32)
     stream = _join([(np.array([0, 1]), other), (rows, values)], len(lengths) + 2)
     gathered, which, steps = stream.gather(torch.arange(len(lengths) + 2))
-    told = [row for row, length in enumerate(lengths) if length and np.isfinite(values.utterance(row)).any()]
-    assert which.tolist() == [0, 1] + [row + 2 for row in told]
-    for position, row in enumerate(told, start=2):
+    kept_rows = [row for row, length in enumerate(lengths) if length and np.isfinite(values.utterance(row)).any()]
+    assert which.tolist() == [0, 1] + [row + 2 for row in kept_rows]
+    for position, row in enumerate(kept_rows, start=2):
         own = gathered[position, : steps[position]].numpy()
         np.testing.assert_array_equal(own, values.utterance(row))
     assert stream.num_nan == np.isnan(values.values).sum()
@@ -113,7 +113,7 @@ def test_two_corpora_with_two_encoders_make_two_streams(train):
     batch = both.batch([0, train.dialogues])
     first = len(train.batch([0])["index"])
     assert (batch["rows"]["text/other"] >= first).all() and (batch["rows"]["text/toy"] < first).all()
-    assert read("train", ("meld",)).known(["audio/toy"]).present[:, 0].sum() == 0
+    assert read("train", ("meld",)).with_streams(["audio/toy"]).present[:, 0].sum() == 0
 
 
 def test_shuffled_gives_each_dialogue_its_share(train):
@@ -123,7 +123,7 @@ def test_shuffled_gives_each_dialogue_its_share(train):
     drawn = [
         torch.cat([draw.dialogues for draw in sampling.shuffled(train, share, 4, generator)]) for _ in range(400)
     ]
-    counts = torch.stack([torch.bincount(one, minlength=train.dialogues) for one in drawn]).float()
+    counts = torch.stack([torch.bincount(dialogues, minlength=train.dialogues) for dialogues in drawn]).float()
     assert (counts[:, :3] == 2).all() and (counts[:, 6:] == 1).all()
     assert torch.allclose(counts[:, 3:6].mean(0), torch.tensor(0.5), atol=0.08)
 
@@ -153,9 +153,9 @@ def test_stratified_batches_keep_the_class_proportions_and_miss_no_dialogue(tmp_
         apart = []
         for seed in range(5):
             draws = list(sampling.SAMPLERS[method](split, share, 8, torch.Generator().manual_seed(seed)))
-            assert sorted(torch.cat([one.dialogues for one in draws]).tolist()) == list(range(90))
-            assert max(len(one.dialogues) for one in draws) <= 8 and len(draws) == 12
-            counts = torch.stack([sampling.class_counts(split)[one.dialogues].sum(0) for one in draws])
+            assert sorted(torch.cat([draw.dialogues for draw in draws]).tolist()) == list(range(90))
+            assert max(len(draw.dialogues) for draw in draws) <= 8 and len(draws) == 12
+            counts = torch.stack([sampling.class_counts(split)[draw.dialogues].sum(0) for draw in draws])
             apart.append((counts / counts.sum(1, keepdim=True) - whole / whole.sum()).abs().sum(1).mean())
         return float(torch.stack(apart).mean())
 
@@ -171,5 +171,5 @@ def test_the_shares_that_were_drawn_are_those_of_a_slow_count(train, method):
             if train.targets["emotion"][row] >= 0:
                 name = train.labels["emotion"][train.targets["emotion"][row]]
                 seen[name] += 1 if draw.count is None else draw.count[row].item()
-    told = sampling.drawn_class_fractions(train, draws)
-    assert told == {f"drawn_{name}": pytest.approx(one / sum(seen.values())) for name, one in seen.items()}
+    fractions = sampling.drawn_class_fractions(train, draws)
+    assert fractions == {f"drawn_{name}": pytest.approx(count / sum(seen.values())) for name, count in seen.items()}

@@ -155,9 +155,9 @@ def test_upload_wait_see_ask_why_switch_off_download(opened, clips, server):
 
     with page.expect_download() as subtitles:
         page.click("#srt")
-    told = Path(subtitles.value.path()).read_text(encoding="utf-8")
-    assert told.count("-->") == 2
-    assert said[1] in told
+    subtitle_text = Path(subtitles.value.path()).read_text(encoding="utf-8")
+    assert subtitle_text.count("-->") == 2
+    assert said[1] in subtitle_text
     assert [row["utterance"] for row in rows] == [path.name for path in paths]
     left = [path for path in server[2].rglob("merc-serve-*/**/*") if path.is_file()]
     assert [path.name for path in left] == ["alive.lock"]
@@ -168,9 +168,9 @@ def test_what_cannot_be_read_is_a_sentence_on_the_page(opened, clips):
     page.set_input_files("#files", clips[2])
     page.click("#send button.main")
     page.wait_for_selector("#problem:not([hidden])")
-    told = page.inner_text("#problem")
-    assert told.startswith("broken.mp4: ")
-    assert "/" not in told
+    message = page.inner_text("#problem")
+    assert message.startswith("broken.mp4: ")
+    assert "/" not in message
     assert page.is_visible("#choose")
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from closure import ROOT
-from test_evaluate import SPACE, answers, manifest
+from test_evaluate import SPACE, made_predictions, manifest
 
 from merc.__main__ import COMMANDS, main
 from merc.evaluation import bootstrap, headline, missing_modalities, predictions, robustness
@@ -18,14 +18,14 @@ def run(tmp_path, monkeypatch):
     """A folder with the metrics of made-up predictions."""
     monkeypatch.chdir(tmp_path)
     rows = manifest(40)
-    found = answers(
+    run_predictions = made_predictions(
         rows, skill=3.0, names=missing_modalities.condition_names(("text", "audio", "vision"), [0.5], [], 1)
     )
-    draws = bootstrap.draw(found.groups()[1], found.seeds(), 20, 1)
-    board = headline.scoreboard(found, SPACE, manifest(40, split="train"), draws)
+    draws = bootstrap.draw(run_predictions.groups()[1], run_predictions.num_seeds, 20, 1)
+    board = headline.scoreboard(run_predictions, SPACE, manifest(40, split="train"), draws)
     results.write_json(tmp_path / "metrics/evaluate.json", board)
-    results.write_json(tmp_path / "metrics/robustness.json", robustness.robustness(found))
-    predictions.write_predictions(predictions.PREDICTIONS_FILE, found)
+    results.write_json(tmp_path / "metrics/robustness.json", robustness.robustness(run_predictions))
+    predictions.write_predictions(predictions.PREDICTIONS_FILE, run_predictions)
     return tmp_path
 
 
@@ -58,13 +58,13 @@ def test_mistakes_on_the_command_line_are_one_line(tmp_path, monkeypatch, capsys
 
 
 def test_compare_tells_runs_apart(run, capsys):
-    predictions.write_predictions(run / "other.parquet", answers(manifest(40), skill=0.5))
+    predictions.write_predictions(run / "other.parquet", made_predictions(manifest(40), skill=0.5))
     assert main(["compare", "other.parquet"]) == 0
-    told = capsys.readouterr().out
-    assert "our student beats their student" in told
+    output = capsys.readouterr().out
+    assert "our student beats their student" in output
     assert main(["compare", str(predictions.PREDICTIONS_FILE)]) == 0
     assert "our student beats" not in capsys.readouterr().out
-    predictions.write_predictions(run / "other.parquet", answers(manifest(30)))
+    predictions.write_predictions(run / "other.parquet", made_predictions(manifest(30)))
     assert main(["compare", "other.parquet"]) == 2
     assert "different utterances" in capsys.readouterr().err
 

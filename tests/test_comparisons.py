@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_evaluate import answers, manifest
+from test_evaluate import made_predictions, manifest
 
 from merc.evaluation import predictions, significance
 from merc.runtime.errors import UserError
@@ -16,8 +16,8 @@ def runs(tmp_path, monkeypatch):
     """Ours in its place; theirs, weaker and with one seed in common, in a file beside."""
     monkeypatch.chdir(tmp_path)
     rows = manifest(30)
-    predictions.write_predictions(predictions.PREDICTIONS_FILE, answers(rows, skill=3.0, seeds=(1, 2)))
-    theirs = answers(rows, skill=0.5, seeds=(2, 3), seed=1)
+    predictions.write_predictions(predictions.PREDICTIONS_FILE, made_predictions(rows, skill=3.0, seeds=(1, 2)))
+    theirs = made_predictions(rows, skill=0.5, seeds=(2, 3), seed=1)
     predictions.write_predictions(tmp_path / "theirs.parquet", theirs)
     return theirs
 
@@ -48,14 +48,17 @@ def test_what_cannot_be_paired_is_refused(runs, tmp_path):
     others = {
         "different utterances": replace(runs, rows=runs.rows.assign(utterance="x")),
         "utterances or labels": replace(runs, rows=runs.rows.assign(emotion="fear")),
-        "different ways": replace(runs, orders=runs.orders | {"emotion": runs.orders["emotion"][::-1]}),
-        "share no training seed": runs.of_seeds({3}),
+        "different ways": replace(runs, classes=runs.classes | {"emotion": runs.classes["emotion"][::-1]}),
+        "share no training seed": runs.take_seeds({3}),
     }
     for words, other in others.items():
         with pytest.raises(UserError, match=words):
             significance.compare(other, ours, ("student", "student"), "emotion", 10)
-    without = replace(runs, answers={"emotion": runs.answers["emotion"]})
-    assert "not asked" in significance.compare(without, ours, ("student", "student"), "sentiment", 10)["verdict"]
+    without = replace(runs, outputs={"emotion": runs.outputs["emotion"]})
+    assert (
+        "missing in one of the two"
+        in significance.compare(without, ours, ("student", "student"), "sentiment", 10)["verdict"]
+    )
 
 
 def test_a_file_that_holds_no_predictions_is_named(runs, tmp_path):

@@ -42,31 +42,37 @@ def test_every_corpus_has_files_here_and_maps_in_every_label_space():
 
 
 def test_the_contract(listing):
-    corpus, found, place = listing
-    ids = Counter((one.split, one.name) for one in found.utterances)
+    corpus, listed_corpus, place = listing
+    ids = Counter((utterance.split, utterance.name) for utterance in listed_corpus.utterances)
     assert ids and max(ids.values()) == 1
-    assert {one.split for one in found.utterances} == set(SPLITS)
-    places = [SPLITS.index(one.split) for one in found.utterances]
+    assert {utterance.split for utterance in listed_corpus.utterances} == set(SPLITS)
+    places = [SPLITS.index(utterance.split) for utterance in listed_corpus.utterances]
     assert places == sorted(places)
-    runs = [(one.split, one.dialogue) for one in found.utterances]
+    runs = [(utterance.split, utterance.dialogue) for utterance in listed_corpus.utterances]
     changes = [run for before, run in zip([None, *runs], runs, strict=False) if run != before]
     assert len(changes) == len(set(changes)), "a dialogue is not contiguous"
-    group_splits = {(one.group, one.split) for one in found.utterances}
+    group_splits = {(utterance.group, utterance.split) for utterance in listed_corpus.utterances}
     assert len(group_splits) == len({group for group, _ in group_splits}), "a group is in two splits"
     if corpus in SPEAKER_INDEPENDENT:
-        speaker_splits = {(one.speaker, one.split) for one in found.utterances}
+        speaker_splits = {(utterance.speaker, utterance.split) for utterance in listed_corpus.utterances}
         assert len(speaker_splits) == len({speaker for speaker, _ in speaker_splits})
     known = set(labels.AS_MELD) | {"frustrated", "other", None}
-    assert {one.emotion for one in found.utterances} <= known
-    assert all(one.clip is None or (place / one.clip).is_file() or corpus == "iemocap" for one in found.utterances)
-    assert found.utterances == listed(corpus, place).utterances
+    assert {utterance.emotion for utterance in listed_corpus.utterances} <= known
+    assert all(
+        utterance.clip is None or (place / utterance.clip).is_file() or corpus == "iemocap"
+        for utterance in listed_corpus.utterances
+    )
+    assert listed_corpus.utterances == listed(corpus, place).utterances
 
 
 def test_what_is_listed_can_be_read(listing):
     _, found, _ = listing
-    for one in found.utterances[:6]:
+    for utterance in found.utterances[:6]:
         sound, _ = clip_reader.read_clip(
-            one.sound or one.media, LIMITS, ticks=False, window=None if one.sound else one.window
+            utterance.sound or utterance.media,
+            LIMITS,
+            ticks=False,
+            window=None if utterance.sound else utterance.window,
         )
         assert sound.samples is not None and np.abs(sound.samples).max() > 1000
 
@@ -74,14 +80,14 @@ def test_what_is_listed_can_be_read(listing):
 def test_iemocap_reads_labels_words_times_and_halves(tmp_path):
     corpora_files.iemocap(tmp_path)
     found = listed("iemocap", tmp_path).utterances
-    first = [one for one in found if one.dialogue == "Ses01M_impro01"]
-    assert [one.emotion for one in first] == ["neutral", "frustrated", None, "excited"]
-    assert [one.text for one in first] == ["Excuse me.", "Do you have your forms?", "Yeah.", "Great’s."]
-    assert [one.speaker for one in first] == ["Session1-F", "Session1-M", "Session1-F", "Session1-M"]
+    first = [utterance for utterance in found if utterance.dialogue == "Ses01M_impro01"]
+    assert [utterance.emotion for utterance in first] == ["neutral", "frustrated", None, "excited"]
+    assert [utterance.text for utterance in first] == ["Excuse me.", "Do you have your forms?", "Yeah.", "Great’s."]
+    assert [utterance.speaker for utterance in first] == ["Session1-F", "Session1-M", "Session1-F", "Session1-M"]
     # the one who wears the markers (M, by the dialogue's name) is on the left, which is dark
     brightness = []
-    for one in first:
-        _, pictures = clip_reader.read_clip(one.media, LIMITS, ticks=True, window=one.window)
+    for utterance in first:
+        _, pictures = clip_reader.read_clip(utterance.media, LIMITS, ticks=True, window=utterance.window)
         brightness.append(pictures.middle.mean())
         assert pictures.middle.shape == (96, 80, 3)
         assert len(pictures.ticks) == 9 and pictures.ticks[0].shape == (96, 80, 3)
@@ -92,7 +98,9 @@ def test_iemocap_reads_labels_words_times_and_halves(tmp_path):
 def test_iemocap_leaves_one_session_out(tmp_path, test, dev):
     corpora_files.iemocap(tmp_path)
     found = listed("iemocap", tmp_path, test_session=test, dev_session=dev).utterances
-    sessions = {split: {one.dialogue[3:5] for one in found if one.split == split} for split in SPLITS}
+    sessions = {
+        split: {utterance.dialogue[3:5] for utterance in found if utterance.split == split} for split in SPLITS
+    }
     assert sessions["test"] == {f"0{test}"} and sessions["dev"] == {f"0{dev}"} and len(sessions["train"]) == 3
 
 
@@ -116,7 +124,10 @@ def test_iemocap_reports_what_it_passes_over(tmp_path):
 def test_iemocap_spaces_have_the_fields_classes(tmp_path):
     corpora_files.iemocap(tmp_path)
     rows = pd.DataFrame(
-        [{"corpus": "iemocap", "emotion": one.emotion} for one in listed("iemocap", tmp_path).utterances[:4]]
+        [
+            {"corpus": "iemocap", "emotion": utterance.emotion}
+            for utterance in listed("iemocap", tmp_path).utterances[:4]
+        ]
     )
     six, four = labels.LABEL_SPACES["iemocap6"], labels.LABEL_SPACES["iemocap4"]
     named = [
@@ -130,14 +141,14 @@ def test_ravdess_names_say_everything(tmp_path):
     for name in ("03-01-06-01-02-01-12.wav", "01-01-05-02-01-02-01.wav", "03-02-03-01-01-01-02.flac"):
         corpora_files.wav(tmp_path / "Actor" / name)
     corpora_files.ravdess(tmp_path, actors=(3,), emotions=(1,))
-    found = {one.name: one for one in listed("ravdess", tmp_path, channel="both").utterances}
+    found = {utterance.name: utterance for utterance in listed("ravdess", tmp_path, channel="both").utterances}
     names = ("03-01-06-01-02-01-12", "01-01-05-02-01-02-01", "03-02-03-01-01-01-02")
     fear, anger, song = (found[name] for name in names)
     assert (fear.emotion, fear.intensity, fear.text, fear.speaker) == (
         "fearful", "normal", "Dogs are sitting by the door.", "actor-12")  # fmt: skip
     assert (anger.emotion, anger.intensity, anger.text) == ("angry", "strong", "Kids are talking by the door.")
     assert song.emotion == "happy"
-    assert "03-02-03-01-01-01-02" not in {one.name for one in listed("ravdess", tmp_path).utterances}
+    assert "03-02-03-01-01-01-02" not in {utterance.name for utterance in listed("ravdess", tmp_path).utterances}
 
 
 def test_ravdess_takes_one_recording_of_a_performance(tmp_path):
@@ -145,7 +156,10 @@ def test_ravdess_takes_one_recording_of_a_performance(tmp_path):
     corpora_files.clip(tmp_path / "Video/Actor_01/01-01-01-01-02-01-01.mp4")
     corpora_files.clip(tmp_path / "Video/Actor_01/02-01-01-01-02-01-01.mp4")
     found = listed("ravdess", tmp_path)
-    assert sorted(one.name for one in found.utterances) == ["01-01-01-01-02-01-01", "03-01-01-01-01-01-02"]
+    assert sorted(utterance.name for utterance in found.utterances) == [
+        "01-01-01-01-02-01-01",
+        "03-01-01-01-01-01-02",
+    ]
     assert sorted(note["item"] for note in found.ignored) == [
         "02-01-01-01-02-01-01.mp4", "03-01-01-01-02-01-01.wav"]  # fmt: skip
 
@@ -153,10 +167,12 @@ def test_ravdess_takes_one_recording_of_a_performance(tmp_path):
 def test_ravdess_folds_and_actors(tmp_path):
     corpora_files.ravdess(tmp_path, emotions=(1,))
     found = listed("ravdess", tmp_path, fold=6).utterances
-    actors = {split: {int(one.name[-2:]) for one in found if one.split == split} for split in SPLITS}
+    actors = {
+        split: {int(utterance.name[-2:]) for utterance in found if utterance.split == split} for split in SPLITS
+    }
     assert actors["test"] == {5, 11, 17, 23} and actors["dev"] == {6, 12, 18, 24}  # dev: fold 1
     found = listed("ravdess", tmp_path, fold=0, test_actors=[1, 2], dev_actors=[3]).utterances
-    assert {int(one.name[-2:]) for one in found if one.split == "test"} == {1, 2}
+    assert {int(utterance.name[-2:]) for utterance in found if utterance.split == "test"} == {1, 2}
     for wrong in ({"test_actors": [1], "dev_actors": [1]}, {"test_actors": [25], "dev_actors": []}):
         with pytest.raises(UserError, match="actor"):
             listed("ravdess", tmp_path, fold=0, **wrong)
@@ -168,7 +184,7 @@ def test_ravdess_folds_and_actors(tmp_path):
 def test_an_own_table_cuts_recordings_and_keeps_order(tmp_path):
     corpora_files.own(tmp_path)
     found = listed("folder", tmp_path).utterances
-    assert [(one.dialogue, one.name) for one in found] == [
+    assert [(utterance.dialogue, utterance.name) for utterance in found] == [
         ("a", "hello"),
         ("a", "long_3"),
         ("b", "long_4"),
@@ -226,12 +242,18 @@ def test_an_own_table_that_is_none(tmp_path, content, words):
 def test_real_ravdess_is_complete():
     found = listed("ravdess", SHARED / "ravdess").utterances
     assert len(found) == 1440
-    assert Counter(one.emotion for one in found) == {
+    assert Counter(utterance.emotion for utterance in found) == {
         name: 96 if name == "neutral" else 192 for name in ravdess.EMOTIONS.values()
     }
-    assert {len({one.speaker for one in found if one.split == split}) for split in ("dev", "test")} == {4}
+    assert {
+        len({utterance.speaker for utterance in found if utterance.split == split}) for split in ("dev", "test")
+    } == {4}
     seen = [
-        {one.speaker for one in listed("ravdess", SHARED / "ravdess", fold=fold).utterances if one.split == "test"}
+        {
+            utterance.speaker
+            for utterance in listed("ravdess", SHARED / "ravdess", fold=fold).utterances
+            if utterance.split == "test"
+        }
         for fold in range(1, 7)
     ]
     assert len(set().union(*seen)) == sum(map(len, seen)) == 24
@@ -242,5 +264,5 @@ def test_real_ravdess_is_complete():
 def test_real_iemocap_has_the_published_counts():
     found = listed("iemocap", Path("data/raw/iemocap")).utterances
     assert len(found) == 10039
-    six = Counter(one.emotion for one in found if one.emotion in labels.IEMOCAP_EMOTIONS)
+    six = Counter(utterance.emotion for utterance in found if utterance.emotion in labels.IEMOCAP_EMOTIONS)
     assert six == {"happy": 595, "sad": 1084, "neutral": 1708, "angry": 1103, "excited": 1041, "frustrated": 1849}

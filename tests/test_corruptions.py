@@ -58,4 +58,4 @@ def test_chance_follows_from_ids_and_strengths_share_it(split):
 
 
 def test_a_modality_that_nobody_encodes_is_left_out(split):
-    assert corruptions.corrupt(split.known(["text/minilm"]), "blank:vision", 1) is None
+    assert corruptions.corrupt(split.with_streams(["text/minilm"]), "blank:vision", 1) is None

@@ -83,7 +83,7 @@ def test_every_stem_learns_and_answers(project, stem):
 def test_a_split_of_known_streams_stays_where_it_is(project):
     with pretend() as gpu:
         split = read("train").to(gpu.device)
-        batch = split.known(["text/toy"]).batch([0, 1])
+        batch = split.with_streams(["text/toy"]).batch([0, 1])
         assert batch["present"].device == gpu.device
         assert not batch["present"][:, 1:].any()
 

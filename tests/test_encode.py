@@ -53,12 +53,14 @@ def extract(split):
         [row(split, turn) for turn in range(0 if split == "test" else 4)], columns=manifest.SCHEMA.names
     )
     manifest.write_manifest(folder / "manifest.parquet", rows)
-    for one in rows[: 3 if len(rows) else 0].itertuples():
-        samples = 0.1 * np.random.default_rng(one.turn).standard_normal(9_000)
-        soundfile.write(folder / one.wav, samples, 16_000, subtype="PCM_16")
-        Image.fromarray(picture(one.turn, 40, 1)[0]).save(folder / one.frame)
-        if isinstance(one.tracks, str):
-            face_tracks.write_tracks(folder / one.tracks, [track(one.turn, 9, 20), track(one.turn + 5, 12, 30)])
+    for utterance in rows[: 3 if len(rows) else 0].itertuples():
+        samples = 0.1 * np.random.default_rng(utterance.turn).standard_normal(9_000)
+        soundfile.write(folder / utterance.wav, samples, 16_000, subtype="PCM_16")
+        Image.fromarray(picture(utterance.turn, 40, 1)[0]).save(folder / utterance.frame)
+        if isinstance(utterance.tracks, str):
+            face_tracks.write_tracks(
+                folder / utterance.tracks, [track(utterance.turn, 9, 20), track(utterance.turn + 5, 12, 30)]
+            )
 
 
 @pytest.fixture(autouse=True)

@@ -116,7 +116,7 @@ def test_on_a_gpu_features_and_gradients_are_those_of_the_cpu(case):
     expected = extract_features(encoder, raw)
     with pretend("mps") as gpu:
         there = deepcopy(encoder).to(gpu.device)
-        found = extract_features(there, raw)
+        features = extract_features(there, raw)
         tensors = {name: one.to(gpu.device) for name, one in there.prepare(raw).items()}
         if name := there.differentiable:
             tensors[name].requires_grad_()
@@ -124,7 +124,7 @@ def test_on_a_gpu_features_and_gradients_are_those_of_the_cpu(case):
         assert values.device == steps.device == gpu.device
         if values.requires_grad:
             values.sum().backward()
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(features, expected, strict=True):
         assert np.allclose(one, other, atol=1e-4)
 
 
@@ -364,12 +364,12 @@ def test_lip_sync_embeddings_are_exported_with_their_weights(modality, workplace
     from merc.export import needed_encoders
 
     config = factory.encoding_section(modality)
-    told = needed_encoders.describe_encoder(modality, [f"{modality}/lipsync"])
-    assert told["weights"] == f"out/lipsync/{modality}"
-    shutil.copytree(told["weights"], tmp_path / "exported")
+    description = needed_encoders.describe_encoder(modality, [f"{modality}/lipsync"])
+    assert description["weights"] == f"out/lipsync/{modality}"
+    shutil.copytree(description["weights"], tmp_path / "exported")
     monkeypatch.chdir(tmp_path)  # where no stage has run
     built = factory.build(modality, "lipsync", config, weights=Path("exported"))
-    assert needed_encoders.weights_sha256(built) == told["sha256"]
+    assert needed_encoders.weights_sha256(built) == description["sha256"]
 
 
 @pytest.mark.parametrize("modality", ["audio", "vision"])

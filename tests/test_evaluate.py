@@ -40,7 +40,7 @@ def manifest(dialogues=12, turns=5, split="test"):
     return rows.assign(emotion=rows["emotion"].where(rows.index < size - 1, None))
 
 
-def answers(rows, skill=1.0, seeds=(1, 2), names=("full",), seed=0):
+def made_predictions(rows, skill=1.0, seeds=(1, 2), names=("full",), seed=0):
     """Made-up networks: the truth shines through as far as they are skilled."""
     generator = np.random.default_rng(seed)
     keys = [BlockKey(model, each, name) for model in ("teacher", "student") for each in seeds for name in names]
@@ -58,9 +58,9 @@ def _softmax(rows, task, blocks, skill, generator):
     return (powers / powers.sum(-1, keepdims=True)).round(6).astype(np.float32)
 
 
-def board_of(found, train=None):
-    draws = bootstrap.draw(found.groups()[1], 2, 50, 1)
-    return headline.scoreboard(found, SPACE, manifest(20, split="train") if train is None else train, draws)
+def board_of(run, train=None):
+    draws = bootstrap.draw(run.groups()[1], 2, 50, 1)
+    return headline.scoreboard(run, SPACE, manifest(20, split="train") if train is None else train, draws)
 
 
 def numbers(content):
@@ -68,37 +68,37 @@ def numbers(content):
 
 
 def test_the_board_is_the_contract():
-    found = answers(manifest())
-    board = board_of(found)
+    run = made_predictions(manifest())
+    board = board_of(run)
     assert list(board)[:2] == ["teacher", "student"]
     for model in ("teacher", "student"):
         for task in labels.TASKS:
             by_seed = [
-                scores.scores(found.actual(task), each[0], len(found.orders[task]))
-                for each in found.predicted(task, model)
+                scores.scores(run.actual(task), each[0], len(run.classes[task]))
+                for each in run.predicted(task, model)
             ]
             for name in scores.HEADLINE_METRICS:
                 expected = np.mean([each[name] for each in by_seed])
                 assert board[model][task][name] == pytest.approx(expected)
                 assert board[model][task][f"{name}_low"] <= board[model][task][f"{name}_high"]
     assert numbers(board) <= 90
-    assert numbers(robustness.robustness(answers(manifest(), names=CONDITIONS))) <= 90
+    assert numbers(robustness.robustness(made_predictions(manifest(), names=CONDITIONS))) <= 90
 
 
 def test_recalls_of_the_confusion_plot_average_to_uar():
-    found = answers(manifest())
-    plotted = tables.confusions(found, "emotion", "student")
+    run = made_predictions(manifest())
+    plotted = tables.confusions(run, "emotion", "student")
     assert list(plotted) == ["actual", "predicted", "seed"]
     shares = pd.crosstab(plotted["actual"], plotted["predicted"], normalize="index")
     diagonal = [shares.loc[label, label] for label in shares.index]
-    assert np.mean(diagonal) == pytest.approx(board_of(found)["student"]["emotion"]["uar"])
+    assert np.mean(diagonal) == pytest.approx(board_of(run)["student"]["emotion"]["uar"])
 
 
 def test_a_task_without_labels_keeps_its_keys_with_null(tmp_path):
-    whole, rows = board_of(answers(manifest())), manifest().assign(sentiment=None)
-    found = answers(rows)
-    del found.answers["sentiment"]
-    board = board_of(found, manifest(20, split="train").assign(sentiment=None))
+    whole, rows = board_of(made_predictions(manifest())), manifest().assign(sentiment=None)
+    run = made_predictions(rows)
+    del run.outputs["sentiment"]
+    board = board_of(run, manifest(20, split="train").assign(sentiment=None))
     results.write_json(tmp_path / "evaluate.json", board)
     written = results.read_json(tmp_path / "evaluate.json")
     assert list(written) == list(whole)
@@ -106,42 +106,42 @@ def test_a_task_without_labels_keeps_its_keys_with_null(tmp_path):
         for task in whole[model]:
             assert list(written[model][task]) == list(whole[model][task])
             assert all((value is None) == (task == "sentiment") for value in written[model][task].values())
-    predictions.write_predictions(tmp_path / "predictions.parquet", found)
-    assert list(predictions.read_predictions(tmp_path / "predictions.parquet").answers) == ["emotion"]
+    predictions.write_predictions(tmp_path / "predictions.parquet", run)
+    assert list(predictions.read_predictions(tmp_path / "predictions.parquet").outputs) == ["emotion"]
 
 
 def test_predictions_are_read_as_written_with_the_same_bytes(tmp_path):
-    found = answers(manifest(), names=("full", "only:text"))
+    run = made_predictions(manifest(), names=("full", "only:text"))
     for name in ("one", "two"):
-        predictions.write_predictions(tmp_path / name, found)
+        predictions.write_predictions(tmp_path / name, run)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     again = predictions.read_predictions(tmp_path / "one")
-    assert again.keys == found.keys
-    assert again.orders == found.orders
+    assert again.keys == run.keys
+    assert again.classes == run.classes
     for task in labels.TASKS:
-        assert np.array_equal(again.actual(task), found.actual(task))
+        assert np.array_equal(again.actual(task), run.actual(task))
         for part in predictions.PARTS:
-            assert np.array_equal(again.answers[task][part], found.answers[task][part])
+            assert np.array_equal(again.outputs[task][part], run.outputs[task][part])
 
 
 def test_an_empty_test_split_has_null_scores():
-    board = board_of(answers(manifest(dialogues=0)))
+    board = board_of(made_predictions(manifest(dialogues=0)))
     assert np.isnan(board["student"]["emotion"]["macro_f1"])
 
 
 def test_curve_and_summary():
     made = {"full": 0.8, "only:text": 0.5, "only:audio": 0.3, "rate:0.5": 0.6, "rate:1": 0.2, "rate:text=1": 0.1}
-    told = robustness.summary(made)
-    assert told == pytest.approx({"area": 0.55, "worst_subset": 0.3, "loss_at_half": 0.25})
+    summary = robustness.summary(made)
+    assert summary == pytest.approx({"area": 0.55, "worst_subset": 0.3, "loss_at_half": 0.25})
 
 
 def test_the_baseline_knows_only_training_labels():
     train = manifest(20, split="train").assign(emotion="fear", sentiment="negative")
-    found = answers(manifest())
-    board = board_of(found, train)
-    assert board["baseline"]["emotion"]["accuracy"] == pytest.approx((found.rows["emotion"] == "fear").sum() / 59)
+    run = made_predictions(manifest())
+    board = board_of(run, train)
+    assert board["baseline"]["emotion"]["accuracy"] == pytest.approx((run.rows["emotion"] == "fear").sum() / 59)
     assert board["student"]["sentiment"]["consistency"] == pytest.approx(
-        (found.predicted("sentiment", "student") == 0).mean()
+        (run.predicted("sentiment", "student") == 0).mean()
     )
 
 
@@ -177,18 +177,18 @@ def test_the_stage_gives_the_same_bytes_again(evaluated, monkeypatch):
 
 def test_scores_are_recomputed_from_the_file_alone(evaluated):
     folder, _ = evaluated
-    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
+    run = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
     written = results.read_json(folder / "metrics/evaluate.json")
     for model in ("teacher", "student"):
         for task in labels.TASKS:
-            measured = scores.summarise(scores.confusion(found.actual(task), found.predicted(task, model), 7))
+            measured = scores.summarise(scores.confusion(run.actual(task), run.predicted(task, model), 7))
             assert float(measured["macro_f1"].mean()) == pytest.approx(written[model][task]["macro_f1"], abs=1e-4)
 
 
 def test_a_missing_modality_changes_answers_and_the_other_conditions_do_not_matter(evaluated, monkeypatch):
     folder, _ = evaluated
-    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
-    full, text = (found.of("emotion", "student", [name]) for name in ("full", "only:text"))
+    run = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
+    full, text = (run.values("emotion", "student", [name]) for name in ("full", "only:text"))
     assert not np.allclose(full, text)
     monkeypatch.chdir(folder)
     split = dataset.read_split("test", ["sample"], MODALITIES, SPACE)
@@ -198,7 +198,7 @@ def test_a_missing_modality_changes_answers_and_the_other_conditions_do_not_matt
     alone = inference.predict_conditions(network, split, {"rate:0.5/1": mask}, calibrated)["emotion"][
         "probability"
     ][0]
-    assert np.array_equal(alone, found.of("emotion", "student", ["rate:0.5/1"])[1, 0])
+    assert np.array_equal(alone, run.values("emotion", "student", ["rate:0.5/1"])[1, 0])
 
 
 def test_the_answers_are_those_of_the_engine(evaluated, monkeypatch):
@@ -209,23 +209,23 @@ def test_the_answers_are_those_of_the_engine(evaluated, monkeypatch):
     mask = missing_modalities.condition_mask("only:text", split.manifest, MODALITIES, 1)
     logits = loop.predict(network, split, mask)["sentiment"] / 1.5  # the temperature that was made up
     expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE).of(
+    run = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE).values(
         "sentiment", "teacher", ["only:text"]
     )[0, 0]
-    assert found == pytest.approx(expected, abs=1e-5)
+    assert run == pytest.approx(expected, abs=1e-5)
 
 
 def test_corruptions_are_asked_of_the_first_seed_alone(evaluated):
     folder, _ = evaluated
-    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
-    asked = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["evaluate"]["corruptions"]
-    assert {key.seed for key in found.keys if key.condition in asked} == {1}
-    full = found.of("emotion", "student", ["full"])[0, 0]
-    for name in asked:
-        assert not np.allclose(found.of("emotion", "student", [name])[0, 0], full), name
-    told = results.read_json(folder / "metrics/robustness.json")
-    assert set(asked) <= set(told["student"]["emotion"])
-    assert numbers(told) <= 90
+    run = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
+    corruptions = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["evaluate"]["corruptions"]
+    assert {key.seed for key in run.keys if key.condition in corruptions} == {1}
+    full = run.values("emotion", "student", ["full"])[0, 0]
+    for name in corruptions:
+        assert not np.allclose(run.values("emotion", "student", [name])[0, 0], full), name
+    written = results.read_json(folder / "metrics/robustness.json")
+    assert set(corruptions) <= set(written["student"]["emotion"])
+    assert numbers(written) <= 90
 
 
 def test_the_selection_gap_is_what_the_best_kept_epoch_would_have_added(evaluated, monkeypatch):
@@ -236,9 +236,9 @@ def test_the_selection_gap_is_what_the_best_kept_epoch_would_have_added(evaluate
     for epoch in (1, 2, 3):
         network = checkpoint.load("out/train/seed-1", weights=f"epochs/epoch-{epoch}.safetensors")
         reached[epoch] = f1_score(actual, loop.predict(network, split)["emotion"].argmax(1), average="macro")
-    told = results.read_json(folder / "metrics/evaluate.json")["selection_gap"]["emotion"]
-    assert told["macro_f1"] == pytest.approx(max(reached.values()) - reached[2], abs=1e-4)
-    assert told["epochs"] == 3 and told["macro_f1"] >= 0
+    gap = results.read_json(folder / "metrics/evaluate.json")["selection_gap"]["emotion"]
+    assert gap["macro_f1"] == pytest.approx(max(reached.values()) - reached[2], abs=1e-4)
+    assert gap["epochs"] == 3 and gap["macro_f1"] >= 0
     assert not [
         name
         for name in results.read_json(folder / "metrics/robustness.json")["teacher"]["emotion"]
@@ -247,9 +247,9 @@ def test_the_selection_gap_is_what_the_best_kept_epoch_would_have_added(evaluate
 
 
 def test_without_kept_epochs_the_gap_is_null(tmp_path):
-    results.write_json(tmp_path / "evaluate.json", board_of(answers(manifest())))
-    told = results.read_json(tmp_path / "evaluate.json")["selection_gap"]["emotion"]
-    assert told == {"macro_f1": None, "weighted_f1": None, "accuracy": None, "epochs": 0}
+    results.write_json(tmp_path / "evaluate.json", board_of(made_predictions(manifest())))
+    gap = results.read_json(tmp_path / "evaluate.json")["selection_gap"]["emotion"]
+    assert gap == {"macro_f1": None, "weighted_f1": None, "accuracy": None, "epochs": 0}
 
 
 @pytest.mark.parametrize(

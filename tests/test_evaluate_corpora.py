@@ -42,26 +42,28 @@ def evaluated(request, tmp_path_factory):
 
 def test_each_corpus_has_its_own_scores(evaluated):
     folder, size = evaluated
-    told = results.read_json(folder / "out/evaluate/corpora.json")
-    found = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
-    assert list(told) == ["sample", ACTED][: 2 if size else 1]
-    for corpus in told:
-        own = (found.rows["corpus"] == corpus).to_numpy()
-        assert own.sum() == {"sample": 15, ACTED: size}[corpus]
-        actual = found.actual("emotion")[own]
-        each = [f1_score(actual, one[own], average="macro") for one in found.predicted("emotion", "student")[:, 0]]
-        assert told[corpus]["student"]["emotion"]["macro_f1"] == pytest.approx(np.mean(each), abs=1e-4)
+    by_corpus = results.read_json(folder / "out/evaluate/corpora.json")
+    run = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
+    assert list(by_corpus) == ["sample", ACTED][: 2 if size else 1]
+    for corpus in by_corpus:
+        is_corpus = (run.rows["corpus"] == corpus).to_numpy()
+        assert is_corpus.sum() == {"sample": 15, ACTED: size}[corpus]
+        actual = run.actual("emotion")[is_corpus]
+        each = [
+            f1_score(actual, one[is_corpus], average="macro") for one in run.predicted("emotion", "student")[:, 0]
+        ]
+        assert by_corpus[corpus]["student"]["emotion"]["macro_f1"] == pytest.approx(np.mean(each), abs=1e-4)
 
 
 def test_a_corpus_without_sentiment_has_null_scores_and_disturbs_no_other(evaluated):
     folder, size = evaluated
-    told = results.read_json(folder / "out/evaluate/corpora.json")
+    by_corpus = results.read_json(folder / "out/evaluate/corpora.json")
     if size:
-        assert set(told[ACTED]["teacher"]["sentiment"].values()) == {None}
+        assert set(by_corpus[ACTED]["teacher"]["sentiment"].values()) == {None}
     for name in ("evaluate.json", "robustness.json"):
         board = results.read_json(folder / "metrics" / name)["student"]["sentiment"]
         assert None not in [value for key, value in board.items() if key != "macro_f1_std"]
-    assert board["full"] == told["sample"]["student"]["sentiment"]["macro_f1"]
+    assert board["full"] == by_corpus["sample"]["student"]["sentiment"]["macro_f1"]
 
 
 def test_masks_lie_apart_by_corpus(evaluated):

@@ -12,6 +12,7 @@ from merc.media import images
 from merc.media.faces import haar, tracking
 from merc.media.faces.detectors import Face
 from merc.media.images import Pictures
+from merc.runtime.errors import UserError
 
 
 def test_a_face_is_followed_smoothly_over_a_gap_but_not_over_a_cut():
@@ -58,6 +59,23 @@ def test_tracks_survive_their_file(tmp_path):
     for wrote, found in zip([track, other], face_tracks.read_tracks(tmp_path / "a.safetensors"), strict=True):
         assert (found.frames == wrote.frames).all() and (found.boxes == wrote.boxes).all()
         assert np.abs(found.crops.astype(int) - wrote.crops).mean() < 25
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no picture", face_tracks.encode_jpeg(np.zeros((8, 8, 3), np.uint8))[:20]]
+)
+def test_bytes_that_are_no_jpeg_are_refused(content):
+    with pytest.raises(UserError, match=f"{len(content)} bytes cannot be decoded as a JPEG picture"):
+        face_tracks.decode_jpeg(np.frombuffer(content, np.uint8))
+
+
+def test_a_tracks_file_with_a_broken_picture_is_named(tmp_path, monkeypatch):
+    crops = np.zeros((2, 8, 8, 3), np.uint8)
+    track = face_tracks.Track(np.arange(2, dtype=np.int32), np.zeros((2, 4), np.float32), crops)
+    monkeypatch.setattr(face_tracks, "encode_jpeg", lambda picture: b"broken")
+    face_tracks.write_tracks(tmp_path / "a.safetensors", [track])
+    with pytest.raises(UserError, match=r"a\.safetensors: 6 bytes cannot be decoded"):
+        face_tracks.read_tracks(tmp_path / "a.safetensors")
     face_tracks.write_tracks(tmp_path / "b.safetensors", [])
     assert face_tracks.read_tracks(tmp_path / "b.safetensors") == []
 

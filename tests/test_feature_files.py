@@ -53,9 +53,9 @@ def test_reading_back_gives_the_same_arrays(rows, kind):
     for split in manifest.SPLITS:
         for modality, word in FILE_NAMES.items():
             known = expected(rows, split, modality)
-            found = reader.read(f"out/features/sample/{split}_features/{word}_features.{kind}")
-            assert list(found) == list(known) and len(known) < len(rows[split])
-            assert all(np.array_equal(found[name], known[name], equal_nan=True) for name in known)
+            read_back = reader.read(f"out/features/sample/{split}_features/{word}_features.{kind}")
+            assert list(read_back) == list(known) and len(known) < len(rows[split])
+            assert all(np.array_equal(read_back[name], known[name], equal_nan=True) for name in known)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -80,8 +80,8 @@ def test_a_modality_that_nobody_encodes_has_no_file(rows, capsys):
         nothing = pack([None] * len(own), 0, encoder="none")
         packs.write_pack(packs.pack_path(split, "sample", "vision"), nothing, own)
     assert main(["features", "--to", "npz", "there"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert len(told) == 9 and sum("not written" in line for line in told) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 9 and sum("not written" in line for line in lines) == 3
     assert sorted(path.name for path in Path("there/sample/dev_features").iterdir()) == [
         "audio_features.npz",
         "text_features.npz",
@@ -95,8 +95,8 @@ def test_a_modality_that_nobody_encodes_has_no_file(rows, capsys):
 )  # fmt: skip
 def test_a_mistake_on_the_command_line_is_one_line(rows, capsys, words, said):
     assert main(["features", *words]) == 2
-    told = capsys.readouterr().err
-    assert said in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert said in message and message.count("\n") == 1
 
 
 @pytest.mark.parametrize(("names", "said"), [(["train_01", "b"], "reads as a split"), (["a/b", "c"], "a folder"),

@@ -110,7 +110,7 @@ def end_to_end() -> whole_network.EndToEndNetwork:
     """All three encoders inside a network, before any step."""
     torch.manual_seed(0)
     data = supervision.read_data(list(MODALITIES))
-    insides = whole_network.load_encoders(MODALITIES, data.learnt)
+    insides = whole_network.load_encoders(MODALITIES, data.trained_corpora)
     learnt = whole_network.select_trainable(insides, ["text"])
     train = whole_network.read_encoded_split("train", data, insides, learnt)
     stems = dict.fromkeys(MODALITIES, "linear")

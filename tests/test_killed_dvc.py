@@ -108,9 +108,9 @@ def test_a_killed_dvc_leaves_work_that_the_next_one_continues(project):
     now = outcomes()
     assert {path: now[path] for path in kept} == kept  # not done again
     said = again.communicate(timeout=120)[0]
-    told = re.search(rf"(\d+) of {3 * COUNT} utterances were finished", said)
+    match = re.search(rf"(\d+) of {3 * COUNT} utterances were finished", said)
     # a worker that outlives its stage by a moment may still finish the item in its hands
-    assert again.returncode == 0 and told and len(kept) <= int(told[1]) <= len(kept) + 2, said
+    assert again.returncode == 0 and match and len(kept) <= int(match[1]) <= len(kept) + 2, said
     assert extracted.hashes(project / "out/extract") == wanted
     assert Path("dvc.lock").read_bytes() == lock
     assert not Path("out/.partial/extract-sample").exists()

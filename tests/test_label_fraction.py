@@ -35,16 +35,16 @@ def test_whole_dialogues_keep_their_labels_and_larger_fractions_keep_more_of_the
     assert (LabelSubset(0.25, 4).rows(rows) != LabelSubset(0.25, 3).rows(rows)).any()
 
 
-def test_a_thinned_split_loses_labels_and_nothing_else(train):  # noqa: F811
-    known = LabelSubset(0.25, 1)
-    thin, kept = known.thin(train), known.rows(train.manifest)
+def test_a_split_with_hidden_labels_loses_nothing_else(train):  # noqa: F811
+    subset = LabelSubset(0.25, 1)
+    split, kept = subset.hide_labels(train), subset.rows(train.manifest)
     for task, target in train.targets.items():
-        assert thin.targets[task][kept].equal(target[kept]) and (thin.targets[task][~kept] == -100).all()
-    assert thin.present is train.present and known._replace(fraction=1.0).thin(train) is train
-    told = sampling_shares(thin, {"sample": 1.0}, unlabelled=False)
+        assert split.targets[task][kept].equal(target[kept]) and (split.targets[task][~kept] == -100).all()
+    assert split.present is train.present and subset._replace(fraction=1.0).hide_labels(train) is train
+    shares = sampling_shares(split, {"sample": 1.0}, unlabelled=False)
     starts = train.starts[:-1].numpy()
-    assert set(np.flatnonzero(told.numpy())) <= set(np.flatnonzero(kept[starts]))
-    assert told.sum() >= 1 and sampling_shares(thin, {"sample": 1.0}, unlabelled=True).sum() == train.dialogues
+    assert set(np.flatnonzero(shares.numpy())) <= set(np.flatnonzero(kept[starts]))
+    assert shares.sum() >= 1 and sampling_shares(split, {"sample": 1.0}, unlabelled=True).sum() == train.dialogues
 
 
 def test_a_teacher_learns_from_a_part_of_the_labels(train, tmp_path):  # noqa: F811

@@ -18,10 +18,10 @@ def test_a_line_that_lost_all_is_known_by_its_neighbours_alone():
     """Against the sum over the moods that the line could look like: losing it is not knowing how it looked."""
     lines = process.dialogue_lines(SAMPLE["seed"], "train", 6, [0, 1, 2, 3])
     left = [("text", "audio"), (), ("vision",), MODALITIES]
-    found = posterior.mood_posterior_by_line(lines, left)
-    assert np.allclose(found.sum(axis=1), 1)
+    moods = posterior.mood_posterior_by_line(lines, left)
+    assert np.allclose(moods.sum(axis=1), 1)
     changed = [process.DialogueTurn(line.speaker, 3, ("text",)) if n == 1 else line for n, line in enumerate(lines)]
-    assert np.allclose(found, posterior.mood_posterior_by_line(changed, left))
+    assert np.allclose(moods, posterior.mood_posterior_by_line(changed, left))
     assert np.allclose(
         posterior.mood_posterior_by_line(lines, [MODALITIES] * 4), posterior.mood_posterior(lines, MODALITIES)
     )
@@ -29,9 +29,9 @@ def test_a_line_that_lost_all_is_known_by_its_neighbours_alone():
 
 def test_the_lines_have_the_ids_of_the_manifest():
     rows = optimum.split_rows(SAMPLE["seed"], "test", 40)
-    told = masked._test(SAMPLE["seed"], 40).ids
-    assert told["utterance"].tolist() == [row.path.stem for row in rows]
-    assert sum(map(len, masked._test(SAMPLE["seed"], 40).lines)) == len(told)
+    ids = masked._test(SAMPLE["seed"], 40).ids
+    assert ids["utterance"].tolist() == [row.path.stem for row in rows]
+    assert sum(map(len, masked._test(SAMPLE["seed"], 40).lines)) == len(ids)
 
 
 @pytest.mark.slow

@@ -34,8 +34,8 @@ def test_every_layout_is_found_also_behind_a_link(here, table, folder, words):
     (here / "data/raw").mkdir(parents=True)
     (here / "data/raw/meld").symlink_to(place)
     listing = registry.read_corpus("meld", Path("data/raw/meld"), here / "scratch")
-    assert [one.split for one in listing.utterances] == list(extracted.FOLDERS)
-    assert all(one.media is not None and one.text == "Fine." for one in listing.utterances)
+    assert [utterance.split for utterance in listing.utterances] == list(extracted.FOLDERS)
+    assert all(utterance.media is not None and utterance.text == "Fine." for utterance in listing.utterances)
     assert listing.ignored == []
 
 
@@ -55,7 +55,9 @@ def test_nested_archives_are_unpacked_aside_and_nowhere_else(here):
     before = extracted.hashes(here)
     for _ in range(2):  # the second time nothing is unpacked
         listing = registry.read_corpus("meld", place, scratch)
-        assert [one.clip for one in listing.utterances] == [f"{split}/dia0_utt0.mp4" for split in extracted.FOLDERS]
+        assert [utterance.clip for utterance in listing.utterances] == [
+            f"{split}/dia0_utt0.mp4" for split in extracted.FOLDERS
+        ]
         assert [note["item"] for note in listing.ignored] == ["evil.mp4", "._dia0_utt0.mp4"] * 3 + [
             "MELD.Raw.tar.gz"
         ]
@@ -96,7 +98,7 @@ def test_a_zip_is_unpacked_aside_and_nowhere_else(here, nested):
     whole = _zipped(place / "archive.zip", {"MELD.Raw/train_sent_emo.csv": table, **clips})
     before, siblings = extracted.hashes(here), set(here.parent.iterdir())
     listing = registry.read_corpus("meld", place, scratch)
-    assert [one.clip for one in listing.utterances] == ["train/dia0_utt0.mp4"]
+    assert [utterance.clip for utterance in listing.utterances] == ["train/dia0_utt0.mp4"]
     assert listing.utterances[0].media.read_bytes() == clip
     noted = sorted(note["item"] for note in listing.ignored)
     assert noted == ["evil.mp4", "train/dia0_utt1.mp4", "train/dia0_utt2.mp4"]

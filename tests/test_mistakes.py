@@ -43,9 +43,11 @@ def parameters(folder: Path, **changes) -> None:
 def test_a_share_too_small_for_one_dialogue_an_epoch_is_refused(folder, stage, share):
     results.write_json(Path("out/pretrain/off.json"), {"off": "not tried here"})
     parameters(folder, data__share={"sample": share})
-    with pytest.raises(UserError, match=rf"data\.share: sample {share:g}: .* dialogues an epoch; raise it") as told:
+    with pytest.raises(
+        UserError, match=rf"data\.share: sample {share:g}: .* dialogues an epoch; raise it"
+    ) as error:
         stage.main()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", sampling.SAMPLERS)
@@ -94,9 +96,9 @@ def test_no_seed_and_one_seed_twice_are_refused(folder, stage, numbers, said):
 def test_a_teacher_whose_loss_is_no_number_is_refused(folder, epochs):
     results.write_json(Path("out/pretrain/off.json"), {"off": "not tried here"})
     parameters(folder, train__lr=TOO_FAST, train__epochs=epochs, train__warmup=0.0)
-    with pytest.raises(UserError, match=r"^train: seed 3: epoch 1: .*nan.*; lower the learning rate") as told:
+    with pytest.raises(UserError, match=r"^train: seed 3: epoch 1: .*nan.*; lower the learning rate") as error:
         train_stage.main()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def fit(step, epochs: int) -> nn.Module:

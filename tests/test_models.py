@@ -37,8 +37,10 @@ def test_every_parameter_gets_a_gradient(fusion, context):
     made, many = network(fusion=fusion, context=context).train(), batch((5, 1, 4, 6))
     rebuilt = made.misls.reconstruct(made.latent(many), many["present"])
     ahead = made.misls.earlier(*torch.randn(2, 3, 16)).sum()
-    (loss(made, many) + sum(one.square().sum() for one in rebuilt.values()) + ahead).backward()
-    missing = [name for name, one in made.named_parameters() if one.grad is None or not one.grad.any()]
+    (loss(made, many) + sum(parameter.square().sum() for parameter in rebuilt.values()) + ahead).backward()
+    missing = [
+        name for name, parameter in made.named_parameters() if parameter.grad is None or not parameter.grad.any()
+    ]
     assert not missing
 
 
@@ -93,9 +95,9 @@ def test_nothing_present_and_one_utterance(fusion, context):
 def test_a_missing_condition_equals_missing_features():
     made, many = network(), batch()
     hidden = many["present"] & torch.tensor([True, False, True])
-    without = {name: one for name, one in many.items() if name not in ("values", "rows", "steps")}
+    without = {name: entry for name, entry in many.items() if name not in ("values", "rows", "steps")}
     for name in ("values", "rows", "steps"):
-        without[name] = {stream: one for stream, one in many[name].items() if not stream.startswith("audio")}
+        without[name] = {stream: entry for stream, entry in many[name].items() if not stream.startswith("audio")}
     for task in LABELS:
         torch.testing.assert_close(made(many, hidden)[task], made(without)[task], atol=1e-6, rtol=1e-6)
 

@@ -160,13 +160,18 @@ class Refuse(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function._schema.name.removeprefix("aten::")
-        tensors = [one for one in tree_leaves(args) if isinstance(one, torch.Tensor) and one.is_floating_point()]
-        wide = any(one.dtype == torch.float64 and one.numel() > 1 for one in tensors)
+        tensors = [
+            tensor
+            for tensor in tree_leaves(args)
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
+        ]
+        wide = any(tensor.dtype == torch.float64 and tensor.numel() > 1 for tensor in tensors)
         half = name.startswith("pow") and isinstance(args[1], float) and args[1] == 0.5
         half = half or (name == "gelu" and (kwargs or {}).get("approximate") == "tanh")
         transposed = name == "native_batch_norm" and not args[0].is_contiguous()  # inside, it takes a square root
         if name in INSIDE or half or transposed or (wide and name in ("log", "tan")):
-            raise AssertionError(f"{name} of {[tuple(one.shape) for one in tensors]} depends on the processor")
+            shapes = [tuple(tensor.shape) for tensor in tensors]
+            raise AssertionError(f"{name} of {shapes} depends on the processor")
         return function(*args, **(kwargs or {}))
 
 

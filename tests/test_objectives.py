@@ -17,10 +17,10 @@ TASKS = TaskWeights(emotion=1.0, sentiment=0.5)
 
 def by_hand(name: str, logits: list[float], target: int, weight: list[float], smoothing: float) -> float:
     """The loss of one utterance from its published formula, in plain Python."""
-    total = sum(math.exp(one) for one in logits)
-    p = [math.exp(one) / total for one in logits]
+    total = sum(math.exp(logit) for logit in logits)
+    p = [math.exp(logit) / total for logit in logits]
     smooth = [smoothing / len(p) + (1 - smoothing) * (index == target) for index in range(len(p))]
-    crossed = -sum(w * s * math.log(one) for w, s, one in zip(weight, smooth, p, strict=True))
+    crossed = -sum(w * s * math.log(logit) for w, s, logit in zip(weight, smooth, p, strict=True))
     return {
         "cross_entropy": crossed,
         "focal": (1 - p[target]) ** 2 * crossed,

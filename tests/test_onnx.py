@@ -43,12 +43,12 @@ def without(made: dict, modalities: set[str]) -> dict:
     return made | {part: {s: made[part][s] for s in kept} for part in onnx_network.PARTS}
 
 
-def compare(session: OnnxSession, own: Network, made: dict) -> None:
+def compare(session: OnnxSession, torch_network: Network, made: dict) -> None:
     with torch.inference_mode():
-        told = own(made)
-    found = session(onnx_network.named_arrays(made, own.streams))
-    expected = {task: told[task] for task in own.labels}
-    expected |= {"gate": told["weights"]["gate"]} if "gate" in told["weights"] else {}
+        output = torch_network(made)
+    found = session(onnx_network.named_arrays(made, torch_network.streams))
+    expected = {task: output[task] for task in torch_network.labels}
+    expected |= {"gate": output["weights"]["gate"]} if "gate" in output["weights"] else {}
     assert set(found) == set(expected)
     for name, tensor in expected.items():
         np.testing.assert_allclose(found[name], tensor.numpy(), atol=CLOSE, rtol=CLOSE)

@@ -17,19 +17,24 @@ REFERENCES = {"adamw": adamw, "adam": adam}
 def test_a_step_equals_torchs(name, decay):
     torch.manual_seed(1)
     own = [nn.Parameter(torch.randn(4, 3)), nn.Parameter(torch.randn(5))]
-    other = [[one.detach().clone(), torch.zeros_like(one), torch.zeros_like(one), torch.tensor(0.0)] for one in own]
+    other = [
+        [parameter.detach().clone(), torch.zeros_like(parameter), torch.zeros_like(parameter), torch.tensor(0.0)]
+        for parameter in own
+    ]
     rates = [0.01, 0.002]
-    groups = [optim.ParameterGroup.of([one], rate) for one, rate in zip(own, rates, strict=True)]
+    groups = [optim.ParameterGroup.of([parameter], rate) for parameter, rate in zip(own, rates, strict=True)]
     ours = optim.OPTIMISERS[name](groups, decay)
     for _ in range(20):
-        for one, (value, mean, square, steps), rate in zip(own, other, rates, strict=True):
-            one.grad = torch.randn_like(one)
+        for parameter, (value, mean, square, steps), rate in zip(own, other, rates, strict=True):
+            parameter.grad = torch.randn_like(parameter)
             REFERENCES[name](
-                [value], [one.grad], [mean], [square], [], [steps], lr=rate, weight_decay=decay, beta1=0.9,
+                [value], [parameter.grad], [mean], [square], [], [steps], lr=rate, weight_decay=decay, beta1=0.9,
                 beta2=0.999, eps=1e-8, amsgrad=False, maximize=False, foreach=False,
             )  # fmt: skip
         ours.step()
-    assert all(torch.allclose(one, value, atol=1e-6) for one, (value, *_) in zip(own, other, strict=True))
+    assert all(
+        torch.allclose(parameter, value, atol=1e-6) for parameter, (value, *_) in zip(own, other, strict=True)
+    )
 
 
 def test_warmup_then_cosine():
@@ -67,8 +72,8 @@ class Doubling(nn.Module):
 def test_accumulated_batches_make_one_step_of_their_mean_gradient():
     network, config = Doubling(), loop.OptimisationConfig.model_construct(clip=1e9, precision="float32")
     batches = [{"values": torch.tensor(one), "present": torch.ones(1)} for one in ([1.0, 2.0], [3.0, 6.0])]
-    told = loop._gradients(network, lambda net, batch: net(batch), batches, config)
-    assert network.weight.grad.tolist() == [2.0, 4.0] and len(told) == 2
+    losses = loop._gradients(network, lambda net, batch: net(batch), batches, config)
+    assert network.weight.grad.tolist() == [2.0, 4.0] and len(losses) == 2
 
 
 @pytest.mark.parametrize(("accumulate", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (9, [5])])

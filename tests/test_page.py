@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from merc.runtime.errors import UserError
+from merc.serve.predictor import recording_files
 from merc.serve.web import application, handlers, jobs, uploads
 from merc.serve.web.examples import ExampleDialogue
 from merc.serve.web.jobs import JobClip
@@ -113,20 +114,20 @@ def opened(user, *contents, **how):
 
 
 def send(user, *contents, **how):
-    own = opened(user, *contents, **how)
+    job_url = opened(user, *contents, **how)
     for number, content in enumerate(contents):
-        assert user.put(f"{own}/clips/{number}", content=content).status_code == 201
-    assert user.post(f"{own}/start").status_code == 202
-    return own
+        assert user.put(f"{job_url}/clips/{number}", content=content).status_code == 201
+    assert user.post(f"{job_url}/start").status_code == 202
+    return job_url
 
 
-def finished(user, own):
+def finished(user, job_url):
     for _ in range(500):
-        told = user.get(own).json()
-        if told["state"] in ("ready", "failed"):
-            return told
+        status = user.get(job_url).json()
+        if status["state"] in ("ready", "failed"):
+            return status
         time.sleep(0.01)
-    raise AssertionError(told)
+    raise AssertionError(status)
 
 
 def on_disk(app):
@@ -136,28 +137,28 @@ def on_disk(app):
 
 
 def test_clips_are_read_answered_explained_and_downloaded(user, model):
-    own = send(user, b"one", b"two")
-    assert finished(user, own)["state"] == "ready"
-    told = user.get(f"{own}/dialogue").json()
-    assert [row["text"] for row in told["rows"]] == ["one", "two"]
-    assert user.get(f"{own}/dialogue?hide=audio").json()["rows"][0]["hidden"] == ["audio"]
-    assert user.get(f"{own}/explanations/1?hide=audio").json() == {"words": "two", "hidden": ["audio"]}
-    user.get(f"{own}/explanations/1?hide=audio")
+    job_url = send(user, b"one", b"two")
+    assert finished(user, job_url)["state"] == "ready"
+    dialogue = user.get(f"{job_url}/dialogue").json()
+    assert [row["text"] for row in dialogue["rows"]] == ["one", "two"]
+    assert user.get(f"{job_url}/dialogue?hide=audio").json()["rows"][0]["hidden"] == ["audio"]
+    assert user.get(f"{job_url}/explanations/1?hide=audio").json() == {"words": "two", "hidden": ["audio"]}
+    user.get(f"{job_url}/explanations/1?hide=audio")
     assert model.explained == 1  # remembered
-    assert user.get(f"{own}/pictures/0").content == b"jpeg"
-    assert user.get(f"{own}/pictures/1").status_code == 404
-    downloaded = user.get(f"{own}/emotions.json")
+    assert user.get(f"{job_url}/pictures/0").content == b"jpeg"
+    assert user.get(f"{job_url}/pictures/1").status_code == 404
+    downloaded = user.get(f"{job_url}/emotions.json")
     assert [row["utterance"] for row in downloaded.json()] == ["clip0.mp4", "clip1.mp4"]
     assert downloaded.headers["content-disposition"].startswith("attachment")
-    assert user.get(f"{own}/emotions.srt").text == "onetwo"
+    assert user.get(f"{job_url}/emotions.srt").text == "onetwo"
 
 
 def test_an_example_is_read_played_and_kept(user, example):
-    own = f"/api/jobs/{user.post('/api/jobs', json={'example': 'example-1'}).json()['job']}"
-    assert finished(user, own)["state"] == "ready"
-    played = user.get(f"{own}/clips/0", headers={"range": "bytes=6-9"})
+    job_url = f"/api/jobs/{user.post('/api/jobs', json={'example': 'example-1'}).json()['job']}"
+    assert finished(user, job_url)["state"] == "ready"
+    played = user.get(f"{job_url}/clips/0", headers={"range": "bytes=6-9"})
     assert (played.status_code, played.content) == (206, b"from")
-    user.delete(own)
+    user.delete(job_url)
     assert example.clips[0].path.is_file()
     assert user.post("/api/jobs", json={"example": "../../etc"}).status_code == 404
 
@@ -179,21 +180,21 @@ def test_what_exceeds_a_limit_is_refused_before_it_is_sent(user, app, clips, wor
 
 
 def test_a_clip_that_is_larger_than_announced_is_counted_and_deleted(user, app):
-    own = opened(user, b"x")
-    answer = user.put(f"{own}/clips/0", content=b"x" * 1001)
+    job_url = opened(user, b"x")
+    answer = user.put(f"{job_url}/clips/0", content=b"x" * 1001)
     assert answer.status_code == 413
     assert "at most" in answer.json()["error"]
     assert on_disk(app) == []
-    own = opened(user, b"x", b"x")
-    assert user.put(f"{own}/clips/0", content=b"x" * 900).status_code == 201
-    assert user.put(f"{own}/clips/1", content=b"x" * 900).status_code == 413
+    job_url = opened(user, b"x", b"x")
+    assert user.put(f"{job_url}/clips/0", content=b"x" * 900).status_code == 201
+    assert user.put(f"{job_url}/clips/1", content=b"x" * 900).status_code == 413
     assert on_disk(app) == []
-    assert user.get(own).status_code == 404
+    assert user.get(job_url).status_code == 404
 
 
 def test_an_empty_clip_and_no_clip_are_told(user):
-    own = opened(user, b"")
-    answer = user.put(f"{own}/clips/0", content=b"")
+    job_url = opened(user, b"")
+    answer = user.put(f"{job_url}/clips/0", content=b"")
     assert (answer.status_code, "clip0.mp4: the file is empty" in answer.json()["error"]) == (400, True)
     assert user.post("/api/jobs", json={"clips": []}).status_code == 400
     assert user.post("/api/jobs", content=b"{").status_code == 400
@@ -201,41 +202,41 @@ def test_an_empty_clip_and_no_clip_are_told(user):
 
 
 def test_a_clip_is_taken_once_and_only_where_it_is_waited_for(user):
-    own = opened(user, b"a", b"b")
-    assert user.put(f"{own}/clips/2", content=b"a").status_code == 409
-    assert user.post(f"{own}/start").status_code == 409
-    assert user.put(f"{own}/clips/0", content=b"a").status_code == 201
-    assert user.put(f"{own}/clips/0", content=b"b").status_code == 409
-    assert user.get(f"{own}/dialogue").status_code == 409
+    job_url = opened(user, b"a", b"b")
+    assert user.put(f"{job_url}/clips/2", content=b"a").status_code == 409
+    assert user.post(f"{job_url}/start").status_code == 409
+    assert user.put(f"{job_url}/clips/0", content=b"a").status_code == 201
+    assert user.put(f"{job_url}/clips/0", content=b"b").status_code == 409
+    assert user.get(f"{job_url}/dialogue").status_code == 409
 
 
 def test_what_cannot_be_read_is_a_sentence_under_the_users_own_name(user, app):
-    told = finished(user, send(user, b"broken", names=["wedding.mp4"]))
-    assert told["state"] == "failed"
-    assert told["error"] == "wedding.mp4: cannot be opened: moov atom not found"
-    told = finished(user, send(user, b"bug"))
-    assert told["error"] == jobs.UNEXPECTED
+    status = finished(user, send(user, b"broken", names=["wedding.mp4"]))
+    assert status["state"] == "failed"
+    assert status["error"] == "wedding.mp4: cannot be opened: moov atom not found"
+    status = finished(user, send(user, b"bug"))
+    assert status["error"] == jobs.UNEXPECTED
     assert on_disk(app) == []
 
 
 def test_uploads_are_gone_as_soon_as_they_are_read(user, app):
-    own = send(user, b"one")
-    assert finished(user, own)["state"] == "ready"
+    job_url = send(user, b"one")
+    assert finished(user, job_url)["state"] == "ready"
     time.sleep(0.05)
     assert on_disk(app) == []
-    assert user.get(f"{own}/clips/0").status_code == 404
+    assert user.get(f"{job_url}/clips/0").status_code == 404
 
 
 def test_a_job_that_is_forgotten_stops_and_leaves_nothing(user, app, model):
     model.go.clear()
-    own = send(user, b"one")
-    while user.get(own).json()["state"] != "reading":
+    job_url = send(user, b"one")
+    while user.get(job_url).json()["state"] != "reading":
         time.sleep(0.01)
     waiting = send(user, b"two")
     assert user.get(waiting).json()["ahead"] == 1
     assert len(on_disk(app)) == 2
-    assert user.delete(own).status_code == user.delete(waiting).status_code == 204
-    assert user.get(own).status_code == 404
+    assert user.delete(job_url).status_code == user.delete(waiting).status_code == 204
+    assert user.get(job_url).status_code == 404
     for _ in range(200):
         if not on_disk(app):
             break
@@ -243,15 +244,23 @@ def test_a_job_that_is_forgotten_stops_and_leaves_nothing(user, app, model):
     assert on_disk(app) == []
 
 
+def test_an_upload_keeps_every_suffix_that_predict_accepts_and_no_other(user, app):
+    for suffix in [*recording_files.MEDIA_SUFFIXES, ".exe"]:
+        job_path = opened(user, b"one", names=[f"clip{suffix.upper()}"])
+        (job,) = app.state.desk.jobs.values()
+        assert job.clips[0].path.suffix == (suffix if suffix != ".exe" else ".bin")
+        assert user.delete(job_path).status_code == 204
+
+
 def test_what_nobody_asks_about_expires(user, app, monkeypatch):
-    own, unsent = send(user, b"one"), opened(user, b"two")
-    finished(user, own)
+    job_url, unsent = send(user, b"one"), opened(user, b"two")
+    finished(user, job_url)
     app.state.desk.expire()
-    assert user.get(own).status_code == user.get(unsent).status_code == 200
+    assert user.get(job_url).status_code == user.get(unsent).status_code == 200
     now = time.monotonic()
     monkeypatch.setattr("merc.serve.web.jobs.time.monotonic", lambda: now + LIMITS.idle + 1)
     app.state.desk.expire()
-    answer = user.get(own)
+    answer = user.get(job_url)
     assert answer.status_code == 404
     assert answer.json()["error"] == handlers.JOB_GONE
     assert on_disk(app) == []
@@ -264,7 +273,7 @@ def test_the_longest_unused_results_make_room_and_a_crowd_is_told_to_wait(user, 
         finished(user, owns[-1])
         owns.append(send(user, b"one"))
     finished(user, owns[-1])
-    assert [user.get(own).status_code for own in owns] == [404, 200, 200, 200]
+    assert [user.get(job_url).status_code for job_url in owns] == [404, 200, 200, 200]
     model.go.clear()
     for _ in range(LIMITS.waiting):
         send(user, b"one")
@@ -284,26 +293,26 @@ def test_nothing_is_left_when_the_server_stops(app, model, tmp_path):
 
 
 def test_users_do_not_see_each_other(user, app):
-    own = send(user, b"mine")
-    finished(user, own)
+    job_url = send(user, b"mine")
+    finished(user, job_url)
     stranger = another(app)
-    asked = ["", "/dialogue", "/explanations/0", "/pictures/0", "/clips/0", "/emotions.json", "/emotions.srt"]
-    assert [stranger.get(own + path).status_code for path in asked] == [404] * len(asked)
-    assert stranger.delete(own).status_code == stranger.post(f"{own}/start").status_code == 404
-    assert stranger.put(f"{own}/clips/0", content=b"x").status_code == 404
+    paths = ["", "/dialogue", "/explanations/0", "/pictures/0", "/clips/0", "/emotions.json", "/emotions.srt"]
+    assert [stranger.get(job_url + path).status_code for path in paths] == [404] * len(paths)
+    assert stranger.delete(job_url).status_code == stranger.post(f"{job_url}/start").status_code == 404
+    assert stranger.put(f"{job_url}/clips/0", content=b"x").status_code == 404
     theirs = send(stranger, b"theirs")
     finished(stranger, theirs)
-    assert user.get(f"{own}/dialogue").json()["rows"][0]["text"] == "mine"
+    assert user.get(f"{job_url}/dialogue").json()["rows"][0]["text"] == "mine"
     assert stranger.get(f"{theirs}/dialogue").json()["rows"][0]["text"] == "theirs"
-    assert user.get(own).status_code == 200
-    assert TestClient(app, base_url=HOME).get(own).status_code == 403  # no cookie
+    assert user.get(job_url).status_code == 200
+    assert TestClient(app, base_url=HOME).get(job_url).status_code == 403  # no cookie
 
 
 def test_sessions_and_jobs_cannot_be_guessed(app):
-    with TestClient(app, base_url=HOME) as one:
+    with TestClient(app, base_url=HOME) as client:
         cookies = {another(app).cookies["merc"] for _ in range(20)}
-        header = one.get("/").headers["set-cookie"]
-        names = {opened(one, b"x") for _ in range(3)}
+        header = client.get("/").headers["set-cookie"]
+        names = {opened(client, b"x") for _ in range(3)}
     assert len(cookies) == 20
     assert min(map(len, cookies)) >= 40
     assert {"httponly", "samesite=strict"} <= set(header.lower().replace(" ", "").split(";"))
@@ -357,9 +366,9 @@ def test_a_server_that_is_open_answers_to_addresses_alone(model, tmp_path):
 )
 def test_a_request_of_another_page_is_refused(user, app, headers):
     assert user.post("/api/jobs", json={"example": "example-1"}, headers=headers).status_code == 403
-    own = opened(user, b"x")
-    assert user.delete(own, headers=headers).status_code == 403
-    assert user.get(own).status_code == 200
+    job_url = opened(user, b"x")
+    assert user.delete(job_url, headers=headers).status_code == 403
+    assert user.get(job_url).status_code == 200
 
 
 def test_its_own_page_is_allowed_and_a_link_to_it_works(user):
@@ -404,17 +413,17 @@ def test_names_are_safe_to_show_and_never_paths(name):
 )
 def test_hostile_names_never_reach_the_disk(user, app, model, name):
     model.go.clear()
-    own = send(user, b"one", names=[name])
+    job_url = send(user, b"one", names=[name])
     assert [path.name.split(".")[0] for path in on_disk(app)] == ["000"]
     model.go.set()
-    finished(user, own)
-    assert user.get(f"{own}/dialogue").json()["rows"][0]["utterance"] == uploads.display_name(name)
+    finished(user, job_url)
+    assert user.get(f"{job_url}/dialogue").json()["rows"][0]["utterance"] == uploads.display_name(name)
 
 
 def test_an_unknown_modality_is_refused(user):
-    own = send(user, b"one")
-    finished(user, own)
-    answer = user.get(f"{own}/dialogue?hide=smell")
+    job_url = send(user, b"one")
+    finished(user, job_url)
+    answer = user.get(f"{job_url}/dialogue?hide=smell")
     assert (answer.status_code, "text, audio" in answer.json()["error"]) == (400, True)
 
 
@@ -445,7 +454,7 @@ def test_a_disk_that_is_full_is_told(user, app, monkeypatch):
         def write(self, content):
             raise OSError(28, "No space left on device")
 
-    own = opened(user, b"x")
+    job_url = opened(user, b"x")
     monkeypatch.setattr(Path, "open", lambda self, mode: Full())
-    answer = user.put(f"{own}/clips/0", content=b"x")
+    answer = user.put(f"{job_url}/clips/0", content=b"x")
     assert (answer.status_code, "No space left" in answer.json()["error"]) == (400, True)

@@ -64,7 +64,7 @@ def read(predictor, dialogue) -> Dialogue:
 def test_one_row_per_clip_with_all_that_is_promised(predictor, dialogue, read):
     rows = predictor(dialogue)
     assert [row["utterance"] for row in rows] == ["dia0_utt0", "dia0_utt1", "dia0_utt2"]
-    for row, one in zip(rows, read, strict=True):
+    for row, utterance in zip(rows, read, strict=True):
         assert list(row) == KEYS
         assert list(row["emotion"]) == list(LABELS["emotion"])
         assert list(row["sentiment"]) == list(LABELS["sentiment"])
@@ -72,7 +72,7 @@ def test_one_row_per_clip_with_all_that_is_promised(predictor, dialogue, read):
         assert sum(row["sentiment"].values()) == pytest.approx(1)
         assert sum(row["gates"].values()) == pytest.approx(1, abs=1e-5)
         assert row["missing"] == []
-        assert row["start"] == 0 < row["end"] == pytest.approx(one.seconds, abs=1e-3)
+        assert row["start"] == 0 < row["end"] == pytest.approx(utterance.seconds, abs=1e-3)
         assert max(row["emotion"], key=row["emotion"].get) == row["prediction_set"][0]
     assert [row["speaker"] for row in rows] == ["Ann", "Bob", "Ann"]
     assert json.loads(json.dumps(rows)) == rows
@@ -84,19 +84,32 @@ def test_features_are_those_of_extract_and_encode(predictor, dialogue, read, tmp
     (tmp_path / "params.yaml").write_text("compute:\n  workers: 1\n")
     unsaid = {"emotion": None, "sentiment": None, "start": None, "end": None}
     listed = [
-        Utterance("dev", "0", one.name, "g", one.speaker, one.text, media=one.source, clip=one.name, **unsaid)
-        for one in read
+        Utterance(
+            "dev",
+            "0",
+            utterance.name,
+            "g",
+            utterance.speaker,
+            utterance.text,
+            media=utterance.source,
+            clip=utterance.name,
+            **unsaid,
+        )
+        for utterance in read
     ]
     settings = extraction_config.ExtractionConfig.model_validate(EXTRACTION)
-    outcomes = [extraction.extract_utterance(extraction.ExtractionJob(one, settings, tmp_path)) for one in listed]
+    outcomes = [
+        extraction.extract_utterance(extraction.ExtractionJob(utterance, settings, tmp_path))
+        for utterance in listed
+    ]
     rows = extraction.manifest_rows("sample", Listing(listed), outcomes)
     for modality, encoder in predictor.encoders.items():
         section = getattr(factory.modality_package(modality), f"{modality.capitalize()}Encoding")
         config = section.model_validate({"encoder": encoder.name, "by_corpus": {}, **SETTINGS[modality]})
         raw = factory.modality_package(modality).reader(config)(tmp_path / "dev", rows)
-        for one, values, units in zip(read, extract_features(encoder, raw), encoder.units(raw), strict=True):
-            assert np.array_equal(one.features[modality].values, values.astype(np.float16).astype(np.float32))
-            assert np.array_equal(one.features[modality].units, units)
+        for utterance, values, units in zip(read, extract_features(encoder, raw), encoder.units(raw), strict=True):
+            assert np.array_equal(utterance.features[modality].values, values.astype(np.float16).astype(np.float32))
+            assert np.array_equal(utterance.features[modality].units, units)
     assert (rows["audio_status"] != manifest.MISSING).all()
 
 
@@ -120,14 +133,14 @@ def test_answers_are_the_networks(predictor, folder, read):
         "speaker": torch.tensor([0, 1, 0]),
     }
     with torch.no_grad():
-        told = network(batch)
+        output = network(batch)
     known = results.read_json(folder / "calibration.json")["emotion"]
-    chances = torch.softmax(told["emotion"].double() / known["temperature"], 1).numpy()
+    chances = torch.softmax(output["emotion"].double() / known["temperature"], 1).numpy()
     for number, row in enumerate(predictor.answer(read)):
         assert list(row["emotion"].values()) == pytest.approx(chances[number].tolist(), abs=1e-5)
         members = {label for label, chance in row["emotion"].items() if chance >= known["threshold"]}
         assert set(row["prediction_set"]) == members or members == set()
-        gate = told["weights"]["gate"][number, chances[number].argmax()]
+        gate = output["weights"]["gate"][number, chances[number].argmax()]
         assert list(row["gates"].values()) == pytest.approx(gate.tolist(), abs=1e-5)
         assert row["abstains"] == (2 * len(row["prediction_set"]) > len(LABELS["emotion"]))
 
@@ -281,7 +294,7 @@ def _made_up(count: int, seed: int = 0) -> Dialogue:
 def test_long_dialogues_are_answered_in_windows(predictor):
     whole = _made_up(3 * inference.WINDOW_SIZE + 7)
     rows = predictor.answer(whole)
-    assert [row["utterance"] for row in rows] == [one.name for one in whole]
+    assert [row["utterance"] for row in rows] == [utterance.name for utterance in whole]
     edges = list(inference.context_windows(whole.starts))
     assert max(last - first for first, last, _, _ in edges) <= inference.WINDOW_SIZE
     assert [index for _, _, begin, end in edges for index in range(begin, end)] == list(range(len(whole)))
@@ -316,24 +329,29 @@ def test_other_networks_predict_too(dialogue, tmp_path, changes):
 def test_names_are_in_natural_order_and_unique(tmp_path):
     for name in ("clip10.mp4", "clip2.mp4", "Clip1.MP4", ".clip0.mp4", "clip2.wav", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    found = recording_files.recordings(tmp_path)
-    assert [one.path.name for one in found] == ["Clip1.MP4", "clip2.mp4", "clip2.wav", "clip10.mp4"]
-    assert [one.name for one in found] == ["Clip1", "clip2.mp4", "clip2.wav", "clip10"]
+    recordings = recording_files.recordings(tmp_path)
+    assert [recording.path.name for recording in recordings] == [
+        "Clip1.MP4",
+        "clip2.mp4",
+        "clip2.wav",
+        "clip10.mp4",
+    ]
+    assert [recording.name for recording in recordings] == ["Clip1", "clip2.mp4", "clip2.wav", "clip10"]
     twice = recording_files.recordings([tmp_path / "clip10.mp4", tmp_path / "clip10.mp4"])
-    assert len({one.name for one in twice}) == 2
+    assert len({recording.name for recording in twice}) == 2
 
 
 def test_melds_names_tell_dialogues_apart(tmp_path):
     for name in ("dia1_utt0.mp4", "dia0_utt10.mp4", "dia0_utt9.mp4"):
         (tmp_path / name).write_bytes(b"x")
-    found = recording_files.recordings(tmp_path)
-    assert [one.name for one in found] == ["dia0_utt9", "dia0_utt10", "dia1_utt0"]
-    assert [one.dialogue for one in found] == ["0/0", "0/0", "0/1"]
+    recordings = recording_files.recordings(tmp_path)
+    assert [recording.name for recording in recordings] == ["dia0_utt9", "dia0_utt10", "dia1_utt0"]
+    assert [recording.dialogue for recording in recordings] == ["0/0", "0/0", "0/1"]
 
 
 def test_calibration_means_the_same_here_and_in_evaluate(predictor, read):
     row = predictor.answer(read)[0]
     chances = np.array([list(row["emotion"].values())])
     members = calibration.label_sets(chances, predictor.calibration["emotion"])[0]
-    told = [label for label, member in zip(LABELS["emotion"], members, strict=True) if member]
-    assert sorted(row["prediction_set"]) == sorted(told)
+    expected = [label for label, member in zip(LABELS["emotion"], members, strict=True) if member]
+    assert sorted(row["prediction_set"]) == sorted(expected)

@@ -117,8 +117,8 @@ def test_outputs_that_would_destroy_are_refused(model, clips, tmp_path, capsys):
         (("--annotate", tmp_path / "film.avi"), "is an .mp4"),
     ]:
         assert predict(model, clip, *words) == 2
-        told = capsys.readouterr().err.strip().splitlines()
-        assert said in told[-1]
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert said in lines[-1]
     assert there.read_text() == "mine"
     assert predict(model, clip, "--csv", there, "--overwrite") == 0
     assert there.read_text() != "mine"
@@ -139,10 +139,10 @@ def test_outputs_that_would_destroy_are_refused(model, clips, tmp_path, capsys):
 def test_mistakes_are_one_line(model, tmp_path, monkeypatch, capsys, words, said):
     monkeypatch.chdir(tmp_path)
     assert predict(model, *words) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert said in told.err
-    assert len(told.err.splitlines()) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert said in output.err
+    assert len(output.err.splitlines()) == 1
 
 
 def test_no_model_is_a_mistake(clips, tmp_path, capsys):

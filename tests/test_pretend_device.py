@@ -83,12 +83,12 @@ def test_the_cpus_generator_draws_nothing_on_a_gpu(gpu):
 
 
 WIDER = {
-    "double": lambda one: one.double(),
-    "to": lambda one: one.to(torch.float64),
-    "moved": lambda one: torch.ones(2, dtype=torch.float64).to(one.device),
-    "of numpy": lambda one: torch.as_tensor(np.ones(2), device=one.device),
-    "made": lambda one: torch.zeros(2, dtype=torch.float64, device=one.device),
-    "sum": lambda one: one.sum(dtype=torch.float64),
+    "double": lambda tensor: tensor.double(),
+    "to": lambda tensor: tensor.to(torch.float64),
+    "moved": lambda tensor: torch.ones(2, dtype=torch.float64).to(tensor.device),
+    "of numpy": lambda tensor: torch.as_tensor(np.ones(2), device=tensor.device),
+    "made": lambda tensor: torch.zeros(2, dtype=torch.float64, device=tensor.device),
+    "sum": lambda tensor: tensor.sum(dtype=torch.float64),
 }
 
 
@@ -140,7 +140,7 @@ def test_views_and_what_is_in_a_module_are_where_their_memory_is(gpu):
     weight = layer.weight
     layer.to(THERE)
     assert layer.weight is weight
-    assert {one.device for one in (*layer.parameters(), *layer.buffers())} == {gpu.device}
+    assert {tensor.device for tensor in (*layer.parameters(), *layer.buffers())} == {gpu.device}
     layer.load_state_dict(nn.BatchNorm1d(4).state_dict())
     assert layer.weight.device == gpu.device
     assert deepcopy(layer).cpu().running_mean.device == CPU
@@ -152,7 +152,7 @@ def test_gradients_lie_beside_what_they_are_of(gpu):
     layer(packed)[0].data.sum().backward()
     assert values.grad.device == CPU
     assert values.grad.any()
-    assert {one.grad.device for one in layer.parameters()} == {gpu.device}
+    assert {tensor.grad.device for tensor in layer.parameters()} == {gpu.device}
 
 
 def test_threads_pretend_too_and_only_meanwhile():

@@ -23,10 +23,10 @@ def softmax(logits):
 def test_brier_and_log_loss_equal_scikit_learn():
     logits, actual = honest(300)
     probability = softmax(logits)
-    told = reliability.calibration_scores(probability[None], actual)
+    measures = reliability.calibration_scores(probability[None], actual)
     truth = np.eye(4)[actual]
-    assert told["nll"] == pytest.approx(sklearn.metrics.log_loss(actual, probability))
-    assert told["brier"] == pytest.approx(
+    assert measures["nll"] == pytest.approx(sklearn.metrics.log_loss(actual, probability))
+    assert measures["brier"] == pytest.approx(
         sum(sklearn.metrics.brier_score_loss(truth[:, c], probability[:, c]) for c in range(4))
     )
 
@@ -48,10 +48,10 @@ def test_conformal_sets_cover_nine_in_ten():
     logits, actual = honest(8000)
     fitted = calibration.fit(logits[:4000], actual[:4000])
     members = calibration.label_sets(calibration.apply(logits[4000:], fitted), fitted)
-    told = reliability.conformal(members[None], actual[4000:], ("a", "b", "c", "d"))
-    assert told["coverage"] == pytest.approx(0.9, abs=0.02)
+    measures = reliability.conformal(members[None], actual[4000:], ("a", "b", "c", "d"))
+    assert measures["coverage"] == pytest.approx(0.9, abs=0.02)
     shares = np.bincount(actual[4000:]) / 4000
-    assert np.dot(shares, list(told["coverage_by_class"].values())) == pytest.approx(told["coverage"])
+    assert np.dot(shares, list(measures["coverage_by_class"].values())) == pytest.approx(measures["coverage"])
 
 
 def test_ece_of_a_liar_and_of_few_answers():

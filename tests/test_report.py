@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from test_evaluate import SPACE, answers, manifest
+from test_evaluate import SPACE, made_predictions, manifest
 
 from merc.evaluation import bootstrap, predictions
 from merc.evaluation.report import html_report, result_files
@@ -19,12 +19,12 @@ def page(tmp_path_factory):
     """The files that `result_files.write_results` makes of made-up predictions; returns the page's path."""
     folder = tmp_path_factory.mktemp("report")
     splits = {split: full(manifest(9, split=split)) for split in ("train", "dev", "test")}
-    found = answers(splits["test"], skill=2.0, names=("full", "only:text", "rate:0.5/1", "rate:0.5/2"))
+    run = made_predictions(splits["test"], skill=2.0, names=("full", "only:text", "rate:0.5/1", "rate:0.5/2"))
     splits["test"].loc[0, "text"] = "<script>alert(1)</script>"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        result_files.write_results(found, SPACE, splits, bootstrap.draw(found.groups()[1], 2, 50, 1))
-        predictions.write_predictions(predictions.PREDICTIONS_FILE, found)
+        result_files.write_results(run, SPACE, splits, bootstrap.draw(run.groups()[1], 2, 50, 1))
+        predictions.write_predictions(predictions.PREDICTIONS_FILE, run)
     return folder / "out/evaluate/report/index.html"
 
 
@@ -68,10 +68,10 @@ def test_it_renders_at_phone_width(page, tmp_path):
     copy.write_text(narrow.replace("</body>", WIDTH), encoding="utf-8")
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
     command = [CHROMIUM, *flags, "--window-size=390,844", "--dump-dom", copy.as_uri()]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=90).stdout
-    width = int(re.search(r"<title>width (\d+)</title>", told)[1])
+    html = subprocess.run(command, capture_output=True, text=True, timeout=90).stdout
+    width = int(re.search(r"<title>width (\d+)</title>", html)[1])
     assert width <= 500  # the narrowest window that chromium opens
-    assert "emotion: student" in told
+    assert "emotion: student" in html
 
 
 def test_tables_for_a_paper_lie_beside(page):

@@ -253,7 +253,7 @@ def course_weight(lines: list[process.DialogueTurn], course: tuple[int, ...]) ->
 
 def test_the_documented_optimum_is_the_computed_one():
     best = optimum.best_scores(SEED, COUNTS["test"])
-    scores = {(one.modalities, one.context, one.task): one for one in best}
+    scores = {(score.modalities, score.context, score.task): score for score in best}
     text, all_three = scores[("text",), True, "emotion"], scores[MODALITIES, True, "emotion"]
     assert max(text.reached, text.expected) <= 0.65
     assert all(0.75 <= number <= 0.90 for number in (all_three.reached, all_three.expected))

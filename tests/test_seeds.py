@@ -101,7 +101,7 @@ def test_the_first_seeds_epochs_are_kept_and_the_best_is_what_is_shipped(folder)
     train_stage.main()
     log = results.read_json(Path("out/train/seed-3/epochs/log.json"))
     assert not Path("out/train/seed-4/epochs").exists()
-    assert [one["epoch"] for one in log["epochs"]] == [1, 2, 3, 4, 5]
+    assert [epoch["epoch"] for epoch in log["epochs"]] == [1, 2, 3, 4, 5]
     assert log["best"] == results.read_json(Path("metrics/train.json"))["best_epoch"]["3"]
     best = load_file(f"out/train/seed-3/epochs/epoch-{log['best']}.safetensors")
     shipped = checkpoint.load("out/train/seed-3").state_dict()
@@ -132,9 +132,9 @@ def test_tensorboard_reads_what_a_training_says(folder):
     events = EventAccumulator(str(next(Path("out/runs/train").glob("*/seed-3"))))
     events.Reload()
     points = events.Scalars("dev/macro_f1")
-    assert [one.step for one in points] == [1, 2]
+    assert [point.step for point in points] == [1, 2]
     best = results.read_json(Path("metrics/train.json"))["by_seed"]["3"]
-    assert max(one.value for one in points) == pytest.approx(best, abs=1e-4)
+    assert max(point.value for point in points) == pytest.approx(best, abs=1e-4)
 
 
 def test_a_second_train_waits_for_the_first_then_names_it(folder, monkeypatch):

@@ -27,7 +27,7 @@ def test_order_is_told_of_neighbours_with_something_present_and_turns_with_them(
     latent = {m: torch.randn(6, 16) for m in networks.MODALITIES}
     present = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 0]], dtype=torch.bool)
     following = torch.tensor([True, True, True, True, False])
-    told = alignment_loss.order_log_odds(network, latent, present, following)
+    log_odds = alignment_loss.order_log_odds(network, latent, present, following)
     means = [
         torch.stack(
             [latent[m][row] for m, here in zip(networks.MODALITIES, present[row], strict=True) if here]
@@ -36,7 +36,7 @@ def test_order_is_told_of_neighbours_with_something_present_and_turns_with_them(
     ]
     way = network.misls.order - network.misls.order.T
     expected = torch.stack([a @ way @ b / 4 for a, b in (means[:2], means[2:])])  # 4: the root of the width
-    torch.testing.assert_close(told, expected)
+    torch.testing.assert_close(log_odds, expected)
     torch.testing.assert_close(network.misls.earlier(means[1][None], means[0][None]), -expected[:1])
 
 

@@ -41,15 +41,15 @@ def test_packed_steps_give_the_answers_and_gradients_of_padded_ones(lengths, nam
     packed_stem = copy.deepcopy(padded_stem)
     packed = torch.randn(sum(lengths), 8, requires_grad=True)
     padded = pad_packed(packed.detach(), steps).requires_grad_()
-    told, left = padded_stem(padded, steps)
+    padded_output, left = padded_stem(padded, steps)
     briefly, kept = packed_stem(packed, steps)
-    briefly = functional.pad(pad_packed(briefly, kept), (0, 0, 0, told.shape[1] - int(kept.max())))
-    real = step_mask(left, told.shape[1])
-    wanted = torch.randn_like(told)[real]
-    for answer in (told[real], briefly[real]):
+    briefly = functional.pad(pad_packed(briefly, kept), (0, 0, 0, padded_output.shape[1] - int(kept.max())))
+    real = step_mask(left, padded_output.shape[1])
+    wanted = torch.randn_like(padded_output)[real]
+    for answer in (padded_output[real], briefly[real]):
         (answer - wanted).square().mean().backward()
     assert torch.equal(left, kept)
-    torch.testing.assert_close(briefly[real], told[real], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(briefly[real], padded_output[real], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(pad_packed(packed.grad, steps), padded.grad, rtol=1e-4, atol=1e-5)
     for own, other in zip(packed_stem.parameters(), padded_stem.parameters(), strict=True):
         torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)
@@ -106,9 +106,9 @@ def test_the_gru_is_torchs_on_packed_sequences_and_goes_back_as_it_does(training
         again = nn.GRU(8, 8, batch_first=True)
         again.load_state_dict(ours.back.state_dict())
         states = torch.cat([states[..., :8], again(other)[0]], -1)
-    told, expected = ours(own[REAL], PLACE, SIZE, causal), (other + ours.out(states))[REAL]
-    torch.testing.assert_close(told, expected)
-    told.square().sum().backward(), expected.square().sum().backward()
+    output, expected = ours(own[REAL], PLACE, SIZE, causal), (other + ours.out(states))[REAL]
+    torch.testing.assert_close(output, expected)
+    output.square().sum().backward(), expected.square().sum().backward()
     torch.testing.assert_close(own.grad, other.grad)
 
 

@@ -68,7 +68,7 @@ def test_a_pipe_is_answered_as_fast_as_it_comes(model, place, monkeypatch, capsy
     content = (place / "film.wav").read_bytes()
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     assert stream(model, "-") == 0
-    waited = [float(found) for found in re.findall(r" after (\d+\.\d\d) s", capsys.readouterr().out)]
+    waited = [float(seconds) for seconds in re.findall(r" after (\d+\.\d\d) s", capsys.readouterr().out)]
     assert len(waited) == 3
     assert min(waited) >= segmentation.DETECTION_SECONDS
 

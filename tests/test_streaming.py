@@ -76,9 +76,9 @@ def test_pictures_of_spans_that_touch_are_those_of_a_file(film):
     """Who speaks for longer than an utterance may be is cut without a gap."""
     spans = [(0.0, 1.01), (1.01, 2.03), (2.5, 3.0)]
     seen = [
-        one
-        for one in live_sources.open_container(film, "film").flow()
-        if isinstance(one, timed_pictures.TimedPicture)
+        item
+        for item in live_sources.open_container(film, "film").flow()
+        if isinstance(item, timed_pictures.TimedPicture)
     ]
     for (begin, end), whole in zip(spans, clip_reader.read_pictures(film, spans), strict=True):
         passing = timed_pictures.utterance_pictures(seen, begin, end, 1 / 25)
@@ -90,10 +90,10 @@ def test_words_that_are_written_down_on_the_way_change_the_answer(predictor, fil
     def asr(samples):
         return f"there are {len(samples)} samples and I am so happy"
 
-    told = predictor.read(film, cut=True, asr=asr)
+    transcribed = predictor.read(film, cut=True, asr=asr)
     rows = streamed(predictor, live_sources.open_container(film, "film").flow(), asr=asr)
     for number, row in enumerate(rows, start=1):
-        assert_same(row, predictor.answer(told.prefix(number))[-1])
+        assert_same(row, predictor.answer(transcribed.prefix(number))[-1])
     assert rows[-1]["text"].endswith("so happy")
     assert rows[-1]["emotion"] != pytest.approx(predictor.answer(batch)[-1]["emotion"], abs=1e-3)
 
@@ -122,9 +122,12 @@ def test_memory_does_not_grow(predictor, raw, monkeypatch):
             if index % 5 == 0:
                 stream.see(pictures[index], begin + index / 25)
             stream.hear(samples[index * 640 : (index + 1) * 640])
-        kept = sum(one.features["audio"].values.nbytes for one in stream.utterances)
+        kept = sum(utterance.features["audio"].values.nbytes for utterance in stream.utterances)
         sizes.append((len(stream.sound), len(stream.shots), len(stream.utterances), kept))
-        assert all(one.samples is None and not one.frame and not one.tracks for one in stream.utterances)
+        assert all(
+            utterance.samples is None and not utterance.frame and not utterance.tracks
+            for utterance in stream.utterances
+        )
     assert stream.count == 18
     assert len(stream.utterances) == 4
     assert max(size for size, *_ in sizes[1:]) <= 3 * SAMPLE_RATE
@@ -154,14 +157,16 @@ def test_what_is_no_sound_or_picture_is_refused(predictor):
             stream.hear(wrong)
     with pytest.raises(UserError, match="RGB"):
         stream.see(np.zeros((4, 4), np.uint8), 0.0)
+    with pytest.raises(UserError, match="pass `seconds`"):
+        stream.see(np.zeros((4, 4, 3), np.uint8))
 
 
 def test_a_pipe_is_told_apart_from_its_first_bytes(film, raw):
     content = film.read_bytes()
-    found = live_sources.open_standard_input(io.BytesIO(content))
-    wrapped = np.concatenate([one.samples for one in found.flow() if isinstance(one, live_sources.AudioChunk)])
+    source = live_sources.open_standard_input(io.BytesIO(content))
+    wrapped = np.concatenate([item.samples for item in source.flow() if isinstance(item, live_sources.AudioChunk)])
     plain = np.concatenate(
-        [one.samples for one in live_sources.open_standard_input(io.BytesIO(raw[0].tobytes())).flow()]
+        [item.samples for item in live_sources.open_standard_input(io.BytesIO(raw[0].tobytes())).flow()]
     )
     assert np.array_equal(wrapped, raw[0])
     assert np.array_equal(plain, raw[0])

@@ -153,11 +153,11 @@ def test_a_study_runs_its_rows_once_and_leaves_the_project_as_it_was(project, ca
     before = state(project)
     run.run_study("rates", "fast")
     run.run_study("rates")
-    told = read_json(project / "docs/results/rates.json")
-    assert [row["dev"]["teacher"]["emotion"]["macro_f1"] for row in told["rows"]] == [0.25, 0.5]
-    assert [row["flags"] for row in told["rows"]] == [{"train.lr": 0.25}, {"train.lr": 0.5}]
-    assert told["rows"][0]["params"] == {"train.seeds": [1], "train.lr": 0.25}
-    assert told["rows"][0]["lock"] != told["rows"][1]["lock"]
+    written = read_json(project / "docs/results/rates.json")
+    assert [row["dev"]["teacher"]["emotion"]["macro_f1"] for row in written["rows"]] == [0.25, 0.5]
+    assert [row["flags"] for row in written["rows"]] == [{"train.lr": 0.25}, {"train.lr": 0.5}]
+    assert written["rows"][0]["params"] == {"train.seeds": [1], "train.lr": 0.25}
+    assert written["rows"][0]["lock"] != written["rows"][1]["lock"]
     assert "fast: done with this code" in capsys.readouterr().out
     file = (project / "docs/results/rates.json").read_bytes()
     shutil.rmtree(project / "docs")
@@ -221,10 +221,10 @@ def test_a_row_is_compared_with_the_reference_of_each_corpus(tmp_path, monkeypat
     study = Study("", "joint", "evaluate", (), models=("teacher",), against={"a": "A", "b": "B"})
     rows = {name: {"name": name, "key": name} for name in found}
     measure.add_comparisons(study, rows)
-    told = {name: row["against"] for name, row in rows.items()}
-    assert set(told["A"]) == {"b"} and set(told["B"]) == {"a"} and set(told["both"]) == {"a", "b"}
-    assert told["both"]["a"]["teacher"]["difference"] == 0 and told["both"]["b"]["row"] == "B"
-    own = told["both"]["b"]["teacher"]
+    against = {name: row["against"] for name, row in rows.items()}
+    assert set(against["A"]) == {"b"} and set(against["B"]) == {"a"} and set(against["both"]) == {"a", "b"}
+    assert against["both"]["a"]["teacher"]["difference"] == 0 and against["both"]["b"]["row"] == "B"
+    own = against["both"]["b"]["teacher"]
     assert 0 < own["low"] < own["difference"] and own["verdict"].startswith("both beats B by ")
     (tmp_path / "B.parquet").unlink()  # as after a clone: nothing is said without the answers, nor unsaid
     rows["A"].pop("against")
@@ -266,11 +266,15 @@ def test_the_code_of_a_row_is_that_of_every_item_of_a_matrix():
 
 def test_the_scores_of_a_row_are_those_of_the_metrics_files():
     study = definitions.Study("", "sample", "evaluate", ())
-    told = measure.measure_row(ROOT, study, StudyRow("as committed"), yaml.safe_load(presets.preset_text("sample")))
+    measured = measure.measure_row(
+        ROOT, study, StudyRow("as committed"), yaml.safe_load(presets.preset_text("sample"))
+    )
     scores = read_json(ROOT / "metrics/evaluate.json")
-    assert told["test"]["student"]["emotion"]["uar"]["high"] == scores["student"]["emotion"]["uar_high"]
-    assert told["dev"]["student"]["by_seed"] == read_json(ROOT / "metrics/distill.json")["by_seed"]
-    assert set(told["dev"]["student"]["subsets_by_seed"]) == {"1", "2", "3", "4", "5"} and told["params"] == {}
+    assert measured["test"]["student"]["emotion"]["uar"]["high"] == scores["student"]["emotion"]["uar_high"]
+    assert measured["dev"]["student"]["by_seed"] == read_json(ROOT / "metrics/distill.json")["by_seed"]
+    assert (
+        set(measured["dev"]["student"]["subsets_by_seed"]) == {"1", "2", "3", "4", "5"} and measured["params"] == {}
+    )
 
 
 def test_the_tables_across_studies_take_the_rows_that_they_name():
@@ -305,9 +309,9 @@ def test_what_pretraining_saves_is_told_by_share_of_labels():
 
     without = {"pretrain.epochs": 0}
     rows = [row(0.05, {}, 0.2, 0.4), row(0.05, without, 0.1, 0.2), row(1.0, {}, 0.5, 0.5)]
-    told = label_studies.label_fraction_table(rows)
+    lines = label_studies.label_fraction_table(rows)
     wide = 12.706 * 0.05  # Student's t of one degree of freedom times the standard error
-    assert told[2:] == [f"| 5% | 0.300 | 0.150 | +0.150 [{0.15 - wide:+.3f}, {0.15 + wide:+.3f}] |"]
+    assert lines[2:] == [f"| 5% | 0.300 | 0.150 | +0.150 [{0.15 - wide:+.3f}, {0.15 + wide:+.3f}] |"]
 
 
 def test_the_tables_across_studies_name_rows_that_there_are():

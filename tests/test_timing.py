@@ -91,14 +91,14 @@ def test_planted_words_are_found_where_they_were_planted(model, monkeypatch):
     heard = Planted(ctc.load_model(model), [("I", 10, 12), ("|", 14, 15), *two, ("|", 28, 29), ("O", 30, 33)], 50)
     monkeypatch.setattr(word_times, "_model", lambda name: heard)
     sound = ClipSound(np.zeros(16000, np.int16), start=0.4)
-    found = word_times.align_words("I — 2 ö!", sound, model)
-    assert found["words"] == [
+    aligned = word_times.align_words("I — 2 ö!", sound, model)
+    assert aligned["words"] == [
         {"word": "I", "start": 0.6, "end": 0.64},
         {"word": "—", "start": None, "end": None},
         {"word": "2", "start": 0.8, "end": 0.9},
         {"word": "ö!", "start": 1.0, "end": 1.06},
     ]
-    assert found["reason"] == ""
+    assert aligned["reason"] == ""
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,15 @@ def test_any_text_and_sound_give_times_in_order_or_a_reason(tmp_path_factory, te
     samples = np.random.default_rng(0).normal(0, 1000, round(16000 * seconds)).astype(np.int16)
     before, word_times._model = word_times._model, lambda name: loaded
     try:
-        found = word_times.align_words(text, ClipSound(samples), "any")
+        aligned = word_times.align_words(text, ClipSound(samples), "any")
     finally:
         word_times._model = before
-    assert found["words"] is not None or found["reason"] or not text.split()
-    if found["words"] is not None:
-        assert [one["word"] for one in found["words"]] == text.split()
-        times = [time for one in found["words"] if one["start"] is not None for time in (one["start"], one["end"])]
+    assert aligned["words"] is not None or aligned["reason"] or not text.split()
+    if aligned["words"] is not None:
+        assert [word["word"] for word in aligned["words"]] == text.split()
+        times = [
+            time for word in aligned["words"] if word["start"] is not None for time in (word["start"], word["end"])
+        ]
         assert times == sorted(times) and (not times or 0 <= times[0] <= times[-1] <= seconds + 1e-3)
 
 

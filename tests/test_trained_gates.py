@@ -55,6 +55,6 @@ def noisy(network, split, modality, level):
 
 def mean_gate(network, split, modality):
     """Over the utterances that have the modality, and the emotions."""
-    gate = torch.cat([told["weights"]["gate"] for _, told in loop.iterate_outputs(network, split)])
+    gate = torch.cat([output["weights"]["gate"] for _, output in loop.iterate_outputs(network, split)])
     column = network.modalities.index(modality)
     return gate[split.present[:, column]][..., column].mean().item()

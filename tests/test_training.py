@@ -171,11 +171,11 @@ def test_views_in_one_batch_are_the_answers_to_each(folder):
     train = read("train")
     built, batch = network(train).eval(), train.batch([2, 0, 3])
     views = [torch.tensor(seen) for seen in ((True, True, True), (False, True, False), (True, False, True))]
-    seen = torch.cat([batch["present"] & one for one in views])
+    seen = torch.cat([batch["present"] & view for view in views])
     output, many = forward_views(built, batch, seen)
     assert many["index"].tolist() == 3 * batch["index"].tolist()
-    for number, one in enumerate(views):
-        rows, alone = slice(number * len(batch["index"]), (number + 1) * len(batch["index"])), built(batch, one)
+    for number, view in enumerate(views):
+        rows, alone = slice(number * len(batch["index"]), (number + 1) * len(batch["index"])), built(batch, view)
         for name in ("emotion", "sentiment", "context"):
             torch.testing.assert_close(output[name][rows], alone[name], atol=1e-5, rtol=1e-4)
 
@@ -196,13 +196,13 @@ def test_the_teacher_is_heard_once_with_everything_and_stays_as_it_is(folder):
     train = read("train")
     teacher, batch = network(train, dropout=0.3), train.batch([3, 0])
     before = copy.deepcopy(teacher.state_dict())
-    told = compute_teacher_outputs(teacher, train)
+    outputs = compute_teacher_outputs(teacher, train)
     assert not teacher.training
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
     with torch.no_grad():
         directly = teacher(batch)
     for name in ("emotion", "sentiment", "utterance", "context"):
-        assert torch.allclose(told[name][batch["index"]], directly[name], atol=1e-5)
+        assert torch.allclose(outputs[name][batch["index"]], directly[name], atol=1e-5)
 
 
 def test_the_student_learns_with_modalities_hidden_and_noisy(folder):
@@ -223,7 +223,7 @@ def test_modality_dropout_hides_and_never_touches_features(folder):
     before = copy.deepcopy(batch)
     masks = torch.stack([hider(batch) for hider in [hide(0.4)] for _ in range(300)])
     assert torch.equal(batch["present"], before["present"])
-    assert all(torch.equal(one, before["values"][name]) for name, one in batch["values"].items())
+    assert all(torch.equal(values, before["values"][name]) for name, values in batch["values"].items())
     assert not (masks & ~batch["present"]).any()
     there = batch["present"].expand_as(masks)
     assert (masks & there).sum() / there.sum() == pytest.approx(0.6, abs=0.02)
@@ -233,10 +233,12 @@ def test_modality_dropout_hides_and_never_touches_features(folder):
 def test_noise_has_the_level_that_it_tells_and_leaves_the_rest_alone(folder):
     train = read("train")
     built, batch = network(train), train.batch(range(train.dialogues), packed=True)
-    before = {name: one.clone() for name, one in batch["values"].items()}
+    before = {name: values.clone() for name, values in batch["values"].items()}
     made, squares = noise(0.4), {m: [] for m in MODALITIES}
     clear = torch.stack([_heard(made, built, batch, squares) for _ in range(200)])
-    assert all(torch.equal(before[name].nan_to_num(), one.nan_to_num()) for name, one in batch["values"].items())
+    assert all(
+        torch.equal(before[name].nan_to_num(), values.nan_to_num()) for name, values in batch["values"].items()
+    )
     assert (clear < 1).float().mean().item() == pytest.approx(0.4, abs=0.02)
     assert clear.min() == pytest.approx(1 / (1 + objectives.MAX_NOISE_LEVEL**2), abs=0.01)
     for m in MODALITIES:  # noise of level s adds s^2 to the mean square of standardised features
@@ -262,10 +264,10 @@ def _heard(made, built, batch, squares):
 def test_the_teachers_gate_is_shared_out_by_what_the_student_hears():
     gate = torch.tensor([[[0.6, 0.3, 0.1]]])
     output = {"context": torch.eye(1), "weights": {"gate": torch.zeros(1, 1, 3)}}
-    told = {"context": torch.eye(1), "gate": gate}
+    teacher_output = {"context": torch.eye(1), "gate": gate}
     for seen, expected in (([1.0, 1.0, 1.0], gate), ([0.5, 1.0, 0.0], torch.tensor([[[0.5, 0.5, 0.0]]]))):
         output["weights"]["gate"] = expected
-        loss = distillation_loss.relation_loss(output, told, torch.tensor([seen]))
+        loss = distillation_loss.relation_loss(output, teacher_output, torch.tensor([seen]))
         assert loss.item() == pytest.approx(0.0, abs=1e-7)
 
 

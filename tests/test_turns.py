@@ -48,12 +48,12 @@ def batch(predictor, film):
 
 
 def test_who_speaks_next_begins_a_new_utterance(batch, film):
-    assert [one.start for one in batch] == pytest.approx(film[1].tolist(), abs=0.3)
-    assert [one.name for one in batch] == ["film#1", "film#2", "film#3"]
-    for one, other in zip(batch.utterances, batch.utterances[1:], strict=False):
-        assert one.end == other.start
-        assert len(one.samples) == pytest.approx(one.seconds * SAMPLE_RATE, abs=1)
-        assert one.face is not None and one.face.frames[-1] <= one.seconds * TRACK_FPS
+    assert [utterance.start for utterance in batch] == pytest.approx(film[1].tolist(), abs=0.3)
+    assert [utterance.name for utterance in batch] == ["film#1", "film#2", "film#3"]
+    for utterance, other in zip(batch.utterances, batch.utterances[1:], strict=False):
+        assert utterance.end == other.start
+        assert len(utterance.samples) == pytest.approx(utterance.seconds * SAMPLE_RATE, abs=1)
+        assert utterance.face is not None and utterance.face.frames[-1] <= utterance.seconds * TRACK_FPS
 
 
 def test_without_lip_sync_speech_without_a_pause_is_one_utterance(predictor, film):

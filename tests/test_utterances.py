@@ -24,10 +24,10 @@ SOUND = babble()
 
 
 def test_speech_is_cut_at_pauses_and_clicks_are_left_out():
-    found = np.array([span.seconds for span in segmentation.segment(SOUND)])
+    spans = np.array([span.seconds for span in segmentation.segment(SOUND)])
     expected = np.array([(0.8, 2.0), (4.0, 7.0), (8.5, 10.0)])  # 0.3 s are no pause
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() < 0.4
+    assert spans.shape == expected.shape
+    assert np.abs(spans - expected).max() < 0.4
 
 
 def test_utterances_do_not_overlap_and_lie_in_the_sound():
@@ -52,7 +52,7 @@ def test_the_way_a_sound_is_handed_over_changes_nothing(sizes):
 def test_a_sound_that_ends_with_an_utterance_has_the_same_utterances(number):
     whole = segmentation.segment(SOUND)
     prefix = segmentation.segment(SOUND[: whole[number].end])
-    assert [(one.begin, one.end) for one in prefix] == [(one.begin, one.end) for one in whole[: number + 1]]
+    assert [(span.begin, span.end) for span in prefix] == [(span.begin, span.end) for span in whole[: number + 1]]
 
 
 def test_nothing_that_an_utterance_needs_is_let_go():

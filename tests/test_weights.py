@@ -86,10 +86,10 @@ def test_a_hub_that_does_not_answer_costs_one_line_and_no_minute(monkeypatch, of
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://127.0.0.1:9")
     begin = time.monotonic()
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         sources.model_folder(f"microsoft/deberta-v3-base@{COMMIT}")
     assert time.monotonic() - begin < 3
-    message = str(told.value)
+    message = str(error.value)
     assert "\n" not in message
     for part in ("microsoft/deberta-v3-base", "data/weights/deberta-v3-base", "hub", "choose an encoder"):
         assert part in message
@@ -109,9 +109,9 @@ def fetched(monkeypatch, endpoint):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
     monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", endpoint)
     begin = time.monotonic()
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         sources.model_folder(f"microsoft/deberta-v3-base@{COMMIT}")
-    return str(told.value), time.monotonic() - begin
+    return str(error.value), time.monotonic() - begin
 
 
 def test_a_name_that_nobody_resolves_is_given_up_soon(monkeypatch):
@@ -272,10 +272,10 @@ def test_speech_features_are_the_models_own_hidden_states(weights, norm, layer):
     ]
     samples = torch.from_numpy((sounds[0].samples - sounds[0].samples.mean()) / sounds[0].samples.std())[None]
     with torch.no_grad():
-        told = encoder.model(samples, output_hidden_states=True)
-    hidden = told.hidden_states
+        output = encoder.model(samples, output_hidden_states=True)
+    hidden = output.hidden_states
     mean = torch.stack(hidden[1:]).mean(dim=0)  # also of a mixture that nothing has learnt
-    expected = {-1: told.last_hidden_state, 1: hidden[1], "mean": mean, "weighted": mean}[layer][0]
+    expected = {-1: output.last_hidden_state, 1: hidden[1], "mean": mean, "weighted": mean}[layer][0]
     assert np.allclose(extract_features(encoder, sounds)[0], expected.numpy(), atol=1e-4)
 
 

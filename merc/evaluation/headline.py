@@ -17,7 +17,7 @@ def scoreboard(
     """{model: {task: {metric: value}}}, with `baseline` (the most common label), `emotion_to_sentiment` and
     `selection_gap` (what selecting the teacher's epoch on test would have added)."""
     board = {
-        model: {task: headline(predictions, task, model, draws) for task in predictions.orders}
+        model: {task: headline(predictions, task, model, draws) for task in predictions.classes}
         for model in predictions.models()
     }
     mapping = sentiment_of_emotion(space, train)
@@ -31,7 +31,7 @@ def scoreboard(
 
 def headline(predictions: Predictions, task: str, model: str, draws: bootstrap.Draws) -> dict[str, float]:
     """Means over seeds; `_std` over seeds (NaN for one); `_low` and `_high` by bootstrap over groups and seeds."""
-    counts = predictions.counts(task, model)  # (S, 1, G, C, C)
+    counts = predictions.group_confusions(task, model)  # (S, 1, G, C, C)
     by_seed = scores.summarise(counts.sum(axis=(1, 2)))
     replicates = bootstrap.replicate(counts, draws)
     board = {name: float(by_seed[name].mean()) for name in MEASURES}
@@ -50,11 +50,11 @@ def majority_baseline(
     space: LabelSpace, train: pd.DataFrame, predictions: Predictions
 ) -> dict[str, dict[str, float]]:
     """{task: scores} of always predicting the most common training label."""
-    return {task: _constant(space, train, predictions, task) for task in predictions.orders}
+    return {task: _constant(space, train, predictions, task) for task in predictions.classes}
 
 
 def _constant(space: LabelSpace, train: pd.DataFrame, predictions: Predictions, task: str) -> dict[str, float]:
-    actual, classes = predictions.actual(task), len(predictions.orders[task])
+    actual, classes = predictions.actual(task), len(predictions.classes[task])
     counts = _counts(space.indices(train, task), classes)
     if not counts.any():
         return dict.fromkeys(scores.HEADLINE_METRICS, np.nan)
@@ -80,14 +80,14 @@ def sentiment_from_emotion(predictions: Predictions, model: str, mapping: np.nda
     if mapping is None:
         return dict.fromkeys(scores.HEADLINE_METRICS, np.nan)
     mapped = mapping[predictions.predicted("emotion", model)[:, 0]]  # (S, N)
-    matrix = scores.confusion(predictions.actual("sentiment"), mapped, len(predictions.orders["sentiment"]))
+    matrix = scores.confusion(predictions.actual("sentiment"), mapped, len(predictions.classes["sentiment"]))
     measured = scores.summarise(matrix)
     return {name: float(measured[name].mean()) for name in scores.HEADLINE_METRICS}
 
 
 def consistency(predictions: Predictions, model: str, mapping: np.ndarray | None) -> float:
     """The fraction of utterances whose predicted sentiment is the most common one of their predicted emotion."""
-    if mapping is None or "sentiment" not in predictions.answers or not len(predictions.rows):
+    if mapping is None or "sentiment" not in predictions.outputs or not len(predictions.rows):
         return np.nan
     mapped = mapping[predictions.predicted("emotion", model)]
     return float((mapped == predictions.predicted("sentiment", model)).mean())

@@ -36,13 +36,13 @@ class Predictions:
     """K blocks of predictions for the same N utterances, in the manifest's order."""
 
     rows: pd.DataFrame  # N rows: identifying columns, then the actual label of each task (a string, or None)
-    orders: dict[str, tuple[str, ...]]  # task -> its C labels, in the order of the arrays' last axis
+    classes: dict[str, tuple[str, ...]]  # task -> its C labels, in the order of the arrays' last axis
     keys: tuple[BlockKey, ...]
-    answers: dict[str, dict[str, np.ndarray]]  # task -> part -> (K, N, C); without tasks that have no head
+    outputs: dict[str, dict[str, np.ndarray]]  # task -> part -> (K, N, C); without tasks that have no head
 
     def actual(self, task: str) -> np.ndarray:
         """(N,) label indices, UNLABELLED where there is no label."""
-        indices = {label: index for index, label in enumerate(self.orders[task])}
+        indices = {label: index for index, label in enumerate(self.classes[task])}
         return np.array([indices.get(label, labels.UNLABELLED) for label in self.rows[task]], dtype=np.int64)
 
     def groups(self) -> tuple[np.ndarray, int]:
@@ -58,24 +58,25 @@ class Predictions:
         """The conditions under which a model was evaluated."""
         return list(dict.fromkeys(key.condition for key in self.keys if key.model == model))
 
-    def seeds(self) -> int:
+    @property
+    def num_seeds(self) -> int:
         """The number of training seeds."""
         return len({key.seed for key in self.keys})
 
-    def only(self, rows: np.ndarray) -> "Predictions":
+    def take(self, rows: np.ndarray) -> "Predictions":
         """The predictions for the utterances selected by `rows` (N,) bool."""
-        answers = {
-            task: {part: values[:, rows] for part, values in parts.items()} for task, parts in self.answers.items()
+        outputs = {
+            task: {part: values[:, rows] for part, values in parts.items()} for task, parts in self.outputs.items()
         }
-        return replace(self, rows=self.rows[rows].reset_index(drop=True), answers=answers)
+        return replace(self, rows=self.rows[rows].reset_index(drop=True), outputs=outputs)
 
-    def of_seeds(self, seeds: Collection[int]) -> "Predictions":
+    def take_seeds(self, seeds: Collection[int]) -> "Predictions":
         """The predictions of some training seeds."""
         selected = np.array([key.seed in seeds for key in self.keys], dtype=bool)
-        answers = {
-            task: {part: values[selected] for part, values in parts.items()} for task, parts in self.answers.items()
+        outputs = {
+            task: {part: values[selected] for part, values in parts.items()} for task, parts in self.outputs.items()
         }
-        return replace(self, keys=tuple(key for key in self.keys if key.seed in seeds), answers=answers)
+        return replace(self, keys=tuple(key for key in self.keys if key.seed in seeds), outputs=outputs)
 
     def blocks(self, model: str, conditions: Sequence[str]) -> np.ndarray:
         """(S, len(conditions)) indices of the model's blocks, a row per seed that has all the conditions."""
@@ -84,28 +85,28 @@ class Predictions:
         seeds = [seed for seed in all_seeds if all((model, seed, name) in index for name in conditions)]
         return np.array([[index[BlockKey(model, seed, name)] for name in conditions] for seed in seeds])
 
-    def of(self, task: str, model: str, conditions: Sequence[str], part: str = "probability") -> np.ndarray:
+    def values(self, task: str, model: str, conditions: Sequence[str], part: str = "probability") -> np.ndarray:
         """(S, len(conditions), N, C) one part of a model's predictions."""
-        return self.answers[task][part][self.blocks(model, conditions)]
+        return self.outputs[task][part][self.blocks(model, conditions)]
 
     def predicted(self, task: str, model: str, conditions: Sequence[str] = (FULL,)) -> np.ndarray:
         """(S, len(conditions), N) the index of the most probable label."""
-        return self.of(task, model, conditions).argmax(-1)
+        return self.values(task, model, conditions).argmax(-1)
 
-    def counts(self, task: str, model: str, conditions: Sequence[str] = (FULL,)) -> np.ndarray:
+    def group_confusions(self, task: str, model: str, conditions: Sequence[str] = (FULL,)) -> np.ndarray:
         """(S, len(conditions), G, C, C) confusion matrices of each group; all 0 if the task has no head."""
-        return self._confusions(task, model, conditions, *self.groups())
+        return self._count_confusions(task, model, conditions, *self.groups())
 
-    def matrices(self, task: str, model: str, conditions: Sequence[str] = (FULL,)) -> np.ndarray:
+    def confusions(self, task: str, model: str, conditions: Sequence[str] = (FULL,)) -> np.ndarray:
         """(S, len(conditions), C, C) confusion matrices; all 0 if the task has no head."""
         single_group = np.zeros(len(self.rows), np.int64)
-        return self._confusions(task, model, conditions, single_group, 1)[:, :, 0]
+        return self._count_confusions(task, model, conditions, single_group, 1)[:, :, 0]
 
-    def _confusions(
+    def _count_confusions(
         self, task: str, model: str, conditions: Sequence[str], group: np.ndarray, num_groups: int
     ) -> np.ndarray:
-        classes = len(self.orders[task])
-        if task not in self.answers:
+        classes = len(self.classes[task])
+        if task not in self.outputs:
             return np.zeros((*self.blocks(model, conditions).shape, num_groups, classes, classes), np.int64)
         predicted = self.predicted(task, model, conditions)
         return scores.grouped_confusion(self.actual(task), predicted, group, num_groups, classes)
@@ -116,8 +117,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     blocks = [_block(predictions, number, key) for number, key in enumerate(predictions.keys)]
     table = pa.concat_tables(blocks).unify_dictionaries()
-    orders = json.dumps({task: list(order) for task, order in predictions.orders.items()}, sort_keys=True)
-    table = table.replace_schema_metadata({"merc": orders})
+    classes = json.dumps({task: list(order) for task, order in predictions.classes.items()}, sort_keys=True)
+    table = table.replace_schema_metadata({"merc": classes})
     pq.write_table(table, path, compression="zstd", row_group_size=max(len(table), 1))
 
 
@@ -137,9 +138,9 @@ def _strings(values: Iterable[str | None]) -> pa.Array:
 
 
 def _lists(predictions: Predictions, task: str, part: str, number: int, dtype: pa.DataType) -> pa.Array:
-    if task not in predictions.answers:
+    if task not in predictions.outputs:
         return pa.nulls(len(predictions.rows), pa.list_(dtype))
-    block = predictions.answers[task][part][number]
+    block = predictions.outputs[task][part][number]
     offsets = np.arange(len(block) + 1, dtype=np.int32) * block.shape[1]
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(block.ravel(), dtype))
 
@@ -151,12 +152,12 @@ def read_predictions(path: Path = PREDICTIONS_FILE) -> Predictions:
     table = _table(path)
     keys = _keys(table)
     size = len(table) // max(len(keys), 1)
-    orders = {task: tuple(order) for task, order in json.loads(table.schema.metadata[b"merc"]).items()}
+    classes = {task: tuple(order) for task, order in json.loads(table.schema.metadata[b"merc"]).items()}
     return Predictions(
         rows=table.slice(0, size).select([*ID_COLUMNS, *labels.TASKS]).to_pandas().astype(object),
-        orders=orders,
+        classes=classes,
         keys=keys,
-        answers={task: parts for task in labels.TASKS if (parts := _parts(table, task, len(keys), size))},
+        outputs={task: parts for task in labels.TASKS if (parts := _parts(table, task, len(keys), size))},
     )
 
 

@@ -18,14 +18,15 @@ def calibration_measures(predictions: Predictions, task: str, model: str) -> dic
     """Means over seeds; `_raw` before calibration; coverage by class shows which classes the sets miss."""
     actual = predictions.actual(task)
     labelled = actual >= 0
-    if task not in predictions.answers or not labelled.any():
+    if task not in predictions.outputs or not labelled.any():
         return {}
     parts = {
-        part: predictions.of(task, model, [FULL], part)[:, 0, labelled] for part in ("raw", "probability", "set")
+        part: predictions.values(task, model, [FULL], part)[:, 0, labelled]
+        for part in ("raw", "probability", "set")
     }
     calibrated = calibration_scores(parts["probability"], actual[labelled])
     raw = {f"{name}_raw": value for name, value in calibration_scores(parts["raw"], actual[labelled]).items()}
-    return calibrated | raw | conformal(parts["set"], actual[labelled], predictions.orders[task])
+    return calibrated | raw | conformal(parts["set"], actual[labelled], predictions.classes[task])
 
 
 def calibration_scores(probability: np.ndarray, actual: np.ndarray) -> dict[str, float]:
@@ -103,7 +104,7 @@ def coverage_curve(predictions: Predictions, task: str, models: list[str]) -> pd
 def _confidence(predictions: Predictions, task: str, model: str) -> tuple[np.ndarray, np.ndarray]:
     """(S, N) confidence and correctness of the labelled utterances; (1, 0) if the task has no head."""
     actual = predictions.actual(task)
-    if task not in predictions.answers:
+    if task not in predictions.outputs:
         return np.zeros((1, 0)), np.zeros((1, 0), bool)
-    probability = predictions.of(task, model, [FULL])[:, 0, actual >= 0]
+    probability = predictions.values(task, model, [FULL])[:, 0, actual >= 0]
     return probability.max(-1), probability.argmax(-1) == actual[actual >= 0]

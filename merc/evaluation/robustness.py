@@ -26,7 +26,7 @@ def group_repeats(conditions: Iterable[str]) -> dict[str, list[str]]:
 def robustness(predictions: Predictions) -> dict[str, dict[str, dict[str, float]]]:
     """{model: {task: macro F1 by condition, and its summary}}; for sentiment only the main conditions."""
     models = predictions.models()
-    tasks = predictions.orders
+    tasks = predictions.classes
     return {model: {task: _robustness(predictions, model, task) for task in tasks} for model in models}
 
 
@@ -77,7 +77,7 @@ def _point(
     predictions: Predictions, task: str, model: str, conditions: list[str], draws: bootstrap.Draws
 ) -> dict[str, float]:
     low, high = bootstrap.interval(
-        bootstrap.replicate(predictions.counts(task, model, conditions), draws)["macro_f1"]
+        bootstrap.replicate(predictions.group_confusions(task, model, conditions), draws)["macro_f1"]
     )
     return {
         model: _macro_f1(predictions, task, model, conditions),
@@ -87,7 +87,7 @@ def _point(
 
 
 def _macro_f1(predictions: Predictions, task: str, model: str, conditions: list[str]) -> float:
-    matrices = predictions.matrices(task, model, conditions)
+    matrices = predictions.confusions(task, model, conditions)
     return float(scores.summarise(matrices)["macro_f1"].mean())
 
 

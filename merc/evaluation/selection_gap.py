@@ -39,9 +39,9 @@ def kept_epochs(folder: Path) -> dict[str, str]:
 def epoch_gap(predictions: Predictions, model: str) -> dict[str, float]:
     """The best test score of the kept epochs minus the selected epoch's (NaN without any), and their number."""
     names = [name for name in predictions.conditions(model) if name.startswith(EPOCH_PREFIX)]
-    if not names or "emotion" not in predictions.answers:
+    if not names or "emotion" not in predictions.outputs:
         return dict.fromkeys(MEASURES, np.nan) | {"epochs": len(names)}
-    matrices = predictions.matrices("emotion", model, [FULL, *names])
+    matrices = predictions.confusions("emotion", model, [FULL, *names])
     by_epoch = scores.summarise(matrices)  # (seeds with epochs, 1 + epochs)
     gains = {name: by_epoch[name][:, 1:].max(axis=1) - by_epoch[name][:, 0] for name in MEASURES}
     return {name: float(gain.mean()) for name, gain in gains.items()} | {"epochs": len(names)}

@@ -32,9 +32,9 @@ def compare(
     `names` are the names of the two in the verdict, by default their models' names.
     """
     first, second = _with_shared_seeds(first, second, models)
-    if task not in first.answers or task not in second.answers:
-        return {"verdict": f"{task} was not asked of both"}
-    first_counts, second_counts = first.counts(task, models[0]), second.counts(task, models[1])
+    if task not in first.outputs or task not in second.outputs:
+        return {"verdict": f"{task} is missing in one of the two"}
+    first_counts, second_counts = first.group_confusions(task, models[0]), second.group_confusions(task, models[1])
     if not first_counts.any():
         return {"verdict": f"no utterance has a label for {task}"}
     difference, p_value = permutation(first_counts, second_counts, rounds, seed=1)
@@ -68,7 +68,7 @@ def against(*words: str) -> None:
     other, ours = read_predictions(arguments.other), read_predictions()
     pairs = [tuple(arguments.models)] if arguments.models else [(model, model) for model in ours.models()]
     for their_model, our_model in pairs:
-        for task in ours.orders:
+        for task in ours.classes:
             result = compare(other, ours, (their_model, our_model), task, ROUNDS)
             numbers = " ".join(f"{n} {result[n]:+.4f}" for n in ("difference", "low", "high") if n in result)
             print(f"{our_model}, {task}: ours - theirs: {numbers}\n    {result['verdict']}")
@@ -124,7 +124,7 @@ def _with_shared_seeds(
         raise UserError(
             "compare: the files have different utterances or labels; evaluate both on the same test split"
         )
-    if first.orders != second.orders:
+    if first.classes != second.classes:
         raise UserError(
             "compare: the files order the labels in different ways; evaluate both with the same data.labels"
         )
@@ -132,7 +132,7 @@ def _with_shared_seeds(
     shared = set.intersection(*seeds)
     if not shared:
         raise UserError(f"compare: {models[0]} and {models[1]} share no training seed: {seeds[0]} and {seeds[1]}")
-    return first.of_seeds(shared), second.of_seeds(shared)
+    return first.take_seeds(shared), second.take_seeds(shared)
 
 
 def _rows(predictions: Predictions) -> list[tuple]:
@@ -168,7 +168,7 @@ def _correct(first: Predictions, second: Predictions, models: tuple[str, str], t
     """For each model, whether its mean probabilities over seeds are right, for each labelled utterance: bool."""
     actual = first.actual(task)
     predicted = [
-        predictions.of(task, model, [FULL])[:, 0].mean(0).argmax(-1)
+        predictions.values(task, model, [FULL])[:, 0].mean(0).argmax(-1)
         for predictions, model in zip((first, second), models, strict=True)
     ]
     return [(labels == actual)[actual >= 0] for labels in predicted]

@@ -93,10 +93,10 @@ def slice_table(
 
 def _row(predictions: Predictions, task: str, model: str, name: str, mask: np.ndarray) -> tuple:
     actual = np.where(mask, predictions.actual(task), -1)
-    if task not in predictions.answers:
+    if task not in predictions.outputs:
         return model, name, 0, np.nan, np.nan
     predicted = predictions.predicted(task, model)[:, 0]
-    matrix = scores.confusion(actual, predicted, len(predictions.orders[task]))
+    matrix = scores.confusion(actual, predicted, len(predictions.classes[task]))
     measured = scores.summarise(matrix)
     return model, name, (actual >= 0).sum(), measured["accuracy"].mean(), measured["macro_f1"].mean()
 

@@ -7,12 +7,13 @@ from typing import Protocol, cast
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 
 from merc.explanation.checks import agreement, deletion, ground_truth, randomisation
 from merc.explanation.checks.ground_truth import GroundTruthHits, hit_metrics
 from merc.explanation.explainer import PART_METHODS, RANDOM, UNREAD, ExplainConfig, Explained
 from merc.explanation.methods import shapley
-from merc.explanation.methods.integrated_gradients import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from merc.explanation.methods.integrated_gradients import gap_tolerance
 
 Modalities = tuple[str, ...]
 EMOTION_COLUMNS = ["emotion", "modality", "shapley_absolute", "shapley", "teacher_shapley", "gate", "utterances"]
@@ -35,7 +36,7 @@ def metrics(
     config: ExplainConfig,
 ) -> dict:
     """The metrics of the stage, with their baselines; null where a corpus has no truth or a fusion no gates."""
-    limit = np.maximum(RELATIVE_TOLERANCE * np.abs(explanations.explained), ABSOLUTE_TOLERANCE)
+    limit = gap_tolerance(torch.from_numpy(explanations.explained)).numpy()
     log_odds = explanations.coalition_log_odds
     missed = explanations.shapley.sum(1) - (log_odds[:, -1] - log_odds[:, 0])
     return {

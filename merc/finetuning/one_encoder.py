@@ -16,6 +16,7 @@ from merc.data.records.labels import TASKS, LabelSpace
 from merc.encoders.base.encoder import Encoder, length_sorted_batches
 from merc.encoders.base.registry import Reader
 from merc.finetuning.augmentation import AugmentedBatch, no_augmentation
+from merc.finetuning.dev_scorer import DevScorer
 from merc.finetuning.tuning_loop import to_device
 from merc.runtime.errors import UserError
 from merc.training.core.scores import scores
@@ -79,9 +80,9 @@ class LinearProbe(nn.Module):
         self.norm = nn.GroupNorm(encoder.parts, encoder.dim)  # with one part: LayerNorm
         self.heads = nn.ModuleDict({task: nn.Linear(encoder.dim, count) for task, count in classes.items()})
 
-    def above(self) -> list[nn.Parameter]:
+    def new_parameters(self) -> list[nn.Parameter]:
         """The parameters trained from the beginning: all but the encoder's pretrained layers."""
-        return [*self.norm.parameters(), *self.heads.parameters(), *self.encoder.above()]
+        return [*self.norm.parameters(), *self.heads.parameters(), *self.encoder.new_parameters()]
 
     def forward(self, inputs: Sequence) -> dict[str, Tensor]:
         """Logits (N, classes) of each task: the mean over the parts."""
@@ -177,7 +178,7 @@ class ProbeLoss:
         return total / count.clamp(min=1)
 
 
-class ProbeScorer:
+class ProbeScorer(DevScorer):
     """Scores a probe on dev."""
 
     def __init__(self, probe: LinearProbe, dev: LabelledUtterances) -> None:
@@ -187,10 +188,6 @@ class ProbeScorer:
         self.batches = list(
             length_sorted_batches([probe.encoder.size(utterance) for utterance in dev.inputs], probe.encoder.budget)
         )
-
-    def __call__(self) -> float:
-        """The macro F1 of the emotions, which selects the best epoch."""
-        return self.scores()["emotion"]["macro_f1"]
 
     @torch.inference_mode()
     def scores(self) -> dict[str, dict[str, float]]:

@@ -47,7 +47,7 @@ class TuningPlan:
 
     epochs: int
     freeze_epochs: int
-    above: list[TrainablePart]  # trained from the beginning
+    new_layers: list[TrainablePart]  # trained from the beginning
     encoder: list[TrainablePart]  # trained after freeze_epochs
     accumulate: int = 1  # batches whose gradients are accumulated for a step
     average: float = 0.0  # decay per step of the moving average of weights that is scored and kept; 0 = none
@@ -55,7 +55,7 @@ class TuningPlan:
 
     def parts(self, epoch: int) -> list[TrainablePart]:
         """The parameters trained in this epoch, counted from 0."""
-        return self.above if epoch < self.freeze_epochs else [*self.above, *self.encoder]
+        return self.new_layers if epoch < self.freeze_epochs else [*self.new_layers, *self.encoder]
 
 
 @dataclass
@@ -175,7 +175,9 @@ def all_layers(encoder: Encoder, config: UnfreezingConfig) -> list[TrainablePart
     parts = top_layers(encoder, len(layers), config)
     if config.lora:
         return parts
-    layer_ids = {id(parameter) for parameter in chain(encoder.above(), *(part.parameters for part in parts))}
+    layer_ids = {
+        id(parameter) for parameter in chain(encoder.new_parameters(), *(part.parameters for part in parts))
+    }
     rest = [parameter for parameter in encoder.parameters() if id(parameter) not in layer_ids]
     return [*parts, TrainablePart(rest, config.lr * config.layer_decay ** (len(layers) - 1))]
 

@@ -16,6 +16,7 @@ from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder, extract_features
 from merc.encoders.base.registry import EncodingSection
+from merc.finetuning.dev_scorer import DevScorer
 from merc.finetuning.tuning_loop import check_trainable, to_device
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
@@ -92,11 +93,11 @@ def read_encoded_split(
     """Read and encode one split of the corpora with a share; keep the encoder inputs of the streams in `keep`."""
     streams, kept = {}, {}
     for inside in insides:
-        inputs = inside.read(split, data.learnt)
+        inputs = inside.read(split, data.trained_corpora)
         streams[inside.stream] = encode_inputs(inside.encoder, inputs)
         if inside.stream in keep:
             kept[inside.stream] = inputs
-    rows = manifests.read_manifests(split, data.learnt)
+    rows = manifests.read_manifests(split, data.trained_corpora)
     return EncodedSplit(
         build_split(rows, streams, data.modalities, labels.label_space(data.labels)).to(select_device()), kept
     )
@@ -120,12 +121,12 @@ class EndToEndNetwork(nn.Module):
     """
 
     def __init__(
-        self, network: MultimodalNetwork, learnt: dict[str, Encoder], source: EncodedSplit, loss: LabelLoss
+        self, network: MultimodalNetwork, trainable: dict[str, Encoder], source: EncodedSplit, loss: LabelLoss
     ) -> None:
         super().__init__()
         self.network = network
-        self.encoders = nn.ModuleDict({stream.replace(".", "_"): encoder for stream, encoder in learnt.items()})
-        self.trainable, self.source, self.loss = learnt, source, loss
+        self.encoders = nn.ModuleDict({stream.replace(".", "_"): encoder for stream, encoder in trainable.items()})
+        self.trainable, self.source, self.loss = trainable, source, loss
 
     def step(self, draw: DrawnBatch) -> Tensor:
         """The label loss on a batch of dialogues."""
@@ -162,15 +163,11 @@ class EndToEndNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class EndToEndScorer:
+class EndToEndScorer(DevScorer):
     """Scores the network on dev."""
 
     network: EndToEndNetwork
     dev: EncodedSplit
-
-    def __call__(self) -> float:
-        """The macro F1 of the emotions, which selects the best epoch."""
-        return self.scores()["emotion"]["macro_f1"]
 
     def scores(self) -> dict[str, dict[str, float]]:
         """The headline scores of every task."""

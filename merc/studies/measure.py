@@ -152,4 +152,4 @@ def _compare(files: list[Path], corpus: str, models: tuple[str, ...], names: tup
 
 
 def _of_corpus(all_predictions: Predictions, corpus: str) -> Predictions:
-    return all_predictions.only(np.asarray(all_predictions.rows["corpus"] == corpus))
+    return all_predictions.take(np.asarray(all_predictions.rows["corpus"] == corpus))

@@ -7,6 +7,7 @@ from merc.runtime.command_line import CommandLine
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
 from merc.studies import committed
+from merc.studies.cells import format_number
 
 METRICS = Path("metrics")
 COLUMNS = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1", "uar": "UAR"}
@@ -62,21 +63,17 @@ def summary_table(scores: dict, robustness: dict) -> str:
 
 def _row(model: str, task: str, scores: dict) -> str:
     label = "commonest label" if model == "baseline" else model
-    return f"{f'{task}: {label}':<28}" + "".join(f"{_number(scores[name]):>13}" for name in COLUMNS)
+    return f"{f'{task}: {label}':<28}" + "".join(f"{format_number(scores[name]):>13}" for name in COLUMNS)
 
 
 def _subset_lines(robustness: dict) -> list[str]:
     """The student's macro F1 for emotion by available modalities, two cells to a line."""
     student = robustness["student"]["emotion"]
     conditions = [name for name in student if name == "full" or name.startswith("only:")] + ["rate:0.5"]
-    cells = [f"{_condition_label(name):<28}{_number(student.get(name)):>8}" for name in conditions]
+    cells = [f"{_condition_label(name):<28}{format_number(student.get(name)):>8}" for name in conditions]
     pairs = ["    ".join(cells[first : first + 2]).rstrip() for first in range(0, len(cells), 2)]
     return ["Student's emotion macro F1 when only some modalities are there", *pairs]
 
 
 def _condition_label(condition: str) -> str:
     return {"full": "all", "rate:0.5": "each missing half the time"}.get(condition, condition.removeprefix("only:"))
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -56,7 +56,7 @@ class Split:
         """Mean and standard deviation (D,) of each stream over all steps."""
         return {name: stream.statistics() for name, stream in self.features.items()}
 
-    def known(self, streams: Sequence[str]) -> "Split":
+    def with_streams(self, streams: Sequence[str]) -> "Split":
         """This split restricted to the given streams, a network's inputs; features of other encoders are absent."""
         features = {name: stream for name, stream in self.features.items() if name in streams}
         present = _present(features, self.modalities, len(self)).to(self.present.device)

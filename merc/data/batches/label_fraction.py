@@ -34,7 +34,7 @@ class LabelSubset(NamedTuple):
         kept = {key for _, corpus in corpora for key in self._sample(corpus["key"].tolist())}
         return keys.isin(kept).to_numpy(copy=True)
 
-    def thin(self, train: Split) -> Split:
+    def hide_labels(self, train: Split) -> Split:
         """Copy of the split with all other labels removed."""
         if self.fraction == 1.0:
             return train

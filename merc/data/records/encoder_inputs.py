@@ -160,7 +160,7 @@ def _read_face(folder: Path, row: Any, choose: TrackChooser) -> VisionInput:
     tracks = face_tracks.read_tracks(folder / row.tracks) if _string(row.tracks) else []
     needs_sound = len(tracks) > 1 and row.audio_status != manifests.MISSING
     index = choose(tracks, _read_audio(folder, row, choose) if needs_sound else None) if tracks else None
-    return face_input(None if index is None else tracks[index], folder / row.frame)
+    return face_input(None if index is None else tracks[index], folder / _string(row.frame))
 
 
 def face_input(track: Track | None, frame: Path | BinaryIO) -> VisionInput:

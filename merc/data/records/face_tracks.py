@@ -5,11 +5,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import cv2
 import numpy as np
 from safetensors.numpy import load, save
+
+from merc.runtime.errors import UserError, error_context
 
 TRACK_FPS = 25.0  # frames per second at any frame rate of the clip: the input rate of lip-sync networks
 JPEG_QUALITY = 85
@@ -48,7 +49,8 @@ def tracks_to_bytes(tracks: list[Track]) -> bytes:
 
 def read_tracks(path: Path) -> list[Track]:
     """Read the tracks of a clip, longest first; empty if no face was detected."""
-    return tracks_from_bytes(path.read_bytes())
+    with error_context(str(path)):
+        return tracks_from_bytes(path.read_bytes())
 
 
 def tracks_from_bytes(content: bytes) -> list[Track]:
@@ -90,7 +92,10 @@ def encode_jpeg(picture: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
 
 def decode_jpeg(coded: np.ndarray) -> np.ndarray:
     """Decode a JPEG to an RGB image."""
-    return cast("np.ndarray", cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB))  # None if it is no JPEG
+    picture = cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB) if len(coded) else None  # None where it cannot be decoded
+    if picture is None:
+        raise UserError(f"{len(coded)} bytes cannot be decoded as a JPEG picture; extract the clip again")
+    return picture
 
 
 def intersection_over_union(box: Iterable[float], other: Iterable[float]) -> float:

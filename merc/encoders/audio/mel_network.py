@@ -42,7 +42,7 @@ class MelNetwork(FramedAudioEncoder):
             torch.manual_seed(SEED)
             self.towers = nn.ModuleList(ResidualTower() for _ in range(NUM_TOWERS))
 
-    def above(self) -> list[nn.Parameter]:
+    def new_parameters(self) -> list[nn.Parameter]:
         """All parameters: none is pretrained."""
         return list(self.parameters())
 

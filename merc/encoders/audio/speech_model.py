@@ -40,7 +40,7 @@ class SpeechModelEncoder(FramedAudioEncoder):
         if layer == "weighted":
             self.mixture = nn.Parameter(torch.zeros(model.config.num_hidden_layers))
 
-    def above(self) -> list[nn.Parameter]:
+    def new_parameters(self) -> list[nn.Parameter]:
         return [self.mixture] if self.layer == "weighted" else []
 
     def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,7 @@ class Encoder(nn.Module):
         """Length of a raw input, in the unit of `budget`."""
         raise NotImplementedError
 
-    def above(self) -> list[nn.Parameter]:
+    def new_parameters(self) -> list[nn.Parameter]:
         """Randomly initialised parameters above the pretrained layers; trained from the first epoch, like heads."""
         return []
 

@@ -97,7 +97,9 @@ def read_preprocessor_config(folder: Path) -> dict[str, Any]:
     """Content of preprocessor_config.json: the scaling of inputs in the model's training."""
     file = folder / "preprocessor_config.json"
     if not file.is_file():
-        raise UserError(f"{file}: not there, so that nobody knows how the model's input is scaled; bring it")
+        raise UserError(
+            f"{file}: not there; it says how the model's input is scaled: copy it from where the model is from"
+        )
     return json.loads(file.read_text(encoding="utf-8"))
 
 

@@ -60,7 +60,7 @@ class ReportData(NamedTuple):
 
 def render_page(predictions: Predictions, test: pd.DataFrame, data: ReportData, figures: Path) -> str:
     """The HTML document; `figures` is the folder of the SVGs to embed."""
-    tasks = list(predictions.orders)
+    tasks = list(predictions.classes)
     headline = html_tables.headline(data.board, [*predictions.models(), "baseline"])
     gap = html_tables.selection(data.board["selection_gap"]["emotion"])
     sections = [
@@ -86,7 +86,7 @@ def _summary(predictions: Predictions) -> str:
     corpora = ", ".join(dict.fromkeys(predictions.rows["corpus"]))
     return escape(
         f"{len(predictions.rows)} test utterances in {predictions.groups()[1]} groups of {corpora}; "
-        f"{predictions.seeds()} training seeds. Scores are means over seeds; brackets hold 95 % intervals from "
+        f"{predictions.num_seeds} training seeds. Scores are means over seeds; brackets hold 95 % intervals from "
         "drawing groups and seeds anew."
     )
 
@@ -101,10 +101,10 @@ def _figures(paths: Sequence[Path]) -> str:
 
 def _dialogues(predictions: Predictions, test: pd.DataFrame) -> str:
     """The dialogues with the lowest and the highest accuracy of the student's mean probabilities over seeds."""
-    if "emotion" not in predictions.answers:
+    if "emotion" not in predictions.outputs:
         return "<p>No emotion was asked.</p>"
-    probability = predictions.of("emotion", "student", [FULL])[:, 0].mean(0)  # (N, C)
-    order, actual = np.array(predictions.orders["emotion"]), predictions.actual("emotion")
+    probability = predictions.values("emotion", "student", [FULL])[:, 0].mean(0)  # (N, C)
+    order, actual = np.array(predictions.classes["emotion"]), predictions.actual("emotion")
     rows = test[["corpus", "dialogue", "utterance", "speaker", "text"]].assign(
         actual=[order[label] if label >= 0 else "-" for label in actual],
         answer=order[probability.argmax(-1)],

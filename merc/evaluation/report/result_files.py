@@ -38,7 +38,7 @@ def write_results(
         _by_corpus(predictions, len(draws.groups)),
         {
             task: slices.slice_table(predictions, task, slice_masks, predictions.models())
-            for task in predictions.orders
+            for task in predictions.classes
         },
     )
     results.write_json(METRICS / "robustness.json", data.robust)
@@ -48,7 +48,7 @@ def write_results(
     for task, table in data.slices.items():
         results.write_csv(PLOTS / f"slices_{task}.csv", table)
         _plot(predictions, task, draws)
-    classes = {task: tables.class_scores(predictions, task, draws) for task in predictions.orders}
+    classes = {task: tables.class_scores(predictions, task, draws) for task in predictions.classes}
     latex.write_tables(OUT, board, data.robust, data.calibrated, classes)
     html_report.write_page(
         OUT / "report/index.html", html_report.render_page(predictions, splits["test"], data, FIGURES)
@@ -73,11 +73,11 @@ def _plot(predictions: Predictions, task: str, draws: bootstrap.Draws) -> None:
 def _figures(predictions: Predictions, task: str, plotted: Mapping[str, pd.DataFrame]) -> None:
     models = predictions.models()
     for model in models:
-        matrix = predictions.matrices(task, model)[:, 0].mean(axis=0)
+        matrix = predictions.confusions(task, model)[:, 0].mean(axis=0)
         title = f"{model}, {task}: % of each actual label"
-        plots.confusion_matrix(FIGURES / f"confusion_{task}_{model}.svg", matrix, predictions.orders[task], title)
+        plots.confusion_matrix(FIGURES / f"confusion_{task}_{model}.svg", matrix, predictions.classes[task], title)
         if model == "student":
-            plots.confusion_matrix(PLOTS / f"confusion_{task}.png", matrix, predictions.orders[task], title)
+            plots.confusion_matrix(PLOTS / f"confusion_{task}.png", matrix, predictions.classes[task], title)
     missing = {"x": "chance that a modality is missing", "y": "macro F1", "title": f"{task}, missing modalities"}
     for path in (FIGURES / f"missing_rate_{task}.svg", PLOTS / f"missing_rate_{task}.png"):
         plots.curves(path, plotted["missing_rate"], "rate", models, missing)
@@ -91,10 +91,10 @@ def _by_corpus(predictions: Predictions, rounds: int) -> dict[str, dict]:
     """The headline scores of each corpus alone."""
     boards = {}
     for corpus in dict.fromkeys(predictions.rows["corpus"]):
-        subset = predictions.only((predictions.rows["corpus"] == corpus).to_numpy())
-        draws = bootstrap.draw(subset.groups()[1], subset.seeds(), rounds, seed=1)
+        subset = predictions.take((predictions.rows["corpus"] == corpus).to_numpy())
+        draws = bootstrap.draw(subset.groups()[1], subset.num_seeds, rounds, seed=1)
         boards[corpus] = {
-            model: {task: headline(subset, task, model, draws) for task in subset.orders}
+            model: {task: headline(subset, task, model, draws) for task in subset.classes}
             for model in subset.models()
         }
     return boards
@@ -103,12 +103,12 @@ def _by_corpus(predictions: Predictions, rounds: int) -> dict[str, dict]:
 def _compared(predictions: Predictions, rounds: int) -> dict[str, dict]:
     return {
         task: significance.compare(predictions, predictions, ("teacher", "student"), task, rounds)
-        for task in predictions.orders
+        for task in predictions.classes
     }
 
 
 def _calibrated(predictions: Predictions) -> dict[str, dict]:
     return {
-        model: {task: reliability.calibration_measures(predictions, task, model) for task in predictions.orders}
+        model: {task: reliability.calibration_measures(predictions, task, model) for task in predictions.classes}
         for model in predictions.models()
     }

@@ -12,9 +12,9 @@ from merc.training.core import scores
 def confusions(predictions: Predictions, task: str, model: str) -> pd.DataFrame:
     """A row per labelled utterance and seed: actual, predicted, seed."""
     columns = ["actual", "predicted", "seed"]
-    if task not in predictions.answers:
+    if task not in predictions.outputs:
         return pd.DataFrame(columns=columns)
-    order = predictions.orders[task]
+    order = predictions.classes[task]
     labelled = predictions.actual(task) >= 0
     seeds = [predictions.keys[block].seed for block in predictions.blocks(model, ["full"])[:, 0]]
     actual = predictions.rows[task][labelled]
@@ -33,7 +33,7 @@ def class_scores(predictions: Predictions, task: str, draws: bootstrap.Draws) ->
 
 
 def _classes(predictions: Predictions, task: str, model: str, draws: bootstrap.Draws) -> pd.DataFrame:
-    counts = predictions.counts(task, model)
+    counts = predictions.group_confusions(task, model)
     by_seed = scores.per_class(counts.sum(axis=(1, 2)))
     replicates = bootstrap.replicate_classes(counts, draws)  # (R, C)
     intervals = [bootstrap.interval(column) for column in replicates.T]
@@ -41,7 +41,7 @@ def _classes(predictions: Predictions, task: str, model: str, draws: bootstrap.D
     return pd.DataFrame(
         {
             "model": model,
-            "class": predictions.orders[task],
+            "class": predictions.classes[task],
             **means,
             "f1_low": [low for low, _ in intervals],
             "f1_high": [high for _, high in intervals],
@@ -55,7 +55,7 @@ def all_scores(predictions: Predictions) -> pd.DataFrame:
     parts = [
         _condition(predictions, model, task, condition)
         for model in predictions.models()
-        for task in predictions.orders
+        for task in predictions.classes
         for condition in predictions.conditions(model)
     ]
     return pd.concat(parts, ignore_index=True)
@@ -63,5 +63,5 @@ def all_scores(predictions: Predictions) -> pd.DataFrame:
 
 def _condition(predictions: Predictions, model: str, task: str, condition: str) -> pd.DataFrame:
     seeds = [predictions.keys[block].seed for block in predictions.blocks(model, [condition])[:, 0]]
-    measured = scores.summarise(predictions.matrices(task, model, [condition])[:, 0])  # (S,) each
+    measured = scores.summarise(predictions.confusions(task, model, [condition])[:, 0])  # (S,) each
     return pd.DataFrame({"model": model, "task": task, "condition": condition, "seed": seeds, **measured})

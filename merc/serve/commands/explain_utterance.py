@@ -21,7 +21,9 @@ def explain_corpus_utterance(split: str, corpus: str, dialogue: str, utterance: 
     network = checkpoint.load(Path("out/distill") / f"seed-{seeds[0]}", str(select_device()))
     space = labels.label_space(params.read("data.labels", str))
     dataset = (
-        read_split(split, [corpus], network.modalities, space).known(list(network.streams)).to(select_device())
+        read_split(split, [corpus], network.modalities, space)
+        .with_streams(list(network.streams))
+        .to(select_device())
     )
     rows, row = _find(dataset, corpus, dialogue, utterance, split)
     encoders = raw_inputs.encoders_by_stream(corpus, dataset)

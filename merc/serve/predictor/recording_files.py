@@ -9,6 +9,7 @@ from merc.runtime.errors import UserError
 
 VIDEO = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
 AUDIO = (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aiff")
+MEDIA_SUFFIXES = VIDEO + AUDIO
 MELD = re.compile(r"dia(\d+)_utt(\d+)")  # MELD's file names: dialogue and utterance number
 
 
@@ -55,7 +56,7 @@ def _clips_in(folder: Path) -> list[Path]:
         files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     except OSError as error:
         raise UserError(f"{folder}: cannot be read: {error.strerror}") from None
-    clips = [path for path in files if path.suffix.lower() in VIDEO + AUDIO]
+    clips = [path for path in files if path.suffix.lower() in MEDIA_SUFFIXES]
     if not clips:
         raise UserError(f"{folder}: holds no clip ({', '.join(VIDEO[:5])}, {', '.join(AUDIO[:4])} ...)")
     return sorted(clips, key=lambda path: natural(path.name))

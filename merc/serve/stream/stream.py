@@ -13,7 +13,7 @@ at most 25 s.
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -60,11 +60,11 @@ class Stream:
 
     def see(self, picture: np.ndarray | timed_pictures.TimedPicture, seconds: float | None = None) -> None:
         """Add a picture taken at `seconds` of the sound, if possible before the sound of that time."""
-        self.shots.append(
-            picture
-            if isinstance(picture, timed_pictures.TimedPicture)
-            else timed_pictures.timed_picture(picture, cast("float", seconds))
-        )
+        if not isinstance(picture, timed_pictures.TimedPicture):
+            if seconds is None:
+                raise UserError("see(picture): pass `seconds` too, the time of the sound at which it was taken")
+            picture = timed_pictures.timed_picture(picture, seconds)
+        self.shots.append(picture)
         while self.shots[-1].end - self.shots[0].end > MAX_PICTURE_SECONDS:
             self.shots.popleft()
 

@@ -16,32 +16,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from merc.runtime.errors import UserError
+from merc.serve.predictor.recording_files import MEDIA_SUFFIXES
 from merc.serve.web.upload_limits import PageLimits
 
 PREFIX = "merc-serve-"
 LOCK_FILE = "alive.lock"  # lock file in a server's folder, held as long as the server runs
-MIN_AGE_SECONDS = (
-    60.0  # minimum age in seconds of a folder to delete: a younger one's server may not hold its lock yet
-)
+# minimum age of a folder to delete: the server of a younger one may not hold its lock yet
+MIN_AGE_SECONDS = 60.0
 UNEXPECTED = "this went wrong for a reason that merc did not foresee; the terminal where it runs shows it"
-
-# suffixes of media files that are kept in upload names, since the reader depends on them
-MEDIA_SUFFIXES = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".ts",
-    ".mpg",
-    ".mpeg",
-    ".wmv",
-    ".flv",
-    ".3gp",
-    ".ogv",
-)
-MEDIA_SUFFIXES += (".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".oga", ".opus", ".wma", ".aiff")
 
 
 @dataclass
@@ -207,7 +189,7 @@ def delete_abandoned_folders() -> None:
 
 
 def _safe_suffix(name: str) -> str:
-    """Suffix of a user's file name if it is that of a media file, else ".bin"."""
+    """Suffix of a user's file name, on which the reader depends, if it is that of a media file, else ".bin"."""
     suffix = "." + name.rsplit(".", 1)[-1].lower()
     return suffix if suffix in MEDIA_SUFFIXES else ".bin"
 

@@ -37,12 +37,8 @@ def masked_scores(seed: int, count: int, rates: list[float], repeats: int, mask_
 
 
 def _test(seed: int, count: int) -> Dialogues:
-    lines: dict[int, list[DialogueTurn]] = {}
-    rows = optimum.split_rows(seed, "test", count)
-    for row in rows:
-        lines.setdefault(row.dialogue, []).append(DialogueTurn(row.speaker, row.mood, row.shown))
-    names = [(str(row.dialogue), f"dia{row.dialogue}_utt{row.number}") for row in rows]
-    return Dialogues(list(lines.values()), _ids("test", names))
+    names = [(str(row.dialogue), row.name) for row in optimum.split_rows(seed, "test", count)]
+    return Dialogues(optimum.split_lines(seed, "test", count), _ids("test", names))
 
 
 def _simulated(seed: int) -> Dialogues:

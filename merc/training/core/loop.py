@@ -137,7 +137,7 @@ def iterate_outputs(network: MultimodalNetwork, split: Split) -> Iterator[tuple[
 def batches(network: MultimodalNetwork, split: Split) -> Iterator[dict]:
     """The split in order, reduced to the streams of the network, on the network's device."""
     device = next(network.parameters()).device
-    for batch in split.known(list(network.streams)).batches(EVALUATION_BATCH_SIZE):
+    for batch in split.with_streams(list(network.streams)).batches(EVALUATION_BATCH_SIZE):
         yield move_batch(batch, device)
 
 

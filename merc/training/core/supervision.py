@@ -50,19 +50,19 @@ class TrainingData(NamedTuple):
     modalities: list[str]
 
     @property
-    def learnt(self) -> list[str]:
+    def trained_corpora(self) -> list[str]:
         """The corpora with a share above 0: the others are used neither to train nor to select an epoch."""
         return [corpus for corpus in self.corpora if self.share[corpus] > 0]
 
     def read(self, split: str) -> Split:
         """The split of the corpora with a share above 0, on the device."""
-        return dataset.read_split(split, self.learnt, self.modalities, labels.label_space(self.labels)).to(
+        return dataset.read_split(split, self.trained_corpora, self.modalities, labels.label_space(self.labels)).to(
             select_device()
         )
 
     def files(self) -> list[Path]:
         """The files that `read` reads for train and dev."""
-        parts = [(split, corpus) for split in ("train", "dev") for corpus in self.learnt]
+        parts = [(split, corpus) for split in ("train", "dev") for corpus in self.trained_corpora]
         manifests = [manifest.split_folder(split, corpus) / "manifest.parquet" for split, corpus in parts]
         return [*manifests, *(packs.pack_path(*part, modality) for part in parts for modality in self.modalities)]
 
@@ -111,7 +111,7 @@ class SeedRandomness(NamedTuple):
     generator: torch.Generator
 
     @classmethod
-    def plant(cls, number: int) -> "SeedRandomness":
+    def seed_all(cls, number: int) -> "SeedRandomness":
         """Reset the global random state, so that earlier trainings in the process have no influence."""
         torch.set_num_threads(1)
         torch.manual_seed(number)

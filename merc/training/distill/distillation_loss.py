@@ -13,6 +13,7 @@ from merc.runtime.params import StrictModel
 from merc.training.core.loop import iterate_outputs
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import FeatureNoise, LabelLoss, ModalityDropout
+from merc.training.core.similarity import cosine_similarities
 from merc.training.core.supervision import subset_masks
 
 
@@ -125,7 +126,7 @@ def relation_loss(output: dict, teacher: dict, visible: Tensor) -> Tensor:
 
     The teacher's gate is first rescaled by `visible` (N, M), the fraction of each modality that the student sees.
     """
-    student, reference = (_similarity(values["context"]) for values in (output, teacher))
+    student, reference = (cosine_similarities(values["context"]) for values in (output, teacher))
     loss = functional.mse_loss(student, reference)
     if "gate" in teacher:
         target = teacher["gate"] * visible.unsqueeze(1)
@@ -137,9 +138,3 @@ def relation_loss(output: dict, teacher: dict, visible: Tensor) -> Tensor:
 def _distance(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference, in units of the teacher's variance."""
     return (student - teacher).square().mean() / teacher.var(0, correction=0).mean().clamp(min=1e-6)
-
-
-def _similarity(vectors: Tensor) -> Tensor:
-    """(N, N) cosine similarities of (N, D) vectors."""
-    unit = functional.normalize(vectors, dim=1)
-    return unit @ unit.T

@@ -12,6 +12,7 @@ from merc.data.batches.dataset import Split
 from merc.runtime.params import StrictModel
 from merc.training.core.loop import SCORE, batches
 from merc.training.core.network import MultimodalNetwork
+from merc.training.core.similarity import cosine_similarities
 
 SIMILARITY_SCALE = 10.0  # factor of cosine similarities: 1 / temperature 0.1, the best of SimCLR (Chen et al. 2020)
 
@@ -80,7 +81,7 @@ def contrastive_loss(latent: dict[str, Tensor], present: Tensor, modalities: tup
     for (column, modality), (other_column, other) in combinations(enumerate(modalities), 2):
         has_both = present[:, column] & present[:, other_column]
         if has_both.sum() > 1:
-            logits = SIMILARITY_SCALE * _similarity(latent[modality][has_both], latent[other][has_both])
+            logits = SIMILARITY_SCALE * cosine_similarities(latent[modality][has_both], latent[other][has_both])
             targets = torch.arange(len(logits), device=logits.device)
             losses += [functional.cross_entropy(logits, targets), functional.cross_entropy(logits.T, targets)]
     return torch.stack(losses).sum() / max(len(losses) - 1, 1)
@@ -123,7 +124,7 @@ def recall_at_1(latent: dict[str, Tensor], present: Tensor, modalities: tuple[st
     for (column, modality), (other_column, other) in permutations(enumerate(modalities), 2):
         has_both = present[:, column] & present[:, other_column]
         if has_both.any():
-            nearest = _similarity(latent[modality][has_both], latent[other][has_both]).argmax(1)
+            nearest = cosine_similarities(latent[modality][has_both], latent[other][has_both]).argmax(1)
             recalls.append((nearest == torch.arange(len(nearest), device=nearest.device)).float().mean().item())
             chances.append(1 / len(nearest))
     return sum(recalls) / max(len(recalls), 1), sum(chances) / max(len(chances), 1)
@@ -132,8 +133,3 @@ def recall_at_1(latent: dict[str, Tensor], present: Tensor, modalities: tuple[st
 def _zero_loss(latent: dict[str, Tensor]) -> Tensor:
     """A loss of 0 with a gradient, for a batch without pairs."""
     return cast(Tensor, sum(vectors.sum() for vectors in latent.values())) * 0.0
-
-
-def _similarity(vectors: Tensor, others: Tensor) -> Tensor:
-    """(N, K) cosine similarities of (N, D) and (K, D) vectors."""
-    return functional.normalize(vectors, dim=1) @ functional.normalize(others, dim=1).T
