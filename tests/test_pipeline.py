@@ -191,6 +191,7 @@ def test_models_import_torch_pydantic_and_safetensors_alone():
         ),
         ({"transformers"}, ("encoders/",)),
         ({"matplotlib"}, ("plots.py",)),
+        ({"jinja2"}, ("templates.py",)),
     ],
 )
 def test_a_library_stays_in_its_place(libraries, places):
