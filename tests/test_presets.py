@@ -1,5 +1,6 @@
 """Presets: valid, seeds' printed numbers on the built network, comments kept, flags that DVC reads as the file."""
 
+import io
 import re
 import shlex
 import shutil
@@ -113,7 +114,36 @@ def test_what_no_flag_can_say_is_refused():
             presets.hydra_flag("train.lr", value)
 
 
-SCALARS = st.one_of(st.integers(-9, 9), st.booleans(), st.none(), st.text("abc: #'-", max_size=6), st.floats(0, 1))
+def written_again(text: str) -> str:
+    form, written = yaml_overlay.round_trip(), io.StringIO()
+    form.dump(form.load(text), written)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "dvc.yaml", *(f"presets/{name}.yaml" for name in NAMES)])
+def test_what_is_read_is_written_byte_for_byte(file):
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert written_again(text) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "over", "after"),
+    [
+        ("  a:\n    - x\n    - y\n  # of b\n  b: 1\n", {"a": ["z"]}, "  a:\n    - z\n  # of b\n  b: 1\n"),
+        ("  a:\n    - x\n\n# of c\nc: 1\n", {"a": ["x", "y"]}, "  a:\n    - x\n    - y\n\n# of c\nc: 1\n"),
+        ("  a:\n    - x\n  # of b\n  b: 1\n", {"a": []}, "  a: []\n  # of b\n  b: 1\n"),
+        ("  a: []\n  # of b\n  b: 1\n", {"a": ["x"]}, "  a:\n    - x\n  # of b\n  b: 1\n"),
+        ("  a: {}\n  # of b\n  b: 1\n", {"a": {"x": 1}}, "  a:\n    x: 1\n  # of b\n  b: 1\n"),
+        ("  a: 1\n\n# of c\nc: 1\n", {"b": {"x": "no"}}, "  a: 1\n  b:\n    x: 'no'\n\n# of c\nc: 1\n"),
+        ("  a:\n    - x: 1\n  # of b\n  b: 1\n", {"a": 1e-5}, "  a: 1.0e-05\n  # of b\n  b: 1\n"),
+    ],
+)
+def test_a_comment_stays_before_the_key_that_it_is_of(before, over, after):
+    assert overlaid(f"top:\n{before}", {"top": over}) == f"top:\n{after}"
+
+
+FLOATS = st.integers(0, 10**6).map(lambda millionths: millionths / 10**6)
+SCALARS = st.one_of(st.integers(-9, 9), st.booleans(), st.none(), st.text("abc: #'-", max_size=6), FLOATS)
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
@@ -126,7 +156,7 @@ TREES = st.dictionaries(st.sampled_from("abcd"), VALUES, min_size=1, max_size=3)
 
 @given(base=TREES, over=TREES)
 def test_an_overlay_gives_the_merged_values(base, over):
-    lines = yaml.dump(base, Dumper=yaml_overlay._Indented, default_flow_style=False, sort_keys=False, width=1000)
+    lines = written_again(yaml.safe_dump(base, sort_keys=False, width=1000))
     text = "".join(f"# {line}\n{line}\n" if line[0] != " " else f"{line}\n" for line in lines.splitlines())
     written = overlaid(text, over)
     assert yaml.safe_load(written) == merged(base, over)

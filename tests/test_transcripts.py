@@ -29,6 +29,14 @@ def test_words_beside_a_clip_are_found(tmp_path):
     assert transcripts.read_cues(clip, None) == [transcripts.Cue("Both")]
 
 
+def test_subtitles_are_read_that_lack_an_index_a_fraction_or_a_blank_line():
+    said = transcripts.parse_subtitles(
+        "00:00:02 --> 00:03,5\n{\\an8}One\n2\n0:00:04,000 --> 0:00:05,000\nTwo <b>2</b>\n"
+    )
+    assert [(cue.start, cue.end) for cue in said] == [(2.0, 3.5), (4.0, 5.0)]
+    assert said[1].text == "Two 2"
+
+
 def test_melds_table_is_read_by_its_numbers(tmp_path):
     table = tmp_path / "dev.csv"
     table.write_text("Utterance,Speaker,Dialogue_ID,Utterance_ID\nOh!,Ann,0,1\nAh!,Bob,0,10\n")

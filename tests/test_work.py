@@ -2,13 +2,15 @@
 
 import multiprocessing
 import os
+import re
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
-from merc.runtime import progress, workers
+from merc.runtime import workers
 from merc.runtime.errors import UserError
 
 
@@ -98,8 +100,15 @@ def test_where_there_is_a_gpu_nothing_is_forked(monkeypatch):
     assert workers.run([0], fork_or_spawn, seconds=60.0) == ["spawn"]
 
 
-def test_plain_lines_tell_the_progress(capsys, monkeypatch):
-    monkeypatch.setattr(progress.time, "monotonic", iter(range(0, 10000, 20)).__next__)
-    bar = progress.Progress("extract", 4)
-    bar.step()
-    assert capsys.readouterr().err == "extract 1/4, 0.1/s, 1:00 left\n"
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_lines_tell_the_progress_now_and_then_without_a_thread(capsys, monkeypatch, num_workers):
+    monkeypatch.setattr(workers, "worker_count", lambda: num_workers)
+    workers.run(range(300), square, label="extract")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(workers, "LINE_SECONDS", 0.0)
+    workers.run(range(3), square)
+    assert capsys.readouterr().err == ""
+    workers.run(range(3), square, label="extract")
+    lines = capsys.readouterr().err.replace("\r", "").split("\n")
+    assert re.fullmatch(r"extract: 1/3, .*it/s, \d\d:\d\d left", lines[1])
+    assert tqdm.monitor is None

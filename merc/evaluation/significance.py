@@ -1,10 +1,10 @@
 """Significance of the difference between two models: paired tests on the same utterances."""
 
-import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.special import stdtr  # scipy.stats takes a second to import
+from scipy import stats
 
 from merc.evaluation import bootstrap
 from merc.evaluation.missing_modalities import FULL
@@ -101,19 +101,15 @@ def permutation(first: np.ndarray, second: np.ndarray, rounds: int, seed: int) -
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     """Exact two-sided p of (N,) bool correctness; utterances are assumed to be independent (McNemar, 1947)."""
     better, worse = int((second & ~first).sum()), int((first & ~second).sum())
-    total, rarer = better + worse, min(better, worse)
-    if not total:
-        return 1.0
-    tail = sum(math.comb(total, count) for count in range(rarer + 1))
-    return min(1.0, 2 * tail / 2**total)
+    return float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
 def paired_t(gains: np.ndarray) -> float:
     """Two-sided p of a mean gain of 0 over the training seeds; NaN for one seed or equal gains."""
     if len(gains) < 2 or gains.std() == 0:
         return np.nan
-    t = gains.mean() / (gains.std(ddof=1) / math.sqrt(len(gains)))
-    return float(2 * stdtr(len(gains) - 1, -abs(t)))
+    result: Any = stats.ttest_1samp(gains, 0)
+    return float(result.pvalue)
 
 
 def _with_shared_seeds(

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from tqdm import tqdm
+
 from merc.runtime import params
 from merc.runtime.errors import UserError
-from merc.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkContext, SpawnContext
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 ATTEMPTS = 2
 JOBS_PER_WORKER = 400  # then the process is replaced, so that memory leaks of native libraries do not add up
 POLL_SECONDS = 1.0
+BAR_SECONDS, LINE_SECONDS = 0.2, 15.0  # least time between updates of the progress: on a terminal, elsewhere
+LINE_FORMAT = "{desc}: {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left\n"
+
+tqdm.monitor_interval = 0  # no monitor thread: worker processes are forked
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class WorkerPool:
     """A pool of processes working on one list of jobs."""
 
     def __init__(
-        self, jobs: Sequence[Any], function: Callable[[Any], Any], timeout: float | None, progress: Progress
+        self, jobs: Sequence[Any], function: Callable[[Any], Any], timeout: float | None, progress: tqdm
     ) -> None:
         self.jobs, self.function, self.timeout, self.progress = jobs, function, timeout, progress
         self.context = cast("ForkContext | SpawnContext", multiprocessing.get_context(_start_method()))
@@ -127,7 +132,7 @@ class WorkerPool:
     def _finish(self, worker: _Worker, result: Any) -> None:
         self.results[cast("int", worker.job)] = result
         worker.job, worker.deadline = None, float("inf")
-        self.progress.step()
+        self.progress.update()
 
     def _replace(self, worker: _Worker) -> None:
         worker.process.kill()
@@ -205,25 +210,38 @@ def run(
     raised here; expected failures belong in its result. With one worker and no time limit all jobs run in this
     process.
     """
-    progress = Progress(label, len(jobs))
     count = min(worker_count(), len(jobs))
-    if count <= 1 and seconds is None:
-        return _run_in_process(jobs, function, progress)
-    pool = WorkerPool(jobs, function, seconds, progress)
-    try:
-        return pool.run(count)
-    finally:
-        pool.shut_down()
-        progress.close()
+    with _progress(label, len(jobs)) as progress:
+        if count <= 1 and seconds is None:
+            return _run_in_process(jobs, function, progress)
+        pool = WorkerPool(jobs, function, seconds, progress)
+        try:
+            return pool.run(count)
+        finally:
+            pool.shut_down()
 
 
-def _run_in_process(jobs: Sequence[J], function: Callable[[J], R], progress: Progress) -> list[R | JobFailure]:
+def _run_in_process(jobs: Sequence[J], function: Callable[[J], R], progress: tqdm) -> list[R | JobFailure]:
     results: list[R | JobFailure] = []
     for job in jobs:
         results.append(function(job))
-        progress.step()
-    progress.close()
+        progress.update()
     return results
+
+
+def _progress(label: str, total: int) -> tqdm:
+    """Progress on stderr: a bar on a terminal, a line now and then elsewhere; none without a label."""
+    is_terminal = sys.stderr.isatty()
+    interval = BAR_SECONDS if is_terminal else LINE_SECONDS
+    return tqdm(
+        desc=label,
+        total=total,
+        disable=not label,
+        mininterval=interval,
+        delay=interval,
+        miniters=1,
+        bar_format=None if is_terminal else LINE_FORMAT,
+    )
 
 
 def _num_cores() -> int:

@@ -1,10 +1,9 @@
 """Markdown tables of docs/results.md, and the formats of their cells."""
 
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from scipy.special import stdtrit  # importing scipy.stats would take a second
+from scipy import stats
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -36,4 +35,4 @@ def format_paired_gain(scores: dict[str, float], reference: dict[str, float]) ->
 def half_width(values: np.ndarray) -> float:
     """Half width of the 95 % interval of a mean over seeds, by Student's t; 0 for a single seed."""
     count = len(values)
-    return float(stdtrit(count - 1, 0.975) * values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+    return float(stats.t.ppf(0.975, count - 1) * stats.sem(values)) if count > 1 else 0.0

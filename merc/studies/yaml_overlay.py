@@ -1,11 +1,13 @@
-"""Set values in a YAML text line by line, keeping every comment.
+"""Set values in a YAML text, keeping every comment where it stands."""
 
-Supports the block style of params.yaml: two spaces per level, a key per line, comments on separate lines above.
-"""
-
+import io
 from typing import Any
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+LINE_WIDTH = 1000  # no line is folded
 
 
 def merged(base: Any, over: Any) -> Any:
@@ -16,79 +18,62 @@ def merged(base: Any, over: Any) -> Any:
 
 
 def overlaid(text: str, over: dict[str, Any]) -> str:
-    """The text with the values of `over`; new keys are appended to their mapping."""
-    lines = text.splitlines()
-    for path, value in _leaves(over, ()):
-        lines = _set(lines, path, value)
-    result = "\n".join(lines) + "\n"
-    if yaml.safe_load(result) != merged(yaml.safe_load(text), over):
-        raise ValueError("the text is not in plain block style")
-    return result
+    """The text with the values of `over`; new keys are appended to their mapping.
+
+    ValueError where a value would change: ruamel.yaml rounds floats of 17 digits with an exponent.
+    """
+    form = round_trip()
+    document = form.load(text)
+    _set(document, over)
+    result = io.StringIO()
+    form.dump(document, result)
+    if yaml.safe_load(result.getvalue()) != merged(yaml.safe_load(text), over):
+        raise ValueError("a value would not be written as it is")
+    return result.getvalue()
 
 
-def _leaves(over: dict[str, Any], path: tuple[str, ...]):
+def round_trip() -> YAML:
+    """Reads and writes the style of params.yaml: two spaces per level, lists indented, quotes as they are."""
+    form = YAML(typ="rt")
+    form.indent(mapping=2, sequence=4, offset=2)
+    form.preserve_quotes = True
+    form.width = LINE_WIDTH
+    return form
+
+
+def _set(node: CommentedMap, over: dict[str, Any]) -> None:
     for name, value in over.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, (*path, name))
-        else:
-            yield (*path, name), value
+        if isinstance(value, dict) and value and isinstance(node.get(name), dict) and node[name]:
+            _set(node[name], value)
+            continue
+        # ruamel.yaml keeps a comment with the scalar before it: it moves behind the new value
+        comment = _take_comment(node, name if name in node else list(node)[-1])
+        node[name] = _rendered(value)
+        _put_comment(node, name, comment)
 
 
-def _set(lines: list[str], path: tuple[str, ...], value: Any) -> list[str]:
-    """Replace the value at a path; missing parents are created."""
-    first, end = 0, len(lines)
-    for depth, name in enumerate(path):
-        line = _find(lines, first, end, depth, name)
-        if line is None:
-            return [*lines[:end], *_rendered(path[depth:], value, depth), *lines[end:]]
-        if depth == len(path) - 1:
-            return [*lines[:line], *_rendered((name,), value, depth), *lines[_end(lines, line, end, depth) :]]
-        last = _end(lines, line, end, depth)
-        if not _is_filled(lines[line:last]):
-            lines = [*lines[:line], f"{'  ' * depth}{name}:", *lines[last:]]
-            last = line + 1
-        first, end = line + 1, last
-    raise ValueError("an empty path")
+def _rendered(value: Any) -> Any:
+    """By way of PyYAML's text: ruamel.yaml writes 1e-05 and no, which PyYAML reads as a text and as false."""
+    return round_trip().load(yaml.safe_dump({"value": value}, sort_keys=False, width=LINE_WIDTH))["value"]
 
 
-def _find(lines: list[str], first: int, end: int, depth: int, name: str) -> int | None:
-    """Index of the line with this key, None if there is none."""
-    key = f"{'  ' * depth}{name}:"
-    return next((n for n in range(first, end) if lines[n] == key or lines[n].startswith(key + " ")), None)
+def _take_comment(node: CommentedMap, key: Any) -> Any:
+    """Remove and return what stands behind the last scalar below a key."""
+    parent, last, slot = _last_scalar(node, key)
+    comments = parent.ca.items.get(last, [None] * 4)
+    comment, comments[slot] = comments[slot], None
+    return comment
 
 
-def _end(lines: list[str], key_line: int, limit: int, depth: int) -> int:
-    """One past the last line below a key; comments and blank lines before the next key belong to the next key."""
-    last = key_line
-    for number in range(key_line + 1, limit):
-        line = lines[number]
-        if line.strip() and not line.lstrip().startswith("#"):
-            if len(_indentation(line)) <= 2 * depth:
-                break
-            last = number
-    return last + 1
+def _put_comment(node: CommentedMap, key: Any, comment: Any) -> None:
+    parent, last, slot = _last_scalar(node, key)
+    if comment is not None:
+        parent.ca.items.setdefault(last, [None] * 4)[slot] = comment
 
 
-def _is_filled(block: list[str]) -> bool:
-    """Whether the value of the block's key is a non-empty mapping, to which a key can be added."""
-    (value,) = yaml.safe_load("\n".join(line.removeprefix(_indentation(block[0])) for line in block)).values()
-    return isinstance(value, dict) and bool(value)
-
-
-def _indentation(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
-
-
-def _rendered(names: tuple[str, ...], value: Any, depth: int) -> list[str]:
-    """Lines of nested new keys, the last of which has the value."""
-    for name in reversed(names):
-        value = {name: value}
-    text = yaml.dump(value, Dumper=_Indented, default_flow_style=False, sort_keys=False, width=1000)
-    return ["  " * depth + line for line in text.splitlines()]
-
-
-class _Indented(yaml.SafeDumper):
-    """Indents lists by two spaces below their key, as in params.yaml."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False):
-        return super().increase_indent(flow, False)
+def _last_scalar(node: Any, key: Any) -> tuple[Any, Any, int]:
+    """Its parent, its key or index, and where among the comments at a key or index the one behind it stands."""
+    value = node[key]
+    if value and isinstance(value, CommentedMap | CommentedSeq) and not value.fa.flow_style():
+        return _last_scalar(value, list(value)[-1] if isinstance(value, CommentedMap) else len(value) - 1)
+    return node, key, 2 if isinstance(node, CommentedMap) else 0

@@ -1,4 +1,8 @@
-"""Agreement of two attributions of the same utterance: rank correlation and the same top part."""
+"""Agreement of two attributions of the same utterance: rank correlation and the same top part.
+
+scipy.stats.spearmanr takes one row at a time, and is NaN for equal scores: for 1,000 rows of 12 parts 0.35
+processor seconds instead of 0.0025.
+"""
 
 from typing import cast
 

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from num2words import num2words
+
 APOSTROPHES = dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4\uff07", "'")
 LIGATURES = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "th", "þ": "th"}
 SYMBOLS = {"&": "and", "%": "percent", "@": "at", "+": "plus", "=": "equals", "°": "degrees"}
@@ -10,16 +12,7 @@ CURRENCIES = {"$": "dollar", "£": "pound", "€": "euro"}
 NUMBER_PATTERN = re.compile(
     r"([$£€]?)(\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.(\d+))?(?:(st|nd|rd|th|s)(?![^\W\d_]))?", re.IGNORECASE
 )
-ONES = [
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
-    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-]
-TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-SCALES = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred"))
-ORDINALS = {
-    **{"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth"},
-    **{"nine": "ninth", "twelve": "twelfth"},
-}
+YEARS = 1100, 2099  # numbers of four digits that are read as years
 MAX_DIGITS = 15  # maximum number of digits; a longer number is read digit by digit
 
 
@@ -53,43 +46,27 @@ def _simplify(char: str, letters: frozenset[str]) -> str:
 def _number(match: re.Match[str]) -> str:
     """The words of a number matched by NUMBER_PATTERN."""
     currency, integer, decimals, suffix = match.groups()
-    digits = integer.replace(",", "")
-    words = _year(digits) if len(integer) == 4 and not currency and not decimals else _integer(digits)
+    digits, suffix = integer.replace(",", ""), (suffix or "").lower()
+    is_year = len(integer) == 4 and YEARS[0] <= int(digits) <= YEARS[1] and not currency and not decimals
+    if len(digits) > MAX_DIGITS or (len(digits) > 1 and digits.startswith("0")):
+        words = _digit_by_digit(digits).replace("zero", "oh")
+    else:
+        cardinal = "year" if is_year else "cardinal"
+        words = _in_words(int(digits), cardinal if suffix in ("", "s") else "ordinal")
     if decimals:
-        words += " point " + " ".join(ONES[int(digit)] for digit in decimals)
+        words += f" point {_digit_by_digit(decimals)}"
     if currency:
         words += f" {CURRENCIES[currency]}" + ("" if (digits, decimals) == ("1", None) else "s")
-    return _plural(words) if (suffix or "").lower() == "s" else _ordinal(words) if suffix else words
+    return _plural(words) if suffix == "s" else words
 
 
-def _integer(digits: str) -> str:
-    if len(digits) > MAX_DIGITS or (len(digits) > 1 and int(digits[0]) == 0):
-        return " ".join(ONES[int(digit)] if int(digit) else "oh" for digit in digits)
-    return _cardinal(int(digits))
+def _digit_by_digit(digits: str) -> str:
+    return " ".join(_in_words(int(digit), "cardinal") for digit in digits)
 
 
-def _cardinal(number: int) -> str:
-    if number < 20:
-        return ONES[number]
-    if number < 100:
-        return TENS[number // 10] + (f" {ONES[number % 10]}" if number % 10 else "")
-    size, name = next((size, name) for size, name in SCALES if number >= size)
-    return f"{_cardinal(number // size)} {name}" + (f" {_cardinal(number % size)}" if number % size else "")
-
-
-def _year(digits: str) -> str:
-    """1985 as nineteen eighty five; 1000, 2000 and 2004 as numbers."""
-    century, rest = int(digits[:2]), int(digits[2:])
-    if not 11 <= century <= 20 or (century == 20 and rest < 10):
-        return _integer(digits)
-    last = "hundred" if rest == 0 else f"oh {ONES[rest]}" if rest < 10 else _cardinal(rest)
-    return f"{_cardinal(century)} {last}"
-
-
-def _ordinal(words: str) -> str:
-    *first, last = words.split()
-    regular = f"{last.removesuffix('y')}ieth" if last.endswith("ty") else f"{last.removesuffix('t')}th"
-    return " ".join([*first, ORDINALS.get(last, regular)])
+def _in_words(number: int, form: str) -> str:
+    """As in American English, without "and"."""
+    return re.sub(r",| and\b", "", num2words(number, to=form)).replace("-", " ")
 
 
 def _plural(words: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from merc.data.records.face_tracks import Track, intersection_over_union
 from merc.media.faces.detectors import Detector, Face
@@ -60,7 +61,7 @@ def _keys(begin: int, end: int) -> list[int]:
 
 
 def _link(keys: list[int], detections: list[list[Face]]) -> list[_Trail]:
-    """Link detections greedily, best overlap first; drop a face detected only once in a longer shot."""
+    """Link detections by their largest total overlap; drop a face detected only once in a longer shot."""
     trails: list[_Trail] = []
     for key, faces in zip(keys, detections, strict=True):
         open_trails = [trail for trail in trails if key - trail.ticks[-1] <= MAX_GAP_TICKS]
@@ -74,17 +75,14 @@ def _link(keys: list[int], detections: list[list[Face]]) -> list[_Trail]:
 
 def _matches(trails: list[_Trail], faces: list[Face]) -> list[tuple[_Trail, int]]:
     """Pairs of a trail and the index of its face in the next key picture."""
-    pairs = [
-        (intersection_over_union(t.faces[-1].box, f.box), i, j)
-        for i, t in enumerate(trails)
-        for j, f in enumerate(faces)
-    ]
-    matches, matched = [], set()
-    for pair_overlap, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1:])):
-        if pair_overlap >= MIN_OVERLAP and not {("trail", i), ("face", j)} & matched:
-            matched |= {("trail", i), ("face", j)}
-            matches.append((trails[i], j))
-    return matches
+    overlaps = np.array([
+        [intersection_over_union(trail.faces[-1].box, face.box) for face in faces] for trail in trails
+    ])  # fmt: skip
+    if not overlaps.size:
+        return []
+    overlaps[overlaps < MIN_OVERLAP] = 0.0
+    pairs = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
+    return [(trails[i], int(j)) for i, j in pairs if overlaps[i, j] > 0]
 
 
 def _track(trail: _Trail, begin: int, end: int, pictures: Pictures, size: int) -> Track:

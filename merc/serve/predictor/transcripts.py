@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import webvtt
+
 from merc.runtime.errors import UserError
 from merc.serve.predictor.recording_files import MELD, Recording
 
@@ -23,9 +25,10 @@ TEXT_COLUMNS = (
 NAME_COLUMNS = ("file", "filename", "file_name", "clip", "path", "video", "audio", "name", "id", "utterance")
 SPEAKER_COLUMNS = ("speaker", "speaker_name", "character")
 START_COLUMNS, END_COLUMNS = ("start", "start_time", "starttime", "begin"), ("end", "end_time", "endtime", "stop")
-TIMES = re.compile(r"\s*([\d:.,]+)\s*-->\s*([\d:.,]+)")
-VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")  # WebVTT's voice tag
-TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+HEADER = "WEBVTT"
+TIMES = re.compile(r"^.*-->.*$", re.MULTILINE)
+TIMESTAMP = re.compile(r"(\d[\d:]*)(?:[.,](\d{0,3})\d*)?")
+TAG = re.compile(r"\{\\[^}]*\}")  # of SubStation Alpha, found in SubRip files
 MAX_BYTES = 50_000_000  # bytes of a transcript
 
 Texts = str | Path | Sequence[str | None] | Mapping[str, str] | None
@@ -122,20 +125,21 @@ def _decode(path: Path) -> str:
 
 def parse_subtitles(content: str) -> list[Cue]:
     """Parse SubRip or WebVTT; cues without text are left out."""
-    parsed = []
-    for block in re.split(r"\n[ \t]*\n", content.replace("\r\n", "\n").replace("\r", "\n")):
-        lines = block.strip().split("\n")
-        timed = next(((index, times) for index, line in enumerate(lines) if (times := TIMES.match(line))), None)
-        if timed is None or lines[0].startswith(("NOTE", "STYLE", "REGION")):
-            continue
-        number, times = timed
-        start, end = (parse_timestamp(timestamp) for timestamp in times.groups())
-        text = " ".join(lines[number + 1 :])
-        voice = VOICE.search(text)
-        text = " ".join(html.unescape(TAG.sub("", text)).split())
-        if text and start is not None and end is not None and end > start:
-            parsed.append(Cue(text, voice[1].strip() if voice else "", start, end))
-    return parsed
+    content = "\n".join(line.rstrip() for line in re.split(r"\r\n|\r|\n", content))
+    content = TIMES.sub(lambda times: TIMESTAMP.sub(_vtt_timestamp, times[0], count=2), content)
+    if not content.startswith(HEADER):  # SubRip is WebVTT with commas, and without its header
+        content = f"{HEADER}\n\n{content}"
+    cues = []
+    for caption in webvtt.from_string(content):
+        text = " ".join(html.unescape(TAG.sub("", caption.text)).split())
+        start, end = (time.in_milliseconds() / 1000 for time in (caption.start_time, caption.end_time))
+        if text and end > start:
+            cues.append(Cue(text, (caption.voice or "").strip(), start, end))
+    return cues
+
+
+def _vtt_timestamp(timestamp: re.Match[str]) -> str:
+    return f"{timestamp[1]}.{timestamp[2] or 0}"
 
 
 def parse_timestamp(timestamp: str) -> float | None:
