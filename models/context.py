@@ -92,7 +92,9 @@ def _run_packed(gru: nn.GRU, x: Tensor, order: Tensor, batch_sizes: Tensor) -> T
 class ExportableLayer(nn.TransformerEncoderLayer):
     """PyTorch's layer, but key and value are copies: one shared tensor would fix the turns of an ONNX export."""
 
-    def _sa_block(self, x: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None, is_causal=False):
+    def _sa_block(
+        self, x: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None, is_causal: bool = False
+    ) -> Tensor:
         output, _ = self.self_attn(x, x.clone(), x.clone(), key_padding_mask, False, attn_mask, is_causal=is_causal)
         return self.dropout1(output)
 

@@ -39,7 +39,8 @@ class CrossModal(nn.Module):
 
     def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Utterance vectors (N, fused), and the attention weights "a>b" (N, S_a, S_b) of a's steps on b's."""
-        z, steps, residual, weights = latents.z, latents.steps, dict(latents.z), {}
+        z, steps, residual = latents.z, latents.steps, dict(latents.z)
+        weights: dict[str, Tensor] = {}
         for a, b in self.pairs:
             attended, weights[f"{a}>{b}"] = self._attend(a, b, z, steps)
             residual[a] = residual[a] + self.dropout(attended)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType] its PathLike is bare
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -40,7 +40,8 @@ class ModalityAttention(nn.Module):
         """Utterance vectors (N, fused), and the attention weights "a>b" (N, N) of a's utterances on b's."""
         masks = {m: may_attend(present[:, column], position, causal) for column, m in enumerate(self.modalities)}
         inputs = {m: x + sinusoids(position[:, 1], x.shape[-1]) for m, x in pooled.items()}
-        states, weights = dict(inputs), {}
+        states = dict(inputs)
+        weights: dict[str, Tensor] = {}
         for a, b in self.pairs:
             key, name = states[a] if a == b else inputs[b], f"{a}>{b}"
             attended, weights[name] = self.attend[name](states[a], key, key, attn_mask=~masks[b])

@@ -1,7 +1,24 @@
 """Autograd functions for packed steps of utterances, with faster backward passes than torch's operations."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
+
+
+class FunctionContext(Protocol):
+    """The `ctx` of an autograd function, which passes tensors to its backward pass (torch's stub: only one)."""
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]: ...
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
+class SizedContext(FunctionContext, Protocol):
+    """One that also passes a number of rows."""
+
+    size: int
 
 
 class PairMaximum(torch.autograd.Function):
@@ -13,14 +30,14 @@ class PairMaximum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, values: Tensor, even: Tensor, odd: Tensor) -> Tensor:
+    def forward(ctx: FunctionContext, values: Tensor, even: Tensor, odd: Tensor) -> Tensor:
         first, second = values.index_select(0, even), values.index_select(0, odd)
         ctx.save_for_backward(even, odd, torch.ge(first, second, out=torch.empty_like(first)))
         return torch.maximum(first, second)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] torch's stub: *grad_outputs
-        ctx, gradient: Tensor
+        ctx: FunctionContext, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
         even, odd, is_even_larger = ctx.saved_tensors
         to_even = gradient * is_even_larger
@@ -36,7 +53,7 @@ class WithNeighbours(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, values: Tensor, inner: Tensor) -> Tensor:
+    def forward(ctx: FunctionContext, values: Tensor, inner: Tensor) -> Tensor:
         ctx.save_for_backward(inner)
         dim = values.shape[1]
         rows = values.new_empty(len(values), 3 * dim)
@@ -48,7 +65,7 @@ class WithNeighbours(torch.autograd.Function):
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] torch's stub: *grad_outputs
-        ctx, gradient: Tensor
+        ctx: FunctionContext, gradient: Tensor
     ) -> tuple[Tensor, None]:
         (inner,) = ctx.saved_tensors
         previous, current, following = gradient.chunk(3, 1)
@@ -62,13 +79,13 @@ class ScatterRows(torch.autograd.Function):
     """Scatter rows: (size, D) with values (n, D) at `indices` (n,), 0 elsewhere, in fewer passes than torch."""
 
     @staticmethod
-    def forward(ctx, values: Tensor, indices: Tensor, size: int) -> Tensor:
+    def forward(ctx: FunctionContext, values: Tensor, indices: Tensor, size: int) -> Tensor:
         ctx.save_for_backward(indices)
         return values.new_zeros(size, values.shape[1]).index_copy_(0, indices, values)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] torch's stub: *grad_outputs
-        ctx, gradient: Tensor
+        ctx: FunctionContext, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
         return gradient.index_select(0, ctx.saved_tensors[0]), None, None
 
@@ -77,14 +94,14 @@ class GatherRows(torch.autograd.Function):
     """Gather rows `indices` (n,) of values (N, D), each at most once: the backward pass need not accumulate."""
 
     @staticmethod
-    def forward(ctx, values: Tensor, indices: Tensor) -> Tensor:
+    def forward(ctx: SizedContext, values: Tensor, indices: Tensor) -> Tensor:
         ctx.save_for_backward(indices)
         ctx.size = len(values)
         return values.index_select(0, indices)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] torch's stub: *grad_outputs
-        ctx, gradient: Tensor
+        ctx: SizedContext, gradient: Tensor
     ) -> tuple[Tensor, None]:
         result = gradient.new_zeros(ctx.size, gradient.shape[1])
         return result.index_copy_(0, ctx.saved_tensors[0], gradient), None
@@ -97,14 +114,14 @@ class AttentionPooling(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, values: Tensor, query: Tensor, mask: Tensor) -> Tensor:
+    def forward(ctx: FunctionContext, values: Tensor, query: Tensor, mask: Tensor) -> Tensor:
         weight = (values @ query).masked_fill_(~mask, torch.finfo(values.dtype).min).softmax(1)
         ctx.save_for_backward(values, query, weight)
         return (weight.unsqueeze(1) @ values).squeeze(1)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] torch's stub: *grad_outputs
-        ctx, gradient: Tensor
+        ctx: FunctionContext, gradient: Tensor
     ) -> tuple[Tensor, Tensor, None]:
         values, query, weight = ctx.saved_tensors
         score = weight * (values @ gradient.unsqueeze(2)).squeeze(2)

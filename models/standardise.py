@@ -1,5 +1,7 @@
 """Standardise features by the training split's statistics, and measure how far an utterance deviates from them."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -40,7 +42,8 @@ def feature_deviation(values: Tensor, steps: Tensor) -> Tensor:
     standard deviations adds s^2 to the mean square.
     """
     if values.dim() == 2:
-        padded = pad_packed(torch.linalg.vector_norm(values, dim=1, keepdim=True).square() / values.shape[1], steps)
+        norm = cast(Tensor, torch.linalg.vector_norm(values, dim=1, keepdim=True))  # pyright: ignore[reportUnknownMemberType] torch.linalg is untyped
+        padded = pad_packed(norm.square() / values.shape[1], steps)
     else:
         padded = values.square()  # a norm would fix the sizes in an ONNX export
     mask = step_mask(steps, padded.shape[1]).unsqueeze(-1)

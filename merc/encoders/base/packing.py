@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,13 +41,13 @@ class _ShardEncoder:
         if not shard.file.is_file():
             self.write(shard, self.reader(self.folder, shard.rows))
 
-    def write(self, shard: _Shard, raw: list) -> None:
+    def write(self, shard: _Shard, raw: list[Any]) -> None:
         """Write to a temporary file, then rename: a file of the final name is complete."""
         temporary = shard.file.with_suffix(".aside")
         packs.write_pack(temporary, self.pack(raw), shard.rows)
         temporary.replace(shard.file)
 
-    def pack(self, raw: list) -> Pack:
+    def pack(self, raw: list[Any]) -> Pack:
         """Pack of the raw inputs; None marks an absent row."""
         present = [item for item in raw if item is not None]
         encoded = iter(
@@ -65,7 +65,7 @@ class _ShardEncoder:
         )
 
 
-def units_on_clip_time(encoder: Encoder, raw: list) -> list[np.ndarray]:
+def units_on_clip_time(encoder: Encoder, raw: list[Any]) -> list[np.ndarray]:
     """Units of the encoder; those of a trimmed sound are shifted to the clip's time axis, which its faces use."""
     starts = [item.start if isinstance(item, AudioInput) else 0.0 for item in raw]
     return [

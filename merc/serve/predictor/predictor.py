@@ -38,6 +38,10 @@ EXPORT_FOLDER = "out/export"
 Progress = Callable[[int, int, str], Any]  # steps done, total, description
 
 
+def _report_nothing(done: int, total: int, what: str) -> None:
+    """Ignore the progress: the default."""
+
+
 class Predictor:
     """An exported model with its encoders; thread-safe, since it holds no state between calls."""
 
@@ -91,9 +95,10 @@ class Predictor:
         """
         if frames is not None and frames < 1:
             raise UserError(f"frames = {frames}: at least 1")
-        report = progress or (lambda done, total, what: None)
+        report = progress or _report_nothing
         reader = replace(self.reader, max_frames=frames or 0)
-        files, utterances = recordings(paths), []
+        files = recordings(paths)
+        utterances: list[RecordedUtterance] = []
         is_cancelled = threading.Event()  # set on an interrupt, since threads cannot be ended from outside
         read_file = partial(
             self._read_recording, reader, texts, cut, is_cancelled, report if len(files) == 1 else None
@@ -124,7 +129,7 @@ class Predictor:
         return inference.prediction_rows(dialogue, outputs, self.labels, self.calibration, self.modalities, hide)
 
     def encode(
-        self, utterances: Sequence[RecordedUtterance], progress: Progress = lambda *_: None, begin: int = 0
+        self, utterances: Sequence[RecordedUtterance], progress: Progress = _report_nothing, begin: int = 0
     ) -> list[RecordedUtterance]:
         """Compute the features of the utterances from index `begin` on; all are context for the text encoder."""
         text_inputs = text_encoder_inputs(utterances)
@@ -185,7 +190,8 @@ class Predictor:
         recording: Recording,
     ) -> list[RecordedUtterance]:
         """Utterances of a recording with their texts and speakers, as far as a transcript gives them."""
-        cues, utterances = transcripts.read_cues(recording, texts), []
+        cues = transcripts.read_cues(recording, texts)
+        utterances: list[RecordedUtterance] = []
         for utterance in reader.read(recording, cut):
             utterances.append(utterance)
             if is_cancelled.is_set():
