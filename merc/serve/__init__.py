@@ -5,8 +5,13 @@ rows = Predictor.load("out/export")("clip.mp4")
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from merc.serve.predictor.predictor import Predictor
+    from merc.serve.stream.stream import Stream
+
+__all__ = ["Predictor", "Stream"]
 PUBLIC = {"Predictor": "merc.serve.predictor.predictor", "Stream": "merc.serve.stream.stream"}
 
 
