@@ -72,8 +72,8 @@ def test_a_changed_row_gets_the_logits_of_a_batch_with_that_row_changed(folder, 
         lambda stream, values, which: values + (stream == "vision/toy"),
         lambda stream, values, which: values + 1 if stream == "vision/toy" else values,
     ):
-        told = probe.changed_logits(torch.tensor([7]), change=moved)
-        assert torch.allclose(told[0], network(other)["emotion"][7], atol=1e-5)
+        logits = probe.changed_logits(torch.tensor([7]), change=moved)
+        assert torch.allclose(logits[0], network(other)["emotion"][7], atol=1e-5)
 
 
 def test_many_queries_are_computed_in_several_passes(folder, world, monkeypatch):

@@ -66,8 +66,8 @@ def test_word_gradients_equal_captums_and_close_the_gap(world, tmp_path, name):
     ids, unsaid = tensors.pop("input_ids"), encoder.unsaid(encoder.prepare(lines), lines)
 
     def worth(ids, number):
-        told = {key: one[number] for key, one in tensors.items()}
-        return encoder_probe.log_odds(rows[number], emotion[number], {"input_ids": ids, **told})
+        selected = {name: tensor[number] for name, tensor in tensors.items()}
+        return encoder_probe.log_odds(rows[number], emotion[number], {"input_ids": ids, **selected})
 
     assert worth(ids, torch.arange(2)) - worth(unsaid, torch.arange(2)) == pytest.approx(found.explained, abs=1e-4)
     layer = LayerIntegratedGradients(worth, encoder.model.get_input_embeddings())

@@ -16,8 +16,7 @@ from merc.data.records.labels import TASKS, LabelSpace
 from merc.encoders.base.encoder import Encoder, length_sorted_batches
 from merc.encoders.base.registry import Reader
 from merc.finetuning.augmentation import AugmentedBatch, no_augmentation
-from merc.finetuning.dev_scorer import DevScorer
-from merc.finetuning.tuning_loop import to_device
+from merc.finetuning.tuning_loop import DevScorer, to_device
 from merc.runtime.errors import UserError
 from merc.training.core.scores import scores
 

@@ -4,6 +4,7 @@ Keeps the best epoch by dev score. Also chooses the encoder's layers and saves i
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -29,6 +30,17 @@ WEIGHT_DECAY = 0.01
 WARMUP = 0.1  # fraction of the training over which the learning rates rise
 MAX_GRADIENT_NORM = 1.0  # norm to which gradients are clipped
 BatchLoss = Callable[[Any], Tensor]  # a batch -> its loss
+
+
+class DevScorer(ABC):
+    """Scores a network on dev; called, it returns the macro F1 of the emotions, which selects the best epoch."""
+
+    def __call__(self) -> float:
+        return self.scores()["emotion"]["macro_f1"]
+
+    @abstractmethod
+    def scores(self) -> dict[str, dict[str, float]]:
+        """The headline scores of every task."""
 
 
 class TrainablePart(NamedTuple):

@@ -16,8 +16,7 @@ from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder, extract_features
 from merc.encoders.base.registry import EncodingSection
-from merc.finetuning.dev_scorer import DevScorer
-from merc.finetuning.tuning_loop import check_trainable, to_device
+from merc.finetuning.tuning_loop import DevScorer, check_trainable, to_device
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
 from merc.training.core import loop
