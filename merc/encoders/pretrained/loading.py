@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from pickle import UnpicklingError  # the error alone, which torch.load raises
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -10,9 +11,6 @@ from torch import nn
 
 from merc.runtime.errors import UserError
 
-UnpicklingError = (
-    torch.serialization.pickle.UnpicklingError  # pyright: ignore[reportPrivateImportUsage] merc imports no pickle
-)
 OPTIONAL_WEIGHTS = (
     "pooler",
     "masked_spec_embed",

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import zipfile
+from pickle import UnpicklingError  # the error alone, which torch.load raises
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def torch_file(content: bytes) -> Any:
             archives.check_size(archive, len(content))
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickles.UnpicklingError as error:
+    except UnpicklingError as error:
         refused = re.search(r"GLOBAL:? (\S+)", str(error))
         if refused and refused[1].startswith("numpy."):
             return pickles.load(_data(content))

@@ -17,7 +17,6 @@ PLAIN_TYPES = {  # types of plain containers and numbers
     ("collections", "defaultdict"): defaultdict,
 }
 ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since numpy 2
-UnpicklingError = pickle.UnpicklingError  # raised by torch.load, too
 NUMERIC_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
 
 
