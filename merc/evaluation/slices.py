@@ -1,6 +1,5 @@
 """Scores of slices of the test split: by speaker, emotion shift, turn, length, media and overlap with training."""
 
-import re
 from collections.abc import Iterator
 from typing import cast
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer
 
 from merc.data.records.manifest import MODALITIES
 from merc.evaluation.predictions import Predictions
@@ -114,15 +114,13 @@ def shared_with_training(test: pd.DataFrame, seen: pd.DataFrame) -> np.ndarray:
 
 def near_duplicates(texts: pd.Series, seen: pd.Series) -> np.ndarray:
     """(N,) bool: texts whose set of at least 4 words has a Jaccard index of at least 0.8 with a seen text's."""
-    words, seen_words = [_words(text) for text in texts], [_words(text) for text in seen]
-    vocabulary = {word: index for index, word in enumerate(sorted(set().union(*words, *seen_words)))}
-    if not vocabulary:
+    vectorizer = CountVectorizer(token_pattern=r"\w+", binary=True)
+    try:
+        vectorizer.fit([*texts.fillna(""), *seen.fillna("")])
+    except ValueError:  # no text has a word
         return np.zeros(len(texts), dtype=bool)
-    seen_matrix = _matrix(seen_words, vocabulary)
-    blocks = [
-        _is_similar(_matrix(words[first : first + BLOCK], vocabulary), seen_matrix)
-        for first in range(0, len(words), BLOCK)
-    ]
+    words, seen_words = (sparse.csr_array(vectorizer.transform(some.fillna(""))) for some in (texts, seen))
+    blocks = [_is_similar(words[first : first + BLOCK], seen_words) for first in range(0, len(texts), BLOCK)]
     return np.concatenate([np.zeros(0, dtype=bool), *blocks])
 
 
@@ -141,13 +139,3 @@ def _is_similar(words: sparse.csr_array, seen: sparse.csr_array) -> np.ndarray:
     union = sizes[common.row] + seen_sizes[common.col] - common.data
     is_duplicate = (common.data >= MIN_JACCARD * union) & (sizes[common.row] >= MIN_WORDS)
     return np.isin(np.arange(len(sizes)), common.row[is_duplicate])
-
-
-def _words(text: str | None) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", text.lower())) if isinstance(text, str) else frozenset()
-
-
-def _matrix(texts: list[frozenset[str]], vocabulary: dict[str, int]) -> sparse.csr_array:
-    columns = [vocabulary[word] for words in texts for word in sorted(words)]
-    ends = np.cumsum([0, *(len(words) for words in texts)])
-    return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(texts), len(vocabulary)))

@@ -8,8 +8,6 @@ import pandas as pd
 
 from merc.training.core import scores
 
-ESCAPES = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$"}
-
 
 def write_tables(
     folder: Path, board: Mapping, robust: Mapping, calibrated: Mapping, classes: Mapping[str, pd.DataFrame]
@@ -58,16 +56,9 @@ def by_class(table: pd.DataFrame) -> str:
 
 
 def tabular(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
-    """A tabular with escaped cells; the first `texts` columns are flush left."""
-    lines = [r"\hline", _line(header), r"\hline", *map(_line, rows), r"\hline"]
+    """A tabular with the rules of LaTeX's package booktabs; the first `texts` columns are flush left."""
     columns = "l" * texts + "r" * (len(header) - texts)
-    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", *lines, r"\end{tabular}", ""])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return (
-        " & ".join("".join(ESCAPES.get(character, character) for character in str(cell)) for cell in cells) + r" \\"
-    )
+    return pd.DataFrame(rows, columns=list(header)).to_latex(index=False, column_format=columns, escape=True)
 
 
 def _with_interval(values: Mapping[str, float], name: str) -> str:
