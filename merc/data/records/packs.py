@@ -1,12 +1,10 @@
 """Feature packs: ragged features of one corpus, split and modality, concatenated in manifest order."""
 
 import json
-import math
-import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from tempfile import TemporaryFile
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -132,14 +130,6 @@ def read_pack(file: Path, manifest: pd.DataFrame) -> Pack:
     )
 
 
-SAFETENSORS_DTYPES = {
-    "float16": "F16",
-    "float32": "F32",
-    "int64": "I64",
-    "bool": "BOOL",
-}  # numpy's dtype names -> safetensors'
-
-
 class PackPart(NamedTuple):
     """A written pack of some rows of a manifest."""
 
@@ -150,60 +140,32 @@ class PackPart(NamedTuple):
         return read_pack(self.file, self.rows)
 
 
-class _Tensor(NamedTuple):
-    name: str
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    chunks: Callable[[], Iterator[np.ndarray]]
-
-
 def join_packs(file: Path, parts: list[PackPart], manifest: pd.DataFrame) -> None:
-    """Concatenate parts into one file, byte for byte as `write` writes a single pack."""
-    first, offsets, present = _read_layout(parts)
-    tensors = [
-        _Tensor("offsets", offsets.dtype, offsets.shape, lambda: iter([offsets])),
-        _Tensor("present", present.dtype, present.shape, lambda: iter([present])),
-        _Tensor("blank", first.blank.dtype, first.blank.shape, lambda: iter([first.blank])),
-        _Tensor("units", first.units.dtype, (offsets[-1], first.units.shape[1]), _chunks(parts, "units")),
-        _Tensor("values", first.values.dtype, (offsets[-1], first.dim), _chunks(parts, "values")),
-    ]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as target:
-        ordered = sorted(tensors, key=lambda tensor: (-tensor.dtype.itemsize, tensor.name))
-        target.write(_header(ordered, pack_metadata(first, manifest)))
-        for tensor in ordered:
-            for chunk in tensor.chunks():
-                target.write(np.ascontiguousarray(chunk).data)
+    """Concatenate parts into one file, byte for byte as `write_pack` writes a single pack.
 
-
-def _read_layout(parts: list[PackPart]) -> tuple[Pack, np.ndarray, np.ndarray]:
-    """First part, and the offsets and presence of all parts joined."""
-    first, offsets, present = None, [np.zeros(1, np.int64)], []
-    for part in parts:
-        pack = part.read()
-        first = pack if first is None else first
-        offsets.append(offsets[-1][-1] + pack.offsets[1:])
-        present.append(pack.present)
-    return cast("Pack", first), np.concatenate(offsets), np.concatenate(present)
-
-
-def _chunks(parts: list[PackPart], name: str) -> Callable[[], Iterator[np.ndarray]]:
-    """Lazily read one array of each part."""
-    return lambda: (getattr(part.read(), name) for part in parts)
-
-
-def _header(tensors: list[_Tensor], metadata: str) -> bytes:
-    """Header of a safetensors file: the length of the JSON, and the JSON padded with spaces to a multiple of 8."""
-    content: dict[str, dict[str, str | list[int]]] = {"__metadata__": {"merc": metadata}}
-    end = 0
-    for tensor in tensors:
-        begin, end = end, end + math.prod(map(int, tensor.shape)) * tensor.dtype.itemsize
-        shape = [int(size) for size in tensor.shape]
-        content[tensor.name] = {
-            "dtype": SAFETENSORS_DTYPES[tensor.dtype.name],
-            "shape": shape,
-            "data_offsets": [begin, end],
+    One part at a time is in memory; the joined arrays lie in files, from which safetensors writes them.
+    """
+    first = parts[0].read()
+    lengths, present = (np.concatenate(arrays) for arrays in zip(*map(_lengths_and_presence, parts), strict=True))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    with TemporaryFile(dir=parts[0].file.parent) as values, TemporaryFile(dir=parts[0].file.parent) as units:
+        joined = {
+            name: _joined(parts, name, np.memmap(target, array.dtype, "w+", shape=(offsets[-1], array.shape[1])))
+            for name, target, array in (("values", values, first.values), ("units", units, first.units))
         }
-    encoded = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
-    encoded += b" " * (-len(encoded) % 8)
-    return struct.pack("<Q", len(encoded)) + encoded
+        write_pack(file, replace(first, offsets=offsets, present=present, **joined), manifest)
+
+
+def _lengths_and_presence(part: PackPart) -> tuple[np.ndarray, np.ndarray]:
+    pack = part.read()
+    return np.diff(pack.offsets), pack.present
+
+
+def _joined(parts: list[PackPart], name: str, target: np.ndarray) -> np.ndarray:
+    """The target, filled with one array of all parts."""
+    end = 0
+    for part in parts:
+        array = getattr(part.read(), name)
+        begin, end = end, end + len(array)
+        target[begin:end] = array
+    return target
