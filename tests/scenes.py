@@ -77,7 +77,7 @@ def rows(split: str, corpus: str, count: int) -> pd.DataFrame:
 
 def _conversation(folder: Path, utterance: str, seed: int) -> dict:
     tracks, samples, speaks = conversation(seed)
-    face_tracks.write_tracks(folder / "tracks" / f"{utterance}.safetensors", tracks)
+    (folder / "tracks" / f"{utterance}.safetensors").write_bytes(face_tracks.tracks_to_bytes(tracks))
     soundfile.write(folder / "audio" / f"{utterance}.wav", samples, 16_000, subtype="PCM_16")
     boxes = [
         {"character": number, "left": int(track.boxes[0, 0]), "top": 20, "width": 60, "height": 60}

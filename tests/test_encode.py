@@ -58,8 +58,8 @@ def extract(split):
         soundfile.write(folder / utterance.wav, samples, 16_000, subtype="PCM_16")
         Image.fromarray(picture(utterance.turn, 40, 1)[0]).save(folder / utterance.frame)
         if isinstance(utterance.tracks, str):
-            face_tracks.write_tracks(
-                folder / utterance.tracks, [track(utterance.turn, 9, 20), track(utterance.turn + 5, 12, 30)]
+            (folder / utterance.tracks).write_bytes(
+                face_tracks.tracks_to_bytes([track(utterance.turn, 9, 20), track(utterance.turn + 5, 12, 30)])
             )
 
 

@@ -90,7 +90,7 @@ def test_a_trimmed_wav_stays_on_the_clock_of_the_pictures(here):
     extract.main("sample")
     row = extracted.table_of("train").iloc[0]
     folder = manifest.split_folder("train", "sample")
-    heard = encoder_inputs.read_input("audio", folder, row)
+    (heard,) = encoder_inputs.audio_inputs(folder, extracted.table_of("train").iloc[:1])
     assert row["audio_status"] == "trimmed" and 0.5 < row["wav_start"] == heard.start < at
     assert len(heard.samples) < 0.6 * 16000
     assert heard.start + np.abs(heard.samples).argmax() / 16000 == pytest.approx(at, abs=0.03)

@@ -3,7 +3,6 @@
 import io
 import itertools
 import math
-import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -95,12 +94,10 @@ def clip_duration(path: Path) -> float | None:
 
 def wav_bytes(samples: np.ndarray) -> bytes:
     """The content of a .wav file: 16 kHz mono PCM16."""
+    import soundfile
+
     content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(samples.astype("<i2").tobytes())
+    soundfile.write(content, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
     return content.getvalue()
 
 

@@ -11,6 +11,7 @@ from merc.corpora.synthesis.plan.process import EMOTION, SENTIMENT
 from merc.corpora.synthesis.plan.randomness import named_generator
 from merc.data.records import truth
 from merc.data.records.manifest import SPLITS
+from merc.data.records.transcripts import timestamp
 from merc.runtime import workers
 from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
@@ -86,12 +87,5 @@ def _label_rows(rows: list[tuple[Utterance, SynthesisedClip]]) -> list[tuple]:
             text = text.replace(defects.APOSTROPHE, defects.MOJIBAKE)
         mood = utterance.mood
         labels = (utterance.speaker, EMOTION[mood], SENTIMENT[mood], utterance.dialogue, utterance.number)
-        label_rows.append((serial, text, *labels, season, episode, _format_time(start), _format_time(end)))
+        label_rows.append((serial, text, *labels, season, episode, timestamp(start), timestamp(end)))
     return label_rows
-
-
-def _format_time(seconds: float) -> str:
-    """Time in MELD's format: 00:16:16,059."""
-    thousandths = round(seconds * 1000)
-    hours, minutes, rest = thousandths // 3_600_000, thousandths // 60_000 % 60, thousandths % 60_000
-    return f"{hours:02}:{minutes:02}:{rest // 1000:02},{rest % 1000:03}"

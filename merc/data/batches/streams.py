@@ -27,11 +27,6 @@ class FeatureStream:
         """Feature dimension D."""
         return self.values.shape[1]
 
-    @property
-    def num_nan(self) -> int:
-        """Number of NaN values."""
-        return int(self.values.isnan().sum())
-
     def to(self, device: torch.device | str) -> "FeatureStream":
         """Copy with every tensor on `device`."""
         return replace(self, **{name: getattr(self, name).to(device) for name in ("values", "starts", "lengths")})

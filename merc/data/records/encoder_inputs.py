@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, overload
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from merc.data.records.face_tracks import Track
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
 
+InputT = TypeVar("InputT")
 SAMPLE_RATE = 16_000  # samples a second of every extracted wav
 
 
@@ -55,50 +57,32 @@ def largest_track(tracks: list[Track], sound: AudioInput | None = None) -> int |
     return int(np.argmax(areas)) if areas else None
 
 
-@overload
-def read_input(
-    modality: Literal["text"], folder: Path, row: Any, choose: TrackChooser = ...
-) -> TextInput | None: ...
-@overload
-def read_input(
-    modality: Literal["audio"], folder: Path, row: Any, choose: TrackChooser = ...
-) -> AudioInput | None: ...
-@overload
-def read_input(
-    modality: Literal["vision"], folder: Path, row: Any, choose: TrackChooser = ...
-) -> VisionInput | None: ...
-@overload
-def read_input(
-    modality: str, folder: Path, row: Any, choose: TrackChooser = ...
-) -> TextInput | AudioInput | VisionInput | None: ...
-def read_input(
-    modality: str, folder: Path, row: Any, choose: TrackChooser = largest_track
-) -> TextInput | AudioInput | VisionInput | None:
-    """Read one modality's input of a row of the folder's manifest; None where it is missing."""
-    if getattr(row, f"{modality}_status") == manifests.MISSING:
-        return None
-    return READERS[modality](folder, row, choose)
+def _read(
+    modality: str, read: Callable[[Path, Any], InputT], folder: Path, rows: pd.DataFrame
+) -> list[InputT | None]:
+    """One modality's inputs of rows of the folder's manifest; None where it is missing."""
+    is_missing = rows[f"{modality}_status"] == manifests.MISSING
+    return [None if gone else read(folder, row) for row, gone in zip(rows.itertuples(), is_missing, strict=True)]
 
 
 def text_inputs(folder: Path, rows: pd.DataFrame) -> list[TextInput | None]:
     """Text inputs (or None) of rows that form whole dialogues, with context."""
-    return add_context([read_input("text", folder, row) for row in rows.itertuples()], rows["dialogue"].tolist())
+    return add_context(_read("text", _read_text, folder, rows), rows["dialogue"].tolist())
 
 
 def audio_inputs(folder: Path, rows: pd.DataFrame) -> list[AudioInput | None]:
     """Audio inputs (or None) of the rows."""
-    return [read_input("audio", folder, row) for row in rows.itertuples()]
+    return _read("audio", _read_audio, folder, rows)
 
 
 def face_inputs(folder: Path, rows: pd.DataFrame, choose: TrackChooser = largest_track) -> list[VisionInput | None]:
     """Vision inputs (or None) of the rows: the chosen face, or the whole frame."""
-    return [read_input("vision", folder, row, choose) for row in rows.itertuples()]
+    return _read("vision", partial(_read_face, choose), folder, rows)
 
 
 def frame_inputs(folder: Path, rows: pd.DataFrame) -> list[VisionInput | None]:
     """Vision inputs (or None) of the rows: frames at extract.video.fps, or the single one of a very short clip."""
-    rate = _frame_rate(folder)
-    return [_series(folder, row, rate) for row in rows.itertuples()]
+    return _read("vision", partial(_read_series, _frame_rate(folder)), folder, rows)
 
 
 def _frame_rate(folder: Path) -> float:
@@ -112,10 +96,8 @@ def _frame_rate(folder: Path) -> float:
     return read_json(file)["fps"]
 
 
-def _series(folder: Path, row: Any, rate: float) -> VisionInput | None:
-    """Whole frames of an utterance, or None; frames/<utterance>/<number>.jpg is at number / rate seconds."""
-    if row.vision_status == manifests.MISSING:
-        return None
+def _read_series(rate: float, folder: Path, row: Any) -> VisionInput:
+    """Whole frames of an utterance; frames/<utterance>/<number>.jpg is at number / rate seconds."""
     files = sorted((folder / row.frame).with_name(row.utterance).glob("*.jpg"))
     return frame_series_input(files, folder / row.frame, rate)
 
@@ -145,21 +127,21 @@ def _near(lines: list[TextInput | None], dialogues: list[str], index: int, direc
     return tuple(line for other in sorted(neighbours) if (line := lines[other]) is not None)
 
 
-def _read_text(folder: Path, row: Any, choose: TrackChooser) -> TextInput:
+def _read_text(folder: Path, row: Any) -> TextInput:
     return TextInput(_string(row.text), _string(row.speaker))
 
 
-def _read_audio(folder: Path, row: Any, choose: TrackChooser) -> AudioInput:
+def _read_audio(folder: Path, row: Any) -> AudioInput:
     import soundfile
 
     samples, rate = soundfile.read(folder / row.wav, dtype="float32")
     return AudioInput(samples, rate, manifests.wav_start(row))
 
 
-def _read_face(folder: Path, row: Any, choose: TrackChooser) -> VisionInput:
+def _read_face(choose: TrackChooser, folder: Path, row: Any) -> VisionInput:
     tracks = face_tracks.read_tracks(folder / row.tracks) if _string(row.tracks) else []
     needs_sound = len(tracks) > 1 and row.audio_status != manifests.MISSING
-    index = choose(tracks, _read_audio(folder, row, choose) if needs_sound else None) if tracks else None
+    index = choose(tracks, _read_audio(folder, row) if needs_sound else None) if tracks else None
     return face_input(None if index is None else tracks[index], folder / _string(row.frame))
 
 
@@ -183,6 +165,3 @@ def whole_frame(file: Path | BinaryIO) -> VisionInput:
 def _string(value: Any) -> str:
     """A manifest's string; null (None or NaN) as the empty string."""
     return value if isinstance(value, str) else ""
-
-
-READERS = {"text": _read_text, "audio": _read_audio, "vision": _read_face}

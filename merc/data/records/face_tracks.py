@@ -26,13 +26,8 @@ class Track:
     crops: np.ndarray  # (F, size, size, 3) uint8, RGB
 
 
-def write_tracks(path: Path, tracks: list[Track]) -> None:
-    """Write one safetensors file: the boxes, and the crops as concatenated JPEG strips."""
-    path.write_bytes(tracks_to_bytes(tracks))
-
-
 def tracks_to_bytes(tracks: list[Track]) -> bytes:
-    """Serialise to the content of a tracks file."""
+    """Content of a tracks file in safetensors: the boxes, and the crops as concatenated JPEG strips."""
     coded = [encode_jpeg(np.concatenate(strip)) for track in tracks for strip in _strips(track.crops)]
     arrays = {
         "starts": np.array([track.frames[0] for track in tracks], np.int32),

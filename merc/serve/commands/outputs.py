@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from merc.data.records.transcripts import timestamp
 from merc.runtime.errors import UserError
 
 Rows = Sequence[dict[str, Any]]
@@ -127,7 +128,7 @@ def write_srt(path: Path, rows: Rows, dialogue: Any) -> None:
     blocks = []
     for number, (row, (begin, end)) in enumerate(zip(rows, joint_times(dialogue), strict=True), start=1):
         text = f"[{top_label(row['emotion'])}] {printable(row['text'])}".rstrip()
-        blocks.append(f"{number}\n{srt_time(begin)} --> {srt_time(end)}\n{text}")
+        blocks.append(f"{number}\n{timestamp(begin)} --> {timestamp(end)}\n{text}")
     path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
 
 
@@ -141,10 +142,3 @@ def joint_times(dialogue: Any) -> list[tuple[float, float]]:
         last = recording
         times.append((offset + utterance.start, offset + utterance.end))
     return times
-
-
-def srt_time(seconds: float) -> str:
-    """Timestamp of SubRip: 01:02:03,450."""
-    milliseconds = round(seconds * 1000)
-    hours, minutes, rest = milliseconds // 3_600_000, milliseconds // 60_000 % 60, milliseconds % 60_000
-    return f"{hours:02}:{minutes:02}:{rest // 1000:02},{rest % 1000:03}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import webvtt
 
+from merc.data.records.transcripts import decode
 from merc.runtime.errors import UserError
 from merc.serve.predictor.recording_files import MELD, Recording
 
@@ -108,19 +109,13 @@ def _read(path: Path, recording: Recording, *, is_required: bool) -> list[Cue]:
 
 
 def _decode(path: Path) -> str:
-    """Content of a text file in UTF-16 (by its byte order mark), UTF-8 or Windows-1252."""
+    """Content of a text file."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path}: is larger than {MAX_BYTES // 1_000_000} MB; this is no transcript")
-        content = path.read_bytes()
+        return decode(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    for encoding in ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252"):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return content.decode("utf-8", errors="replace")
 
 
 def parse_subtitles(content: str) -> list[Cue]:

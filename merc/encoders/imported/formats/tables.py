@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from merc.data.records import transcripts
 from merc.encoders.imported.formats.keys import SPLIT_WORDS
 from merc.encoders.imported.formats.nested import ID_KEYS
 from merc.runtime.errors import UserError
@@ -30,7 +31,9 @@ csv.field_size_limit(2**27)
 
 def csv_rows(content: bytes) -> dict[Any, Any]:
     """Parse a CSV with or without a header, separated by comma, semicolon or tab."""
-    lines = _decoded(content)
+    if b"\x00" in content:
+        raise UserError("is no text")
+    lines = transcripts.decode(content)
     first = lines.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
     rows = [row for row in csv.reader(io.StringIO(lines, newline=""), delimiter=separator, strict=True) if row]
@@ -41,15 +44,6 @@ def csv_rows(content: bytes) -> dict[Any, Any]:
         if len(row) != len(header):
             raise UserError(f"row {number} has {len(row)} cells, the header {len(header)}; correct or remove it")
     return _assembled(_names(header, rows), *_matrix(header, rows))
-
-
-def _decoded(content: bytes) -> str:
-    if b"\x00" in content:
-        raise UserError("is no text")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
 
 
 def _default_header(row: list[str]) -> list[str]:
