@@ -125,10 +125,10 @@ def test_settings_that_cannot_be_are_refused(here):
     for old, new, words in (
         ("detector: haar", "detector: har", "choose one of none, haar, mtcnn"),
         ("min_seconds: 0.2", "min_seconds: 2.0", "min_seconds <= max_seconds"),
-        ("size: 32", "size: 2", "at least 8"),
+        ("size: 32", "size: 2", "extract.faces.size = 2: .* greater than or equal to 8"),
         ("frame: middle", "frame: midle", "middle, face"),
         ("vad: none", "vad: som", "choose one of none, webrtc, silero"),
-        ("fps: 0.0", "fps: 26.0", "0 to 25"),
+        ("fps: 0.0", "fps: 26.0", "less than or equal to 25"),
         ("detector:", "detectr:", "did you mean detector"),
     ):
         Path("params.yaml").write_text(extracted.PARAMS.replace(old, new), encoding="utf-8")

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from merc.data.records import transcripts
 from merc.data.records.listing import Listing, Utterance, Window, add_note
+from merc.data.records.manifest import SPLITS
 from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
 
@@ -65,8 +66,7 @@ def read(folder: Path, scratch: Path, options: Options) -> Listing:
         _read_session(root / f"Session{session}", split, listing)
     if not listing.utterances:
         raise UserError(f"{folder}: no Session1 to Session5 with dialog/EmoEvaluation/*.txt; see docs/data.md")
-    order = {"train": 0, "dev": 1, "test": 2}
-    listing.utterances.sort(key=lambda utterance: order[utterance.split])  # stable: dialogues stay together
+    listing.utterances.sort(key=lambda utterance: SPLITS.index(utterance.split))  # stable: dialogues stay together
     return listing
 
 

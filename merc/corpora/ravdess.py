@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from merc.data.records.listing import Listing, Utterance, add_note
+from merc.data.records.manifest import SPLITS
 from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
 
@@ -60,8 +61,7 @@ def read(folder: Path, scratch: Path, options: Options) -> Listing:
     ]
     if not utterances:
         raise UserError(f"{folder}: no recording named like 03-01-06-01-02-01-12.wav; see docs/data.md")
-    order = {"train": 0, "dev": 1, "test": 2}
-    listing.utterances = sorted(utterances, key=lambda utterance: order[utterance.split])
+    listing.utterances = sorted(utterances, key=lambda utterance: SPLITS.index(utterance.split))
     return listing
 
 

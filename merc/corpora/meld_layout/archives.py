@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from merc.corpora.meld_layout.files import CLIP_PATTERN, SPLIT_FOLDERS, TABLE_PATTERN
 from merc.runtime.errors import UserError
@@ -58,16 +58,15 @@ def _unpack_once(archive: Path, scratch: Path, splits: list[str]) -> list[dict[s
 
 def _unpack(archive: Path, scratch: Path, splits: list[str]) -> list[dict[str, Any]]:
     with archive.open("rb") as file:
-        hashing = None if archive.suffix == ".zip" else _HashingReader(file)
-        source = cast("IO[bytes]", hashing or file)  # a .tar is a stream, of which only `read` is used
         try:
-            notes = _unpack_members(archive.name, source, _split_of(archive.name), scratch, splits)
-            shutil.copyfileobj(source, _NullWriter(), 1 << 20)  # hash what follows the end of the archive
+            notes = _unpack_members(archive.name, file, _split_of(archive.name), scratch, splits)
         except ARCHIVE_ERRORS as error:
             raise UserError(f"{archive}: cannot be unpacked ({error}); download it again") from None
-    if archive.name == OFFICIAL_NAME and hashing and hashing.digest.hexdigest() != OFFICIAL_SHA256:
-        reason = f"its sha256 is {hashing.digest.hexdigest()}, not the published {OFFICIAL_SHA256}"
-        notes.append({"split": None, "item": archive.name, "reason": reason})
+        file.seek(0)
+        is_official = archive.name == OFFICIAL_NAME
+        if is_official and (digest := hashlib.file_digest(file, "sha256").hexdigest()) != OFFICIAL_SHA256:
+            reason = f"its sha256 is {digest}, not the published {OFFICIAL_SHA256}"
+            notes.append({"split": None, "item": archive.name, "reason": reason})
     return notes
 
 
@@ -137,22 +136,3 @@ def _folder_split(member: str) -> str | None:
     """Split named by the innermost folder of a member's path."""
     folders = reversed(PurePosixPath(member).parts[:-1])
     return next((SPLIT_FOLDERS[part] for part in folders if part in SPLIT_FOLDERS), None)
-
-
-class _HashingReader:
-    """A file whose SHA-256 is computed while it is read."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.digest = file, hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        content = self.file.read(size)
-        self.digest.update(content)
-        return content
-
-
-class _NullWriter:
-    """Discards what is written."""
-
-    def write(self, content: bytes) -> int:
-        return len(content)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from merc.data.records import face_tracks
 from merc.media import images, voice_activity
 from merc.media.alignment import word_times
@@ -23,15 +25,15 @@ class VideoConfig(StrictModel):
     """Section `extract.video`."""
 
     frame: str
-    fps: float
-    side: int
+    fps: float = Field(ge=0, le=face_tracks.TRACK_FPS)
+    side: int = Field(ge=8)  # pixels
 
 
 class FaceConfig(StrictModel):
     """Section `extract.faces`."""
 
     detector: str
-    size: int
+    size: int = Field(ge=8)  # pixels
 
 
 class ExtractionConfig(StrictModel):
@@ -52,12 +54,6 @@ def check_values(settings: ExtractionConfig) -> None:
     word_times.check_model(settings.align)
     if not 0 < settings.audio.min_seconds <= settings.audio.max_seconds:
         raise UserError("params.yaml: extract.audio: 0 < min_seconds <= max_seconds is needed")
-    if not 0 <= settings.video.fps <= face_tracks.TRACK_FPS:
-        raise UserError(f"params.yaml: extract.video.fps = {settings.video.fps}: 0 to {face_tracks.TRACK_FPS:g}")
-    if settings.video.side < 8:
-        raise UserError(f"params.yaml: extract.video.side = {settings.video.side}: at least 8 pixels")
-    if settings.faces.size < 8:
-        raise UserError(f"params.yaml: extract.faces.size = {settings.faces.size}: at least 8 pixels")
 
 
 def _choose(key: str, value: str, table: dict[str, Any]) -> None:

@@ -70,8 +70,7 @@ def build_application(
         Route(job + "/emotions.srt", page.subtitles),
     ]
     handlers = {
-        uploads.UploadTooLarge: _too_large,
-        UserError: _bad_request,
+        UserError: _user_error,
         HTTPException: _http_error,
         Exception: _internal_error,
     }
@@ -99,12 +98,8 @@ def _file(name: str, media_type: str) -> Any:
     return serve
 
 
-async def _too_large(request: Request, problem: Exception) -> Response:
-    return JSONResponse({"error": str(problem)}, 413)
-
-
-async def _bad_request(request: Request, problem: Exception) -> Response:
-    return JSONResponse({"error": str(problem)}, 400)
+async def _user_error(request: Request, problem: Exception) -> Response:
+    return JSONResponse({"error": str(problem)}, 413 if isinstance(problem, uploads.UploadTooLarge) else 400)
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
