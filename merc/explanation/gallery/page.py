@@ -36,43 +36,39 @@ def write_page(folder: Path, shown: Sequence[GalleryEntry], title: str) -> None:
 def render_page(shown: Sequence[GalleryEntry], title: str) -> str:
     """The complete HTML document."""
     entries = [_template_values(entry) for entry in shown]
-    helpers = {"colour": drawings.colour, "largest_score": _largest_score}
+    helpers = {"colour": drawings.colour, "largest_score": drawings.largest_score}
     return templates.render(TEMPLATE, title=title, unit=UNIT, entries=entries, **helpers)
 
 
 def _template_values(entry: GalleryEntry) -> dict[str, Any]:
-    """What the template shows of an utterance; a drawing is None where there is nothing to draw."""
+    """What the template shows of an utterance; None or empty where there is nothing to draw."""
     return {
         "title": entry.title,
+        "row": entry.row,
         "utterance": entry.rows.iloc[entry.row].to_dict(),
         "explanation": entry.explanation,
         "modalities": _modalities(entry.explanation),
-        "influence": drawings.influence_arcs(entry.explanation["influence"], entry.row),
         "sound": _sound(entry),
         "faces": _faces(entry),
         "attention": _attention(entry),
     }
 
 
-def _largest_score(scored: Sequence[tuple[str, float]]) -> float:
-    return max(abs(score) for _, score in scored) or 1.0
-
-
-def _modalities(result: dict[str, Any]) -> str:
+def _modalities(result: dict[str, Any]) -> list[tuple[str, float | None]]:
+    """Name, with its gate, and score of each modality."""
     gates = result["gates"] or {}
-    rows = [
+    return [
         (f"{name}{'' if gates.get(name) is None else f' (gate {gates[name]:.2f})'}", score)
         for name, score in result["modalities"].items()
     ]
-    return drawings.bar_chart(rows, UNIT)
 
 
-def _sound(entry: GalleryEntry) -> str | None:
+def _sound(entry: GalleryEntry) -> dict[str, Any] | None:
     sound, scores = entry.raw.get("audio"), entry.explanation["sound"]
     if sound is None or not scores:
         return None
     words = entry.rows.iloc[entry.row].get("words")
-    return drawings.sound_panel(sound.samples, sound.rate, scores, [] if words is None else list(words))
+    return drawings.sound_panel(sound, scores, [] if words is None else list(words))
 
 
 def _faces(entry: GalleryEntry) -> list[dict[str, Any]]:
@@ -96,19 +92,19 @@ def _faces(entry: GalleryEntry) -> list[dict[str, Any]]:
     ]
 
 
-def _attention(entry: GalleryEntry) -> dict[str, str]:
-    """A heat map for each pair of modalities, "<query>><key>"."""
+def _attention(entry: GalleryEntry) -> dict[str, tuple[list, list[str], list[str]]]:
+    """Weights and the names of their rows and columns for each pair of modalities, "<query>><key>"."""
     axes = {"text": _tokens(entry), "audio": _times(entry.explanation["sound"]), "vision": _moments(entry)}
     return {
-        name: drawings.heat_map(weights, *_axis_names(name, weights, axes))
+        name: (weights, *_axis_names(name, weights, axes))
         for name, weights in entry.explanation["attention"].items()
     }
 
 
-def _axis_names(name: str, weights: list, axes: dict[str, list[str]]) -> list[list[str]]:
+def _axis_names(name: str, weights: list, axes: dict[str, list[str]]) -> tuple[list[str], list[str]]:
     """Names of the rows and columns of the attention weights `name`, "<query>><key>" by modality."""
-    shape = (len(weights), len(weights[0]))
-    return [_step_names(axes[modality], count) for modality, count in zip(name.split(">"), shape, strict=True)]
+    query, key = name.split(">")
+    return _step_names(axes[query], len(weights)), _step_names(axes[key], len(weights[0]))
 
 
 def _step_names(names: list[str], count: int) -> list[str]:
