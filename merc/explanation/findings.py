@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
-from typing import Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,6 @@ from merc.explanation.methods.integrated_gradients import gap_tolerance
 
 Modalities = tuple[str, ...]
 EMOTION_COLUMNS = ["emotion", "modality", "shapley_absolute", "shapley", "teacher_shapley", "gate", "utterances"]
-
-
-class _Row(Protocol):
-    """A row of `Explained.rows`; actual and predicted are label numbers, actual is -1 if missing."""
-
-    Index: int
-    actual: int
-    predicted: int
 
 
 def metrics(
@@ -190,7 +182,7 @@ def table(explanations: Explained, order: Modalities, modalities: Modalities) ->
             "gate": explanations.gates[row.Index, row.predicted, column],
             "parts": parts.get((row.Index, modality), []),
         }
-        for row in cast("Iterable[_Row]", explanations.rows.itertuples())
+        for row in cast("Iterable[Any]", explanations.rows.itertuples())
         for column, modality in enumerate(modalities)
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)

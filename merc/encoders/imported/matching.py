@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,6 @@ from merc.encoders.imported.formats.keys import TWIN_PREFIX, canonical
 from merc.runtime.errors import UserError
 
 NUMBERED_NAME = re.compile(r"dia(\d+)(?:_utt(\d+))?")
-
-
-class _Row(Protocol):
-    """A row of a manifest."""
-
-    dialogue: str
-    turn: int
-    utterance: str
-    clip: str | None
 
 
 @dataclass
@@ -39,7 +30,7 @@ class MatchedSplit:
 class _RowKeys:
     """The keys that may name a row; `first` is the number of the split's dialogue 0 in the file."""
 
-    row: _Row
+    row: Any  # of a manifest
     count: int  # number of utterances of its dialogue
     last: int  # highest utterance number of its dialogue
     first: int
@@ -103,12 +94,12 @@ class FeatureMatching:
         joined, sizes = MatchedSplit(), rows.groupby("dialogue")["utterance"]
         counts = cast("Mapping[str, int]", sizes.size())
         last = cast("Mapping[str, int]", sizes.agg(lambda names: max(map(_number, names))))
-        for row in cast("Iterable[_Row]", rows.itertuples()):
+        for row in cast("Iterable[Any]", rows.itertuples()):
             counts_of_row = int(counts[row.dialogue]), int(last[row.dialogue])
             joined.arrays.append(self._look_up(split, row, *counts_of_row, joined))
         return joined
 
-    def _look_up(self, split: str, row: _Row, count: int, last: int, joined: MatchedSplit) -> np.ndarray | None:
+    def _look_up(self, split: str, row: Any, count: int, last: int, joined: MatchedSplit) -> np.ndarray | None:
         """Features of a row: of its split in the file, else of no named split; None if they are missing."""
         reason = f"no key {canonical(row.utterance)} for {split}"
         for source in (split, None):

@@ -1,7 +1,7 @@
 """Saliency maps of faces: Grad-CAM of convolutional encoders, attention rollout of ViTs, occlusion of any other."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,22 +14,6 @@ from merc.explanation.methods.encoder_probe import EncoderProbe
 
 CELLS = 8  # occluded cells along each side of the crop
 GRAD_CAM, ROLLOUT, OCCLUSION = "grad-cam", "attention rollout", "occlusion"
-
-
-class _Transformer(Protocol):
-    """A pretrained vision transformer of the transformers library."""
-
-    config: Any
-
-    def set_attn_implementation(self, name: str, /) -> None: ...
-    def __call__(self, *, pixel_values: Tensor, output_attentions: bool) -> Any: ...
-
-
-class _Backbone(Protocol):
-    """The backbone of such a network (merc/encoders/vision/backbones.py)."""
-
-    network: _Transformer
-    first: bool
 
 
 @dataclass(frozen=True)
@@ -91,7 +75,7 @@ def encoder_rollout(encoder: nn.Module, tensors: dict[str, Tensor]) -> np.ndarra
 
     None if the model does not return attention weights between CLS and a square of patches.
     """
-    backbone = cast("_Backbone", encoder.backbone)
+    backbone: Any = encoder.backbone  # merc/encoders/vision/backbones.py
     network = backbone.network
     if not hasattr(network, "set_attn_implementation"):
         return None

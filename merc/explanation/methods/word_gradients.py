@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,6 @@ from merc.explanation.methods.integrated_gradients import IntegratedGradients, S
 
 BATCH_SIZE = 48  # sentences in one pass of the language model
 WORD_STREAM = "words"  # the only stream: the steps that the language model keeps
-
-
-class _LanguageModel(Protocol):
-    """The model of a LanguageModelEncoder."""
-
-    def get_input_embeddings(self) -> nn.Module: ...
 
 
 def word_integrated_gradients(
@@ -46,7 +40,7 @@ class _Sentences:
 
     def __post_init__(self) -> None:
         self.tensors = self.encoder_probe.prepare(self.lines)
-        model = cast("_LanguageModel", self.encoder_probe.encoder.model)
+        model: Any = self.encoder_probe.encoder.model
         ids, self.layer = self.tensors["input_ids"], model.get_input_embeddings()
         self.num_steps = {WORD_STREAM: self.tensors["kept"].shape[1]}
         with torch.no_grad():

@@ -7,15 +7,17 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.encoders.pretrained import loading, sources
 from merc.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from merc.encoders.pretrained.loading import PretrainedModel
 
 MODELS_FOLDER = (
     sources.WEIGHTS_FOLDER / "align"
@@ -25,32 +27,11 @@ MODELS = {  # short name -> hub id and revision
 }
 
 
-class _Config(Protocol):
-    model_type: str
-    vocab_size: int
-    pad_token_id: int
-    inputs_to_logits_ratio: int
-
-
-class _Output(Protocol):
-    logits: Tensor
-
-
-class _Network(Protocol):
-    """What is used of a CTC model of transformers."""
-
-    config: _Config
-
-    def __call__(self, input_values: Tensor) -> _Output: ...
-
-    def _get_feat_extract_output_lengths(self, input_lengths: Tensor) -> Tensor: ...
-
-
 @dataclass(frozen=True)
 class CtcModel:
     """A speech model and its alphabet."""
 
-    model: _Network
+    model: "PretrainedModel"
     tokens: dict[str, int]  # letter -> column of the emissions
     blank: int
     delimiter: int | None  # column of the word boundary, if the model has one
@@ -76,7 +57,7 @@ class CtcModel:
 def load_model(name: str) -> CtcModel:
     """Load a model by its name in MODELS, its folder under data/weights/align, or owner/name@revision."""
     folder = sources.model_folder(MODELS.get(name, name), MODELS_FOLDER)
-    model = cast("_Network", loading.load_model(folder, "AutoModelForCTC"))
+    model = loading.load_model(folder, "AutoModelForCTC")
     if not hasattr(model, "_get_feat_extract_output_lengths"):
         raise UserError(
             f"{folder}: a {model.config.model_type} model does not hear samples; use wav2vec2 or hubert"
@@ -99,7 +80,7 @@ def load_model(name: str) -> CtcModel:
     )
 
 
-def _vocabulary(folder: Path, model: _Network) -> dict[str, int]:
+def _vocabulary(folder: Path, model: "PretrainedModel") -> dict[str, int]:
     """Read and check vocab.json: token -> column."""
     vocabulary, size = _json(folder / "vocab.json"), model.config.vocab_size
     if not vocabulary or not all(isinstance(column, int) and 0 <= column < size for column in vocabulary.values()):
