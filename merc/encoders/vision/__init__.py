@@ -64,16 +64,10 @@ def _hog(name: str, config: VisionEncoding) -> Encoder:
     return Hog(name, config.frame_rate)
 
 
-def _resnet50(name: str, config: VisionEncoding) -> Encoder:
-    from merc.encoders.vision.backbones import resnet50
+def _torchvision(name: str, config: VisionEncoding) -> Encoder:
+    from merc.encoders.vision.backbones import load_torchvision_model
 
-    return resnet50(name, config.frame_rate)
-
-
-def _r3d_18(name: str, config: VisionEncoding) -> Encoder:
-    from merc.encoders.vision.backbones import r3d_18
-
-    return r3d_18(name, config.frame_rate)
+    return load_torchvision_model(name, config.frame_rate)
 
 
 def _lipsync(name: str, config: VisionEncoding, home: Path) -> Encoder:
@@ -92,7 +86,7 @@ ENCODERS: dict[str, EncoderCard] = {
         description="the offline default; training-free: oriented gradients and brightness",
     ),
     "resnet50": EncoderCard(
-        make=_resnet50,
+        make=_torchvision,
         source="torchvision, resnet50-11ad3fa6.pth",
         licence="BSD-3-Clause",
         width=2048,
@@ -101,7 +95,7 @@ ENCODERS: dict[str, EncoderCard] = {
         downloads=True,
     ),
     "r3d_18": EncoderCard(
-        make=_r3d_18,
+        make=_torchvision,
         source="torchvision, r3d_18-b3b3357e.pth",
         licence="BSD-3-Clause",
         width=512,

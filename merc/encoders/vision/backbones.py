@@ -1,5 +1,6 @@
 """Pretrained image and video networks, wrapped as clips (K, frames, 3, height, width) -> (K, dim)."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import cast
 
@@ -10,31 +11,32 @@ from merc.encoders.pretrained import loading, sources
 from merc.encoders.vision.vision_model_encoder import InputScaling, VisionModelEncoder
 from merc.runtime.errors import UserError
 
-IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of the channels
-KINETICS_MEAN_STD = ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))  # of torchvision's video networks
 TORCHVISION_URL = "https://download.pytorch.org/models/"
+TORCHVISION_MODELS = {  # name -> file of the weights, module that builds the network, width, input
+    "resnet50": (  # He et al. 2016, ImageNet
+        "resnet50-11ad3fa6.pth",
+        "torchvision.models",
+        2048,
+        InputScaling(224, 224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    ),
+    "r3d_18": (  # Tran et al. 2018, Kinetics-400
+        "r3d_18-b3b3357e.pth",
+        "torchvision.models.video",
+        512,
+        InputScaling(112, 112, mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989), frames=16),
+    ),
+}
 
 
-class _ImageNetwork(nn.Module):
-    """Applies a network of images (K, 3, H, W) to the first frame of each clip."""
+class _TorchvisionNetwork(nn.Module):
+    """Applies a torchvision network: of images (K, 3, H, W) to the first frames, of clips (K, 3, frames, H, W)."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, of_clips: bool) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.of_clips = network, of_clips
 
     def forward(self, clips: Tensor) -> Tensor:
-        return self.network(clips[:, 0])
-
-
-class _VideoNetwork(nn.Module):
-    """Applies a torchvision network of clips (K, 3, frames, H, W)."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, clips: Tensor) -> Tensor:
-        return self.network(clips.transpose(1, 2))
+        return self.network(clips.transpose(1, 2) if self.of_clips else clips[:, 0])
 
 
 class _HuggingFaceNetwork(nn.Module):
@@ -53,30 +55,14 @@ class _HuggingFaceNetwork(nn.Module):
         return hidden[:, 0] if self.first else hidden.mean(dim=1)
 
 
-def resnet50(name: str, frame_rate: float) -> VisionModelEncoder:
-    """He et al. 2016, ImageNet weights, up to the global pooling."""
+def load_torchvision_model(name: str, frame_rate: float) -> VisionModelEncoder:
+    """Load a network of TORCHVISION_MODELS up to the global pooling."""
+    file_name, module, dim, scaling = TORCHVISION_MODELS[name]
     # before the import of torchvision, which takes seconds: a missing checkpoint fails at once
-    file = sources.checkpoint_file(name, TORCHVISION_URL + "resnet50-11ad3fa6.pth")
-    from torchvision.models import resnet50 as architecture
-
-    network = loading.load_checkpoint(architecture(), file)
+    file = sources.checkpoint_file(name, TORCHVISION_URL + file_name)
+    network = loading.load_checkpoint(getattr(import_module(module), name)(), file)
     network.fc = nn.Identity()
-    return VisionModelEncoder(
-        name, _ImageNetwork(network), 2048, InputScaling(224, 224, *IMAGENET_MEAN_STD), frame_rate
-    )
-
-
-def r3d_18(name: str, frame_rate: float) -> VisionModelEncoder:
-    """Tran et al. 2018, Kinetics-400 weights, up to the global pooling."""
-    # before the import of torchvision, which takes seconds: a missing checkpoint fails at once
-    file = sources.checkpoint_file(name, TORCHVISION_URL + "r3d_18-b3b3357e.pth")
-    from torchvision.models.video import r3d_18 as architecture
-
-    network = loading.load_checkpoint(architecture(), file)
-    network.fc = nn.Identity()
-    return VisionModelEncoder(
-        name, _VideoNetwork(network), 512, InputScaling(112, 112, *KINETICS_MEAN_STD, frames=16), frame_rate
-    )
+    return VisionModelEncoder(name, _TorchvisionNetwork(network, scaling.frames > 1), dim, scaling, frame_rate)
 
 
 def load_vision_model(name: str, folder: Path, frame_rate: float) -> VisionModelEncoder:
