@@ -90,9 +90,12 @@ def _calibration(measures: Mapping[str, Mapping[str, Mapping]]) -> dict[str, Any
 
 
 def _slices(table: pd.DataFrame) -> dict[str, Any]:
-    """The rows of each slice, one for each model."""
+    """The titles of the columns, and the rows of each slice, one for each model."""
     rows = {name: list(of_slice.itertuples()) for name, of_slice in table.groupby("slice", sort=False)}
-    return {"models": table["model"].drop_duplicates().tolist(), "rows": rows}
+    scores = [
+        f"{model}, {score}" for model in table["model"].drop_duplicates() for score in ("accuracy", "macro F1")
+    ]
+    return {"titles": ["worst of the larger slices: bold", "utterances", *scores], "rows": rows}
 
 
 def _dialogues(predictions: Predictions, test: pd.DataFrame) -> list[dict[str, Any]] | None:
