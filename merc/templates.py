@@ -5,13 +5,13 @@ from typing import Any
 
 
 def render(template: Path, **values: Any) -> str:
-    """Fill an HTML template: values are escaped unless it marks them safe, and a missing value is an error."""
+    """Fill a template; a missing value is an error, and values in HTML are escaped unless they are marked safe."""
     # imported late, since most processes that can render a page never do
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(template.parent),
-        autoescape=True,
+        autoescape=template.name.endswith(".html.jinja"),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

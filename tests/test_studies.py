@@ -235,13 +235,21 @@ def test_a_row_is_compared_with_the_reference_of_each_corpus(tmp_path, monkeypat
 def test_the_table_by_corpus_has_the_differences_and_the_verdicts():
     scores = {name: {"mean": 0.5, "low": 0.4, "high": 0.6} for name in HEADLINE_METRICS}
     told = {"difference": 0.1, "low": 0.05, "high": 0.15, "permutation_p": 0.01, "verdict": "both beats A by 0.1"}
-    rows = [{"name": name, "corpora": {"a": {"teacher": {"emotion": scores}}}} for name in ("A", "both")]
+    by_task = {"emotion": scores, "sentiment": scores}
+    known = {"dev": {"teacher": {"emotion": {"macro_f1": 0.5}}}, "test": {"teacher": by_task}}
+    known |= {"corpora": {"a": {"teacher": by_task}}, "about": "", "flags": {}, "seeds": [1]}
+    rows = [{"name": name} | known for name in ("A", "both")]
     rows[1]["against"] = {"a": {"row": "A", "teacher": told}}
-    page = results_page._by_corpus(rows)
-    assert page[2].endswith("| - |") and page[3].endswith("| +0.100 [+0.050, +0.150] (A) |")
-    assert page[-2] == "- On a, teacher: both beats A by 0.1."
+    study = {"study": "x", "title": "X", "preset": "joint", "until": "evaluate", "rows": rows}
+
+    def by_corpus() -> list[str]:
+        page = results_page.render_results_page([study]).splitlines()
+        return page[next(number for number, line in enumerate(page) if "tested on" in line) :]
+
+    assert by_corpus()[2].endswith("| - |") and by_corpus()[3].endswith("| +0.100 [+0.050, +0.150] (A) |")
+    assert by_corpus()[4:6] == ["", "- On a, teacher: both beats A by 0.1."]
     rows[1]["against"]["a"]["teacher"] = {"verdict": "no utterance has a label for emotion"}
-    assert results_page._by_corpus(rows)[3].endswith("| - |")
+    assert by_corpus()[3].endswith("| - |")
 
 
 def test_the_curve_of_label_shares_has_both_lines_and_their_intervals():
@@ -291,14 +299,11 @@ def test_the_tables_across_studies_take_the_rows_that_they_name():
     student = [
         row("teacher and student", 0.9, parts={"only:text": 0.24, "only:audio+vision": 0.53, "only:audio": 1})
     ]
-    told = digest.cross_study_tables([{"study": "subsets", "rows": subsets}, {"study": "student", "rows": student}])
-    assert "| sample | late fusion | 0.750 | 0.750 | 0.750 |" in told and "MELD" not in "".join(told[4:])
-    assert told[-4:-1] == [
-        "| --- | --- | --- | --- |",
-        "| text | 0.240 | 0.250 | -0.010 |",
-        "| audio and vision | 0.530 | 0.500 | +0.030 |",
-    ]
-    assert digest.cross_study_tables([]) == []
+    rows = {"subsets": {row["name"]: row for row in subsets}, "student": {row["name"]: row for row in student}}
+    lines = [(corpus, line, emotion["uar"]["mean"]) for corpus, line, emotion in digest.four_lines(rows)]
+    assert lines == [("sample", "text only", 0.25), ("sample", "late fusion", 0.75)]
+    assert digest.student_beside(rows) == [("text", 0.24, 0.25), ("audio and vision", 0.53, 0.5)]
+    assert digest.four_lines({}) == digest.student_beside({}) == []
 
 
 def test_what_pretraining_saves_is_told_by_share_of_labels():
@@ -309,9 +314,9 @@ def test_what_pretraining_saves_is_told_by_share_of_labels():
 
     without = {"pretrain.epochs": 0}
     rows = [row(0.05, {}, 0.2, 0.4), row(0.05, without, 0.1, 0.2), row(1.0, {}, 0.5, 0.5)]
-    lines = label_studies.label_fraction_table(rows)
+    told = label_studies.label_fraction_cells({"rows": rows})
     wide = 12.706 * 0.05  # Student's t of one degree of freedom times the standard error
-    assert lines[2:] == [f"| 5% | 0.300 | 0.150 | +0.150 [{0.15 - wide:+.3f}, {0.15 + wide:+.3f}] |"]
+    assert told == [("5%", "0.300", "0.150", f"+0.150 [{0.15 - wide:+.3f}, {0.15 + wide:+.3f}]")]
 
 
 def test_the_tables_across_studies_name_rows_that_there_are():

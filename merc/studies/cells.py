@@ -1,14 +1,7 @@
-"""Markdown tables of docs/results.md, and the formats of their cells."""
-
-from collections.abc import Iterable, Sequence
+"""Formats of the cells of docs/results.md."""
 
 import numpy as np
 from scipy import stats
-
-
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def format_interval(score: dict[str, float | None]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from merc.studies.cells import format_number, format_paired_gain, half_width, markdown_table
+from merc.studies.cells import format_number, format_paired_gain, half_width
 
 LABEL_FRACTION = "data.label_fraction"
 AXES = {"x": "share of the train dialogues with labels", "y": "macro F1 on dev, 95 % over seeds"}
@@ -21,20 +21,25 @@ def is_pretrained(row: dict) -> bool:
     return row["flags"].get("pretrain.epochs") != 0
 
 
-def label_fraction_table(rows: list[dict]) -> list[str]:
+def label_fraction_cells(study: dict) -> list[tuple[str, ...]]:
     """Dev macro F1 with and without pretraining by fraction of labels, and the paired difference over the seeds."""
+    if not varies_label_fraction(study):
+        return []
+    rows = study["rows"]
     teachers = {(row["flags"][LABEL_FRACTION], is_pretrained(row)): row["dev"]["teacher"] for row in rows}
-    fractions = [fraction for fraction, with_it in teachers if with_it and (fraction, False) in teachers]
-    cells = [
-        [f"{fraction:.0%}", *_score_cells(teachers[fraction, True], teachers[fraction, False])]
-        for fraction in fractions
+    pairs = {
+        fraction: (teacher, teachers[fraction, False])
+        for (fraction, with_it), teacher in teachers.items()
+        if with_it and (fraction, False) in teachers
+    }
+    return [
+        (
+            f"{fraction:.0%}",
+            *(format_number(teacher["emotion"]["macro_f1"]) for teacher in (pretrained, without)),
+            format_paired_gain(pretrained["by_seed"], without["by_seed"]),
+        )
+        for fraction, (pretrained, without) in pairs.items()
     ]
-    return markdown_table(("labels", "pretrained", "not", "difference [95 %]"), cells)
-
-
-def _score_cells(with_pretraining: dict, without: dict) -> list[str]:
-    scores = [format_number(teacher["emotion"]["macro_f1"]) for teacher in (with_pretraining, without)]
-    return [*scores, format_paired_gain(with_pretraining["by_seed"], without["by_seed"])]
 
 
 def label_fraction_curves(study: dict) -> pd.DataFrame:
