@@ -15,19 +15,12 @@ import pyarrow as pa
 from merc.runtime.errors import UserError
 
 FULL = "full"
-HASHED_COLUMNS = (
-    "corpus",
-    "split",
-    "dialogue",
-    "utterance",
-)  # the columns of an utterance that a mask's hash depends on
+# the columns of an utterance that a mask's hash depends on
+HASHED_COLUMNS = ("corpus", "split", "dialogue", "utterance")
 
 
 def condition_names(
-    modalities: Sequence[str],
-    rates: Sequence[float],
-    uneven: Sequence[Mapping[str, float]],
-    repeats: int,
+    modalities: Sequence[str], rates: Sequence[float], uneven: Sequence[Mapping[str, float]], repeats: int
 ) -> list[str]:
     """The names of all conditions: full, each proper subset, each rate in each repeat."""
     sizes = range(1, len(modalities))

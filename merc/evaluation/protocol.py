@@ -13,14 +13,8 @@ from merc.data.batches.dataset import Split
 from merc.data.records import manifest as manifests
 from merc.runtime.errors import UserError
 
-UTTERANCE_COLUMNS = [
-    "corpus",
-    "speaker",
-    "text",
-    "source",
-    "start",
-    "end",
-]  # columns that identify an utterance of a dialogue
+# columns that identify an utterance of a dialogue
+UTTERANCE_COLUMNS = ["corpus", "speaker", "text", "source", "start", "end"]
 MIN_LABELLED = 100  # labelled utterances above which no dimension separates the labels by chance
 
 

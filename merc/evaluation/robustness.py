@@ -79,11 +79,7 @@ def _point(
     low, high = bootstrap.interval(
         bootstrap.replicate(predictions.group_confusions(task, model, conditions), draws)["macro_f1"]
     )
-    return {
-        model: _macro_f1(predictions, task, model, conditions),
-        f"{model}_low": low,
-        f"{model}_high": high,
-    }
+    return {model: _macro_f1(predictions, task, model, conditions), f"{model}_low": low, f"{model}_high": high}
 
 
 def _macro_f1(predictions: Predictions, task: str, model: str, conditions: list[str]) -> float:

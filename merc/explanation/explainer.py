@@ -113,14 +113,7 @@ def explain(
         else np.full((len(rows), outputs["emotion"].shape[1], present.shape[1]), np.nan)
     )
     return Explained(
-        rows,
-        present,
-        coalition_log_odds,
-        coalition_probability,
-        gates,
-        table,
-        teacher_log_odds,
-        **attributions,
+        rows, present, coalition_log_odds, coalition_probability, gates, table, teacher_log_odds, **attributions
     )
 
 

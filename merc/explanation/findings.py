@@ -146,10 +146,7 @@ def by_emotion(explanations: Explained, order: Modalities, modalities: Modalitie
 
 def curves(explanations: Explained) -> pd.DataFrame:
     """Mean probability of the predicted emotion while parts are removed (deletion) and added (insertion)."""
-    means = {
-        "deletion": explanations.deletion_curves.mean(0),
-        "insertion": explanations.insertion_curves.mean(0),
-    }
+    means = {"deletion": explanations.deletion_curves.mean(0), "insertion": explanations.insertion_curves.mean(0)}
     rows = [
         [kind, method, share, mean[number, column]]
         for kind, mean in means.items()

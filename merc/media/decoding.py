@@ -12,13 +12,8 @@ from av.video.reformatter import VideoReformatter
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.data.records.listing import Window
 
-DECODING_ERRORS = (
-    FFmpegError,
-    OSError,
-    ValueError,
-    ArithmeticError,
-    MemoryError,
-)  # what PyAV raises on broken files
+# what PyAV raises on broken files
+DECODING_ERRORS = (FFmpegError, OSError, ValueError, ArithmeticError, MemoryError)
 RESAMPLING_BLOCK = 16384  # samples per call of the resampler: a call has the fixed cost of about 1000 samples
 
 Frame = TypeVar("Frame", av.AudioFrame, av.VideoFrame)

@@ -111,9 +111,8 @@ def _interval(scores: dict[str, float], name: str) -> dict[str, float | None]:
     return {"mean": scores.get(name), "low": scores.get(f"{name}_low"), "high": scores.get(f"{name}_high")}
 
 
-PREDICTIONS_FOLDER = Path(
-    "out/results"
-)  # predictions of each row, named by the row's key (its code and parameters)
+# predictions of each row, named by the row's key (its code and parameters)
+PREDICTIONS_FOLDER = Path("out/results")
 COMPARISON_KEYS = ("difference", "low", "high", "permutation_p", "verdict")
 
 

@@ -87,24 +87,19 @@ def write_pack(file: Path, pack: Pack, manifest: pd.DataFrame) -> None:
     """Write a pack, bound to its manifest by the digest of the rows."""
     if len(pack.present) != len(manifest):
         raise ValueError(f"{len(pack.present)} utterances, {len(manifest)} rows")
-    arrays = {
-        name: np.ascontiguousarray(getattr(pack, name))
-        for name in ("values", "offsets", "present", "blank", "units")
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # a single metadata key, as safetensors writes several in random order
-    save_file(arrays, file, metadata={"merc": pack_metadata(pack, manifest)})
-
-
-def pack_metadata(pack: Pack, manifest: pd.DataFrame) -> str:
-    """Metadata of a pack's file, as JSON."""
     metadata = {
         "rows": manifests.rows_digest(manifest),
         "encoder": pack.encoder,
         "unit_names": pack.unit_names,
         "step_seconds": pack.step_seconds,
     }
-    return json.dumps(metadata, sort_keys=True)
+    arrays = {
+        name: np.ascontiguousarray(getattr(pack, name))
+        for name in ("values", "offsets", "present", "blank", "units")
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # a single metadata key, as safetensors writes several in random order
+    save_file(arrays, file, metadata={"merc": json.dumps(metadata, sort_keys=True)})
 
 
 def present(file: Path) -> np.ndarray:

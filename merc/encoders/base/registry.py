@@ -31,16 +31,13 @@ class EncoderCard:
     description: str
     presets: str = ""  # presets of published line-ups that use it
     home: Path | None = None  # folder to which a stage of this pipeline writes its weights
-    downloads: bool = False  # whether its weights are downloaded on first use
 
 
 def hub_card(
     pretrained: Callable[..., Encoder], source: str, licence: str, width: int, description: str, presets: str = ""
 ) -> EncoderCard:
     """A model of the Hugging Face hub, built by `pretrained` from its files; `source` is owner/name@revision."""
-    return EncoderCard(
-        partial(pretrained, source=source), source, licence, width, description, presets, downloads=True
-    )
+    return EncoderCard(partial(pretrained, source=source), source, licence, width, description, presets)
 
 
 def no_encoder_card() -> EncoderCard:

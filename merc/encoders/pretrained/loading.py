@@ -11,12 +11,8 @@ from torch import nn
 
 from merc.runtime.errors import UserError
 
-OPTIONAL_WEIGHTS = (
-    "pooler",
-    "masked_spec_embed",
-    "mask_token",
-    "decoder",
-)  # may be missing: no feature depends on them
+# may be missing: no feature depends on them
+OPTIONAL_WEIGHTS = ("pooler", "masked_spec_embed", "mask_token", "decoder")
 MIN_VOCABULARY_RATIO = 0.9  # minimum vocabulary size / embedding rows; embeddings are padded to round numbers
 
 if TYPE_CHECKING:

@@ -92,7 +92,6 @@ ENCODERS: dict[str, EncoderCard] = {
         width=2048,
         description="ImageNet; a picture per step",
         presets="misls-esag, avt-memocmt",
-        downloads=True,
     ),
     "r3d_18": EncoderCard(
         make=_torchvision,
@@ -101,7 +100,6 @@ ENCODERS: dict[str, EncoderCard] = {
         width=512,
         description="Kinetics-400; 16 frames per step: use a frame_rate of about 1",
         presets="concat-r3d",
-        downloads=True,
     ),
     "vit-base-patch16-224": _hub(
         "google/vit-base-patch16-224@3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3",

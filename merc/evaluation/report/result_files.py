@@ -16,11 +16,8 @@ from merc.runtime import results
 
 OUT, METRICS, PLOTS = Path("out/evaluate"), Path("metrics"), Path("plots/evaluate")
 FIGURES = OUT / "figures"
-RESULT_FILES = {
-    "corpora": "corpora",
-    "compared": "comparisons",
-    "calibrated": "calibration",
-}  # of the report data
+# file names of the report data
+RESULT_FILES = {"corpora": "corpora", "compared": "comparisons", "calibrated": "calibration"}
 
 
 def write_results(

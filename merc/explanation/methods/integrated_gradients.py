@@ -12,10 +12,8 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = (
-    0.01,
-    1e-3,
-)  # tolerance: relative to the explained difference, or absolute where that is larger
+# tolerance: relative to the explained difference, or absolute where that is larger
+RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = (0.01, 1e-3)
 INITIAL_INTERVALS = 8  # initial intervals of each path
 QUADRATURE_NODES = (0.2113248654, 0.7886751346)  # of an interval: Gauss-Legendre with two points, equal weights
 MAX_ROUNDS = 14  # evaluations of an interval and its halves: the smallest is 2^-16 of the path

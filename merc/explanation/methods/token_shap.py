@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 MASK_TOKENS = ("[MASK]", "<mask>")  # of BERT's and RoBERTa's families
 BATCH_SIZE = 48  # sentences in one pass of the language model
-MAX_MASKED_SENTENCES = (
-    500  # masked sentences at most, shap's default: beyond them, tokens of a branch share its value
-)
+# masked sentences at most, shap's default: beyond them, tokens of a branch share its value
+MAX_MASKED_SENTENCES = 500
 
 
 @dataclass(frozen=True)

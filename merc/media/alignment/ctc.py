@@ -19,9 +19,8 @@ from merc.runtime.errors import UserError
 if TYPE_CHECKING:
     from merc.encoders.pretrained.loading import PretrainedModel
 
-MODELS_FOLDER = (
-    sources.WEIGHTS_FOLDER / "align"
-)  # not shared with encoders, whose weights extraction does not depend on
+# not shared with encoders, whose weights extraction does not depend on
+MODELS_FOLDER = sources.WEIGHTS_FOLDER / "align"
 MODELS = {  # short name -> hub id and revision
     "wav2vec2-base-960h": "facebook/wav2vec2-base-960h@22aad52d435eb6dbaf354bdad9b0da84ce7d6156",
 }

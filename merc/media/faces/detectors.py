@@ -33,11 +33,7 @@ def find_mtcnn(pictures: Sequence[np.ndarray]) -> list[list[Face]]:
     return [_detect_mtcnn(picture) for picture in pictures]
 
 
-DETECTORS: dict[str, Detector | None] = {
-    "none": None,
-    "haar": find_haar,
-    "mtcnn": find_mtcnn,
-}
+DETECTORS: dict[str, Detector | None] = {"none": None, "haar": find_haar, "mtcnn": find_mtcnn}
 
 
 def _detect_mtcnn(picture: np.ndarray) -> list[Face]:

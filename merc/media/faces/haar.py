@@ -17,9 +17,8 @@ MAX_SIDE = 320  # pixels; larger pictures are reduced to this before the search
 SCALE_FACTOR = 1.2  # ratio of successive search sizes
 MIN_NEIGHBOURS = 3  # overlapping detections needed for a face
 MIN_FACE_FRACTION = 1 / 8  # smallest face, as a fraction of the picture's shorter side
-FULL_SEARCH_INTERVAL = (
-    5  # one full search per so many pictures (half a second apart); it takes as long as ten local searches
-)
+# one full search per so many pictures (half a second apart); it takes as long as ten local searches
+FULL_SEARCH_INTERVAL = 5
 # Local search: (side of the search square, width of the face in it), pixels. The first pair gives positions as
 # stable as a full search's; the second is faster, a third less stable, and used if the first finds nothing.
 SEARCH_SQUARES = ((84, 38), (58, 26))

@@ -12,17 +12,7 @@ from merc.data.records.transcripts import timestamp
 from merc.runtime.errors import UserError
 
 Rows = Sequence[dict[str, Any]]
-HEADINGS = (
-    "utterance",
-    "seconds",
-    "speaker",
-    "emotion",
-    "sentiment",
-    "trust",
-    "90 % set",
-    "missing",
-    "text",
-)
+HEADINGS = ("utterance", "seconds", "speaker", "emotion", "sentiment", "trust", "90 % set", "missing", "text")
 
 
 def check_outputs(files: Mapping[str, Path], read: Iterable[Path], *, overwrite: bool) -> None:

@@ -17,14 +17,8 @@ from merc.serve.predictor import recording_files
 from merc.serve.predictor.segmentation import DETECTION_SECONDS
 from merc.serve.stream import devices, live_sources, timed_pictures
 
-WHOLE_RECORDING_OPTIONS = (
-    "text",
-    "cut",
-    "frames",
-    "csv",
-    "srt",
-    "annotate",
-)  # options that need the whole recording
+# options that need the whole recording
+WHOLE_RECORDING_OPTIONS = ("text", "cut", "frames", "csv", "srt", "annotate")
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:

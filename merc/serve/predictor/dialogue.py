@@ -41,9 +41,8 @@ class RecordedUtterance:
     max_frames: int = 0  # number of evenly spaced face frames to encode; 0 = all
     missing: dict[str, str] = field(default_factory=dict)  # modality -> reason
     notes: list[str] = field(default_factory=list)  # remarks on its processing, for the user
-    features: dict[str, EncodedFeatures] = field(
-        default_factory=dict
-    )  # by modality; missing modalities have no entry
+    # by modality; missing modalities have no entry
+    features: dict[str, EncodedFeatures] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

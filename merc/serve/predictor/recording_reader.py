@@ -31,9 +31,8 @@ class Reader:
 
     settings: ExtractionConfig
     choose: TrackChooser  # chooses the speaker's track among several faces
-    scorer: SpeakerScorer | None = (
-        None  # lip-sync scorer: speech without a pause is cut where another face speaks on
-    )
+    # lip-sync scorer: speech without a pause is cut where another face speaks on
+    scorer: SpeakerScorer | None = None
     max_frames: int = 0  # number of evenly spaced face frames to encode; 0 = all
 
     def read(self, recording: Recording, cut: bool | None) -> Iterator[RecordedUtterance]:

@@ -9,9 +9,8 @@ from merc.media.voice_activity import FRAME_SAMPLES, SPEECH_MARGIN, WEBRTC_MODE
 
 PAUSE_FRAMES = 17  # frames (0.5 s) without speech end an utterance
 MIN_SPEECH_FRAMES = 7  # frames (0.2 s) of speech; less is taken for a click
-MAX_UTTERANCE_FRAMES = (
-    495  # frames (with SPEECH_MARGIN 15 s, the maximum that extract keeps); longer speech starts a new utterance
-)
+# frames (with SPEECH_MARGIN 15 s, the maximum that extract keeps); longer speech starts a new utterance
+MAX_UTTERANCE_FRAMES = 495
 # seconds from the end of an utterance, the silence kept around it included, until the end is detected
 DETECTION_SECONDS = (PAUSE_FRAMES - SPEECH_MARGIN) * FRAME_SAMPLES / SAMPLE_RATE
 

@@ -16,13 +16,8 @@ from merc.serve.predictor.recording_files import MELD, Recording
 
 NO_TEXT_REASON = "none was given"  # reason for a missing text
 SUFFIXES = (".txt", ".srt", ".vtt", ".csv")
-TEXT_COLUMNS = (
-    "text",
-    "transcript",
-    "transcription",
-    "sentence",
-    "utterance",
-)  # CSV columns, in order of preference
+# CSV columns, in order of preference
+TEXT_COLUMNS = ("text", "transcript", "transcription", "sentence", "utterance")
 NAME_COLUMNS = ("file", "filename", "file_name", "clip", "path", "video", "audio", "name", "id", "utterance")
 SPEAKER_COLUMNS = ("speaker", "speaker_name", "character")
 START_COLUMNS, END_COLUMNS = ("start", "start_time", "starttime", "begin"), ("end", "end_time", "endtime", "stop")

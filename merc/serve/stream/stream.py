@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from merc.serve.predictor.predictor import Predictor
 
 MAX_PICTURE_SECONDS = 25.0  # of pictures kept: more than the longest utterance with its pause
-PICTURE_MARGIN_SECONDS = (
-    1.0  # seconds of pictures kept before the sound that may be needed, since both arrive unevenly
-)
+# seconds of pictures kept before the sound that may be needed, since both arrive unevenly
+PICTURE_MARGIN_SECONDS = 1.0
 
 
 class Stream:

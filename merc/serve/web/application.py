@@ -69,11 +69,7 @@ def build_application(
         Route(job + "/emotions.json", page.answers),
         Route(job + "/emotions.srt", page.subtitles),
     ]
-    handlers = {
-        UserError: _user_error,
-        HTTPException: _http_error,
-        Exception: _internal_error,
-    }
+    handlers = {UserError: _user_error, HTTPException: _http_error, Exception: _internal_error}
     middleware = [Middleware(RequestGuard, host=host)]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=middleware)
     app.state.desk = desk

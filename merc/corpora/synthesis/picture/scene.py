@@ -15,9 +15,8 @@ from merc.data.records.labels import MELD_EMOTIONS
 SHIRTS = ((70, 90, 130), (120, 60, 60), (60, 104, 78), (150, 136, 110), (88, 80, 96), (52, 56, 64), (168, 120, 70))
 NUM_PEOPLE_PROBABILITIES = (0.40, 0.35, 0.25)  # probabilities of one, two and three people in the picture
 SMALLEST, TALLEST_OF = 52, {1: 84, 2: 80, 3: 70}  # pixels from chin to hairline; three people leave less room
-LISTENER_EMOTION_PROBABILITY = (
-    0.3  # probability that a listener shows a random emotion, independent of the utterance's
-)
+# probability that a listener shows a random emotion, independent of the utterance's
+LISTENER_EMOTION_PROBABILITY = 0.3
 BLINK, BLINK_EVERY = 3, 70  # duration and period in frames
 SWAY = 1.6  # amplitude in pixels
 

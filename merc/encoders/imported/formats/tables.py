@@ -15,16 +15,8 @@ from merc.runtime.errors import UserError
 DIALOGUE_COLUMNS = ("dialogue_id", "dialogueid", "dialogue", "dialog_id", "dia_id")
 UTTERANCE_COLUMNS = ("utterance_id", "utteranceid", "utterance", "utt_id", "turn")
 SPLIT_COLUMNS = ("split", "partition", "subset")
-MISSING_CELLS = (
-    "",
-    "nan",
-    "na",
-    "n/a",
-    "null",
-    "none",
-    "--undefined--",
-    "?",
-)  # missing values; last two: Praat, Weka
+# missing values; last two: Praat, Weka
+MISSING_CELLS = ("", "nan", "na", "n/a", "null", "none", "--undefined--", "?")
 MAX_CELL_CHARACTERS = 40  # maximum number of characters of a cell in a message
 csv.field_size_limit(2**27)
 
