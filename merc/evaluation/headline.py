@@ -23,7 +23,7 @@ def scoreboard(
     mapping = sentiment_of_emotion(space, train)
     for model in board:
         board[model]["sentiment"]["consistency"] = consistency(predictions, model, mapping)
-    board["baseline"] = majority_baseline(space, train, predictions)
+    board["baseline"] = {task: majority_baseline(space, train, predictions, task) for task in predictions.classes}
     board["emotion_to_sentiment"] = {"sentiment": sentiment_from_emotion(predictions, "student", mapping)}
     board["selection_gap"] = {"emotion": selection_gap.epoch_gap(predictions, "teacher")}
     return board
@@ -47,13 +47,9 @@ def std_over_seeds(values: np.ndarray) -> float:
 
 
 def majority_baseline(
-    space: LabelSpace, train: pd.DataFrame, predictions: Predictions
-) -> dict[str, dict[str, float]]:
-    """{task: scores} of always predicting the most common training label."""
-    return {task: _constant(space, train, predictions, task) for task in predictions.classes}
-
-
-def _constant(space: LabelSpace, train: pd.DataFrame, predictions: Predictions, task: str) -> dict[str, float]:
+    space: LabelSpace, train: pd.DataFrame, predictions: Predictions, task: str
+) -> dict[str, float]:
+    """Scores of always predicting the most common training label."""
     actual, classes = predictions.actual(task), len(predictions.classes[task])
     counts = _counts(space.indices(train, task), classes)
     if not counts.any():

@@ -25,12 +25,11 @@ def condition_names(
     """The names of all conditions: full, each proper subset, each rate in each repeat."""
     sizes = range(1, len(modalities))
     subsets = ["only:" + "+".join(subset) for size in sizes for subset in combinations(modalities, size)]
-    rate_names = [f"{rate:g}" for rate in rates] + [_uneven_name(by_modality) for by_modality in uneven]
+    rate_names = [f"{rate:g}" for rate in rates]
+    rate_names += [
+        "+".join(f"{modality}={rate:g}" for modality, rate in by_modality.items()) for by_modality in uneven
+    ]
     return [FULL, *subsets, *(f"rate:{rate}/{repeat}" for rate in rate_names for repeat in range(1, repeats + 1))]
-
-
-def _uneven_name(rates: Mapping[str, float]) -> str:
-    return "+".join(f"{modality}={rate:g}" for modality, rate in rates.items())
 
 
 def condition_mask(condition: str, manifest: pd.DataFrame, modalities: Sequence[str], mask_seed: int) -> np.ndarray:

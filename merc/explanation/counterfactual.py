@@ -29,7 +29,8 @@ class Probe:
         self.network, self.batch = network.eval().requires_grad_(False), batch
         with torch.no_grad():
             self.hidden, self.steps, self.deviation = network.encode(batch)
-            self.present = batch["present"] & self._has_steps(self.steps)
+            has_steps = torch.stack([self.steps[m] > 0 for m in network.modalities], 1)
+            self.present = batch["present"] & has_steps
             self.latent, self.latent_steps = network.misls(self.hidden, self.steps, self.present)
         num_rows = len(batch["present"])
         self.entries = {stream: _entry_of_row(rows, num_rows) for stream, rows in batch["rows"].items()}
@@ -110,10 +111,6 @@ class Probe:
         }
         all_present = self.present[copied].index_copy(0, target, query_present)
         return latent, latent_steps, all_present, self.deviation[copied].index_copy(0, target, query_deviation)
-
-    def _has_steps(self, steps: dict[str, Tensor]) -> Tensor:
-        """(N, M) bool: whether each row has at least one step of each modality."""
-        return torch.stack([steps[m] > 0 for m in self.network.modalities], 1)
 
     def _repeat_dialogues(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Copy the dialogue of each query: R rows, one dialogue after another.

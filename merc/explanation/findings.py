@@ -68,7 +68,7 @@ def erasures(explanations: Explained, config: ExplainConfig) -> dict[str, float]
             explanations.coalition_probability, scores, explanations.present
         )
         if not np.isfinite(scores).any():
-            measures = deletion.missing_measures(measures)
+            measures = measures * np.nan
         measured[name] = (measures, random)
     part_measures = [
         deletion.part_measures(explanations.deletion_curves[:, number], explanations.insertion_curves[:, number])

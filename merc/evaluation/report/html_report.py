@@ -22,12 +22,6 @@ SUMMARIES = {
 }
 
 
-def write_page(path: Path, page: str) -> None:
-    """Write the page, creating its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-
-
 class ReportData(NamedTuple):
     """The results to report: the contents of the result files."""
 

@@ -16,8 +16,6 @@ from merc.runtime import results
 
 OUT, METRICS, PLOTS = Path("out/evaluate"), Path("metrics"), Path("plots/evaluate")
 FIGURES = OUT / "figures"
-# file names of the report data
-RESULT_FILES = {"corpora": "corpora", "compared": "comparisons", "calibrated": "calibration"}
 
 
 def write_results(
@@ -39,17 +37,18 @@ def write_results(
         },
     )
     results.write_json(METRICS / "robustness.json", data.robust)
-    for name in ("corpora", "compared", "calibrated"):
-        results.write_json(OUT / f"{RESULT_FILES[name]}.json", getattr(data, name))
+    files = {"corpora": data.corpora, "comparisons": data.compared, "calibration": data.calibrated}
+    for name, content in files.items():
+        results.write_json(OUT / f"{name}.json", content)
     results.write_csv(OUT / "results.csv", tables.all_scores(predictions))
     for task, table in data.slices.items():
         results.write_csv(PLOTS / f"slices_{task}.csv", table)
         _plot(predictions, task, draws)
     classes = {task: tables.class_scores(predictions, task, draws) for task in predictions.classes}
     latex.write_tables(OUT, board, data.robust, data.calibrated, classes)
-    html_report.write_page(
-        OUT / "report/index.html", html_report.render_page(predictions, splits["test"], data, FIGURES)
-    )
+    page = OUT / "report/index.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(html_report.render_page(predictions, splits["test"], data, FIGURES), encoding="utf-8")
 
 
 def _plot(predictions: Predictions, task: str, draws: bootstrap.Draws) -> None:

@@ -106,11 +106,6 @@ def faithfulness_metrics(
     return metrics
 
 
-def missing_measures(like: pd.DataFrame) -> pd.DataFrame:
-    """Measures of a method that has no scores: NaN."""
-    return like * np.nan
-
-
 def _ranks(scores: np.ndarray) -> np.ndarray:
     """(N, P) 0 for the highest score of a row; NaN comes last."""
     order = np.argsort(-scores, axis=1, kind="stable")

@@ -76,11 +76,8 @@ def _faces(entry: GalleryEntry) -> list[dict[str, Any]]:
     faces, maps = entry.raw.get("vision"), entry.explanation["picture"]
     if faces is None or not maps:
         return []
-    selected = (
-        maps
-        if len(maps) <= MAX_MOMENTS
-        else [maps[number * len(maps) // MAX_MOMENTS] for number in range(MAX_MOMENTS)]
-    )
+    count = min(len(maps), MAX_MOMENTS)
+    selected = [maps[number * len(maps) // count] for number in range(count)]
     return [
         {
             "time": saliency["time"],
@@ -94,7 +91,11 @@ def _faces(entry: GalleryEntry) -> list[dict[str, Any]]:
 
 def _attention(entry: GalleryEntry) -> dict[str, tuple[list, list[str], list[str]]]:
     """Weights and the names of their rows and columns for each pair of modalities, "<query>><key>"."""
-    axes = {"text": _tokens(entry), "audio": _times(entry.explanation["sound"]), "vision": _moments(entry)}
+    axes = {
+        "text": _tokens(entry),
+        "audio": [f"{start:.1f} s" for start, _, _ in entry.explanation["sound"]],
+        "vision": [f"{time:.1f} s" for time in entry.explanation["picture_times"]],
+    }
     return {
         name: (weights, *_axis_names(name, weights, axes))
         for name, weights in entry.explanation["attention"].items()
@@ -119,11 +120,3 @@ def _step_names(names: list[str], count: int) -> list[str]:
 def _tokens(entry: GalleryEntry) -> list[str]:
     text = entry.rows.iloc[entry.row]["text"] or ""
     return [text[start:end] or "[all]" for start, end in entry.explanation["token_spans"]]
-
-
-def _times(sound: list) -> list[str]:
-    return [f"{start:.1f} s" for start, _, _ in sound]
-
-
-def _moments(entry: GalleryEntry) -> list[str]:
-    return [f"{time:.1f} s" for time in entry.explanation["picture_times"]]

@@ -31,15 +31,15 @@ def csv_rows(content: bytes) -> dict[Any, Any]:
     rows = [row for row in csv.reader(io.StringIO(lines, newline=""), delimiter=separator, strict=True) if row]
     if len(rows) < 1 or len(rows[0]) < 2:
         raise UserError("holds no table: a column of names and columns of numbers are needed")
-    header = rows.pop(0) if not all(_is_number(cell) for cell in rows[0][1:]) else _default_header(rows[0])
+    header = (
+        rows.pop(0)
+        if not all(_is_number(cell) for cell in rows[0][1:])
+        else ["name", *map(str, range(1, len(rows[0])))]
+    )
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise UserError(f"row {number} has {len(row)} cells, the header {len(header)}; correct or remove it")
     return _assembled(_names(header, rows), *_matrix(header, rows))
-
-
-def _default_header(row: list[str]) -> list[str]:
-    return ["name", *(str(number) for number in range(1, len(row)))]
 
 
 def _is_number(cell: str) -> bool:
