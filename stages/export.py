@@ -2,13 +2,12 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from merc.data.batches.dataset import Split, read_split
 from merc.data.records import labels, manifest
-from merc.encoders.base.encoder import Encoder
 from merc.export import agreement, bundle, model_card, needed_encoders, onnx_files, onnx_network
 from merc.export import onnx_encoders as portable_encoders
 from merc.export.bundle import ExportConfig
@@ -97,9 +96,7 @@ def reduced_encoder(modality: str, entry: dict[str, Any]):
     """Load the encoder's 8-bit ONNX file; None for an encoder that was not exported."""
     if entry["onnx"] != "exported":
         return None
-    path = OUT / "encoders" / modality / onnx_files.REDUCED
-    encoder = cast(Encoder, needed_encoders.restore_encoder(modality, entry, OUT))
-    return portable_encoders.use_onnx_network(encoder, path)
+    return portable_encoders.load_text_encoder(OUT / "encoders" / modality / onnx_files.REDUCED, entry)
 
 
 def score(logits: np.ndarray, actual: np.ndarray) -> dict[str, float]:

@@ -90,6 +90,9 @@ def test_a_foreign_file_a_newer_format_and_no_model_are_refused(exported):
     results.write_json(exported / "hashes.json", known | {"format": bundle.FORMAT + 1})
     with pytest.raises(UserError, match="newer"):
         bundle.verify(exported)
+    results.write_json(exported / "hashes.json", known | {"format": bundle.FORMAT - 1})
+    with pytest.raises(UserError, match="old; export it again"):
+        bundle.verify(exported)
     with pytest.raises(UserError, match="dvc repro export"):
         bundle.verify(exported / "nothing")
 
@@ -170,10 +173,9 @@ def test_weights_that_were_tuned_here_are_copied_computed_and_sealed(tmp_path, m
     lines = [TextInput("so good", "Ann"), TextInput("no", "Bob")]
     restored = needed_encoders.restore_encoder("text", needed, Path("out/export"))
     expected = extract_features(tuned, lines)
-    for encoder in (
-        restored,
-        onnx_encoders.use_onnx_network(restored, Path("out/export/encoders/text/model.onnx")),
-    ):
+    exported = onnx_encoders.load_text_encoder(Path("out/export/encoders/text/model.onnx"), needed)
+    assert exported.dim == restored.dim
+    for encoder in (restored, exported):
         for one, other in zip(extract_features(encoder, lines), expected, strict=True):
             assert np.abs(one - other).max() < 1e-4
     save_file(

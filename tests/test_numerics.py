@@ -16,6 +16,8 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from merc.data.records.encoder_inputs import TextInput
+from merc.encoders.base import factory
 from merc.runtime import numerics
 from merc.runtime.numerics import square_root
 from merc.training.core import optim
@@ -188,6 +190,24 @@ class Refuse(TorchDispatchMode):
 def test_refuse_refuses(call):
     with Refuse(), pytest.raises(AssertionError, match="depends on the processor"):
         call(torch.rand(30, 4))
+
+
+def test_a_training_step_of_the_text_encoder():
+    """Of transformers: the digests of tests/operations.py are of what it calls."""
+    encoder = factory.build("text", "minilm", factory.encoding_section("text"))
+    assert encoder is not None
+    with Refuse():
+        values, _ = encoder(encoder.prepare([TextInput("So good!", ""), TextInput("No.", "")]))
+        values.sum().backward()
+
+
+@pytest.mark.parametrize("name", ["prosody", "log-mel"])
+def test_sound_encoders(name):
+    """With torchaudio's filterbank."""
+    with Refuse():
+        encoder = factory.build("audio", name, factory.encoding_section("audio"))
+        assert encoder is not None
+        encoder(encoder.prepare([encoder.silent_input]))
 
 
 @networks.every_combination

@@ -1,5 +1,7 @@
 """ONNX files: the answers of torch for any dialogue, nothing of this machine in them, every engine in use."""
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from closure import ROOT
 from exported import LABELS as TASKS
 from exported import write_dialogue, write_model
 from hypothesis import given, settings
@@ -14,7 +17,6 @@ from hypothesis import strategies as st
 from networks import COMBINATIONS, STREAMS, batch, config, network
 from tiny import BertConfig, BertModel, language
 
-from merc.encoders.text import bert
 from merc.encoders.text.language_model import load_language_model as read_language
 from merc.encoders.text.language_model_encoder import ContextWindow
 from merc.export import bundle, onnx_files, onnx_network
@@ -23,6 +25,7 @@ from merc.export.onnx_files import OnnxSession
 from merc.runtime import results
 from merc.runtime.errors import UserError
 from merc.serve import Predictor
+from merc.serve.predictor.engines import ENGINES
 from models.context import CONTEXTS
 from models.network import FUSIONS, Network
 from models.stems import STEMS
@@ -179,10 +182,13 @@ def test_a_text_encoder_answers_alike_in_onnx(words, tmp_path):
         assert difference < CLOSE
 
 
-def test_our_bert_exports_too(words, tmp_path):
-    words.model = bert.load(tmp_path / "tiny-bert")
+def test_no_square_root_of_a_text_encoder_is_left_to_fold(words, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.onnx, "export", partial(torch.onnx.export, do_constant_folding=False))
+    monkeypatch.setattr(onnx_files, "quantize", lambda *_: None)
     assert portable_encoders.export_text_encoder(tmp_path / "text", words) is None
-    assert (tmp_path / "text" / onnx_files.REDUCED).is_file()
+    found = of_constants(onnx.load(tmp_path / "text" / onnx_files.FULL).graph)
+    assert "Transpose" in found  # of a layer's weights: the test sees what is folded
+    assert "Sqrt" not in found
 
 
 def test_an_encoder_that_cannot_be_exported_is_named_and_leaves_nothing(words, tmp_path):
@@ -219,15 +225,28 @@ def test_the_predictor_answers_alike_with_every_engine(model, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)  # no params.yaml, no data, no out
     write_dialogue(tmp_path / "dialogue")
     rows = {}
-    for engine in ("torch", "onnx", "int8"):
+    for engine in ENGINES:
         predictor = Predictor.load(model, engine=engine)
         rows[engine] = predictor(tmp_path / "dialogue", texts=["So good!", "", "Leave me alone."])
-    for own, full, reduced in zip(*rows.values(), strict=True):
-        assert own["missing"] == full["missing"] == reduced["missing"]
+    for auto, own, full, reduced in zip(*rows.values(), strict=True):
+        assert own["missing"] == auto["missing"] == full["missing"] == reduced["missing"]
         for part in ("emotion", "sentiment", "gates"):
             expected = pytest.approx(list(own[part].values()), abs=2e-3)  # features are stored at half precision
+            assert list(auto[part].values()) == expected
             assert list(full[part].values()) == expected
             assert sum(reduced[part].values()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(("words", "loaded"), [((), "onnxruntime"), (("--engine", "torch"), "transformers")])
+def test_transformers_is_loaded_for_torch_alone(model, tmp_path, words, loaded):
+    write_dialogue(tmp_path, count=1)
+    command = ["predict", "--model", str(model), str(tmp_path / "dia0_utt0.mp4"), "--text", "So good!", *words]
+    program = (
+        f"import sys; from merc.__main__ import main\ncode = main({command!r})\n"
+        "print(*sorted({'onnxruntime', 'transformers'} & set(sys.modules)), file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == loaded
 
 
 def test_a_folder_without_onnx_says_so(tmp_path):

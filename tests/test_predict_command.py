@@ -151,13 +151,13 @@ def test_no_model_is_a_mistake(clips, tmp_path, capsys):
 
 
 def test_what_is_not_asked_for_is_not_loaded(model, clips):
+    """tests/test_onnx.py looks for transformers."""
     heavy = (
         "shap",
         "gradio",
         "starlette",
         "dvc",
         "moviepy",
-        "transformers",
         "matplotlib",
         "sklearn",
         "onnxruntime",

@@ -10,7 +10,7 @@ from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
 from merc.runtime.results import read_json, write_json
 
-FORMAT = 1  # version of the folder's format; code reads its own and older versions
+FORMAT = 2  # version of the folder's format: 2 has tokenizers, and digests of weights as transformers names them
 HASHES = "hashes.json"
 NETWORKS = (".safetensors", ".onnx")
 CHECKPOINT = ("config.json", "model.safetensors", "calibration.json")
@@ -55,12 +55,13 @@ def write_hashes(folder: Path) -> None:
 
 
 def verify(folder: Path) -> dict[str, str]:
-    """Return the hashes; refuse a folder of a newer format, or with a missing, changed or additional file."""
+    """Return the hashes; refuse a folder of another format, or with a missing, changed or additional file."""
     if not (folder / HASHES).is_file():
         raise UserError(f"{folder}: no exported model ({HASHES} is missing); run `dvc repro export`")
     hashes = read_json(folder / HASHES)
-    if hashes["format"] > FORMAT:
-        raise UserError(f"{folder}: format {hashes['format']} is newer than this code's {FORMAT}; update merc")
+    if (version := hashes["format"]) != FORMAT:
+        remedy = f"newer than this code's {FORMAT}; update merc" if version > FORMAT else "old; export it again"
+        raise UserError(f"{folder}: format {version} is {remedy}")
     names = set(_files(folder))
     for name, digest in hashes["files"].items():
         if name not in names:

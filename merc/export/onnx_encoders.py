@@ -1,19 +1,30 @@
-"""Text encoders as ONNX: exports the language model inside; tokenization stays in Python."""
+"""Text encoders as ONNX: the language model and its tokenizer, which load without transformers.
 
+transformers' import of BERT and of a tokenizer takes 3 s of processor time, as much as all else of `merc predict`.
+"""
+
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder
-from merc.encoders.text.language_model_encoder import LanguageModelEncoder
+from merc.encoders.text import TextEncoding
+from merc.encoders.text.language_model import LastHidden
+from merc.encoders.text.language_model_encoder import LanguageModelEncoder, SpecialTokens
 from merc.export import onnx_files
 from merc.export.onnx_files import OnnxSession
+from merc.runtime import results
 
 TOLERANCE = 1e-3  # maximum difference of a feature; beyond it the export is rejected
 LENGTHS = (1, 9, 30)  # tokens of the lines compared; different from the length of the traced example
 INPUTS = ("input_ids", "attention_mask")
 HIDDEN = "hidden"
+TOKENIZER, SPECIAL_TOKENS = "tokenizer.json", "special_tokens.json"
 
 
 class OnnxLanguageModel(nn.Module):
@@ -22,6 +33,7 @@ class OnnxLanguageModel(nn.Module):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.session = OnnxSession(path)
+        self.dim = self.session.width(HIDDEN)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         inputs = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
@@ -36,18 +48,27 @@ def export_text_encoder(folder: Path, encoder: Encoder) -> str | None:
     example = dict(zip(INPUTS, (ids, (ids % 7 != 0).long()), strict=True))
     axes = {name: {0: "lines", 1: "tokens"} for name in (*INPUTS, HIDDEN)}
     try:
+        if isinstance(encoder.model, LastHidden):
+            # fused, it exports a square root of a constant, which the exporter computes by torch.sqrt: not portable
+            encoder.model.use_eager_attention()
         onnx_files.export_both_precisions(folder, encoder.model, example, [HIDDEN], axes)
         difference = _difference(encoder.model, OnnxLanguageModel(folder / onnx_files.FULL))
     except Exception as error:  # errors of tracing third-party models have no common base class
         return _delete_files(folder, f"does not export: {type(error).__name__}")
-    return _delete_files(folder, f"exports {difference:.0e} off") if not difference <= TOLERANCE else None
+    if not difference <= TOLERANCE:
+        return _delete_files(folder, f"exports {difference:.0e} off")
+    encoder.tokenizer.save(str(folder / TOKENIZER))
+    results.write_json(folder / SPECIAL_TOKENS, asdict(encoder.special))
+    return None
 
 
-def use_onnx_network(encoder: Encoder, path: Path) -> Encoder:
-    """Replace the encoder's network by its ONNX file, if there is one."""
-    if path.is_file():
-        encoder.model = OnnxLanguageModel(path)
-    return encoder
+def load_text_encoder(path: Path, description: dict[str, Any]) -> LanguageModelEncoder:
+    """The text encoder of an ONNX file; `description` as of needed_encoders.describe_encoder."""
+    model = OnnxLanguageModel(path)
+    tokenizer = Tokenizer.from_file(str(path.with_name(TOKENIZER)))
+    special = SpecialTokens(**results.read_json(path.with_name(SPECIAL_TOKENS)))
+    section = cast(TextEncoding, factory.exported_section("text", description))
+    return LanguageModelEncoder(description["encoder"], model, model.dim, tokenizer, special, section.window).eval()
 
 
 @torch.inference_mode()

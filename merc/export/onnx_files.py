@@ -130,6 +130,11 @@ class OnnxSession:
         self.run = cast("Callable[[None, dict[str, np.ndarray]], list[np.ndarray]]", session.run)
         self.inputs = [node.name for node in session.get_inputs()]
         self.outputs = [node.name for node in session.get_outputs()]
+        self.shapes = {node.name: node.shape for node in session.get_outputs()}
+
+    def width(self, output: str) -> int:
+        """Size of the last dimension of an output."""
+        return self.shapes[output][-1]
 
     def __call__(self, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run the network; arrays that are no inputs of the file are ignored."""

@@ -29,8 +29,8 @@ class LipSyncAudioEncoder(FramedAudioEncoder):
         self.tower, self.dim = tower, dim
         window = torch.from_numpy(np.hanning(clip_inputs.WINDOW).astype(np.float32))
         self.register_buffer("window", window, persistent=False)
-        bands = mel_filterbank(np, clip_inputs.BANDS, clip_inputs.FFT_SIZE).astype(np.float32)
-        self.register_buffer("bands", torch.from_numpy(bands), persistent=False)
+        bands = mel_filterbank(clip_inputs.BANDS, clip_inputs.FFT_SIZE)
+        self.register_buffer("bands", bands, persistent=False)
 
     def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         samples, lengths = tensors["samples"], tensors["lengths"]

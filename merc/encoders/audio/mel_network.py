@@ -37,7 +37,7 @@ class MelNetwork(FramedAudioEncoder):
     def __init__(self, name: str, frame_rate: float) -> None:
         super().__init__(name, max(1, round(SAMPLE_RATE / (frame_rate * FRAMES_PER_STEP))), FRAMES_PER_STEP)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
-        self.register_buffer("bands", mel_filterbank(torch, BANDS, WINDOW), persistent=False)
+        self.register_buffer("bands", mel_filterbank(BANDS, WINDOW), persistent=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             self.towers = nn.ModuleList(ResidualTower() for _ in range(NUM_TOWERS))

@@ -33,7 +33,7 @@ class Prosody(FramedAudioEncoder):
         super().__init__(name, max(1, round(SAMPLE_RATE / (frame_rate * frames_per_step))), frames_per_step)
         self.pitch = Pitch(self.hop)
         self.register_buffer("window", torch.hann_window(MEL_WINDOW), persistent=False)
-        self.register_buffer("bands", mel_filterbank(torch, BANDS, MEL_WINDOW), persistent=False)
+        self.register_buffer("bands", mel_filterbank(BANDS, MEL_WINDOW), persistent=False)
         self.dim = len(self.blank[0])
 
     def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,8 @@
-"""The log-mel encoder, and the framing of a signal into windows."""
+"""The log-mel encoder, and the framing of a signal into windows.
+
+Each window is centred on its hop. torch.stft, which torchaudio calls, centres windows on the beginnings of hops and
+adds a frame; uncentred, it needs the same padding as here.
+"""
 
 import torch
 from torch import Tensor
@@ -32,7 +36,7 @@ class LogMel(FramedAudioEncoder):
         frames_per_step = frames_per_step_for(frame_rate, FRAMES_PER_SECOND)
         super().__init__(name, max(1, round(SAMPLE_RATE / (frame_rate * frames_per_step))), frames_per_step)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
-        self.register_buffer("bands", mel_filterbank(torch, self.dim, WINDOW), persistent=False)
+        self.register_buffer("bands", mel_filterbank(self.dim, WINDOW), persistent=False)
 
     def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         samples, lengths = tensors["samples"], tensors["lengths"]

@@ -1,4 +1,4 @@
-"""Clips that the lip-sync stage trains and is evaluated on, and its metrics; imports no torch."""
+"""Clips that the lip-sync stage trains and is evaluated on, and its metrics; imports torch only to read clips."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,6 +83,7 @@ def read_candidates(split: str, corpora: list[str], limit: int | None = None, se
     if limit is not None and len(rows) > limit:
         rows = rows.iloc[np.sort(np.random.default_rng(seed).choice(len(rows), limit, replace=False))]
     files = [_clip_files(split, row) for row in cast("Iterable[_ManifestRow]", rows.itertuples())]
+    clip_inputs.mel_bands()  # cached before the workers fork: each would import torch for it, which takes 1.7 s
     results = workers.run(files, _read_candidate, label=f"lipsync: {split}")
     if failures := [result.reason for result in results if isinstance(result, workers.JobFailure)]:
         raise UserError(f"lipsync: {len(failures)} clips of {split} could not be read: {failures[0]}")

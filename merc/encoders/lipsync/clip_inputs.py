@@ -7,7 +7,6 @@ import numpy as np
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.data.records.face_tracks import TRACK_FPS, Track
-from merc.encoders.lipsync.mel import mel_filterbank
 
 HEIGHT, WIDTH = 32, 48  # of a mouth region, pixels: lower half of a 64 x 64 crop without its outer eighths
 BANDS = 40
@@ -61,8 +60,16 @@ def log_mel(samples: np.ndarray, pictures: int) -> np.ndarray:
     padded = np.pad(samples.astype(np.float32), (margin, margin + WINDOW))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: count * HOP : HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW), FFT_SIZE)) ** 2 / WINDOW
-    log_power = np.log(power @ _bands() + POWER_FLOOR)
+    log_power = np.log(power @ mel_bands() + POWER_FLOOR)
     return (log_power - (log_power.mean() if count else 0.0)).astype(np.float32)
+
+
+@cache
+def mel_bands() -> np.ndarray:
+    """Mel filterbank (FFT_SIZE // 2 + 1, BANDS); imports torch."""
+    from merc.encoders.lipsync.mel import mel_filterbank
+
+    return mel_filterbank(BANDS, FFT_SIZE).numpy()
 
 
 def _mouths_by_picture(track: Track, count: int) -> np.ndarray:
@@ -79,8 +86,3 @@ def _area_weights(size: int, new_size: int) -> np.ndarray:
     pixels = np.arange(size)
     overlap = np.clip(np.minimum(ends, pixels + 1) - np.maximum(starts, pixels), 0, None)
     return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-@cache
-def _bands() -> np.ndarray:
-    return mel_filterbank(np, BANDS, FFT_SIZE)

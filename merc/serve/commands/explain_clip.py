@@ -19,7 +19,7 @@ def explain_recording(
     path: Path, text: str | None, utterance: str | None, cut: bool, model: Path
 ) -> tuple[str, list[GalleryEntry]]:
     """Name of the recording's page, and the explanation of each utterance or of the named one."""
-    predictor = Predictor.load(model)
+    predictor = Predictor.load(model, engine="torch")
     dialogue = predictor.read(path, texts=text, cut=True if cut else None)
     reasons = PredictionExplainer(predictor)
     indices = _chosen_indices(dialogue, utterance, path)

@@ -16,7 +16,7 @@ from merc.serve.commands import outputs
 from merc.serve.predictor import recording_files
 from merc.serve.predictor.transcripts import NO_TEXT_REASON, SUFFIXES
 
-ENGINES = ("torch", "onnx", "int8")
+ENGINES = ("auto", "torch", "onnx", "int8")
 HINTS = {NO_TEXT_REASON: f"{NO_TEXT_REASON} (--text, --asr)"}
 EXAMPLES = """examples:
   python -m merc predict clip.mp4 --text "What a day!"
@@ -130,7 +130,7 @@ def _parser() -> CommandLine:
     add("--stream", action="store_true", help="answer while it plays; -: standard input; no PATH: the microphone")
     add("--frames", type=int, metavar="N", help="look at N frames of each face, evenly sampled")
     add("--model", type=Path, default=Path("out/export"), metavar="FOLDER", help="what `export` wrote (out/export)")
-    add("--engine", choices=ENGINES, default="torch", help="what computes the network (torch)")
+    add("--engine", choices=ENGINES, default="auto", help="what computes network and text encoder (auto)")
     add("--json", action="store_true", help="print JSON (docs/predict.md) instead of a table")
     add("--csv", type=Path, metavar="FILE", help="write the same as a table")
     add("--srt", type=Path, metavar="FILE", help="write subtitles that name the emotions")

@@ -26,7 +26,7 @@ class ExplanationArguments(NamedTuple):
 
 
 class PredictionExplainer:
-    """Applies merc/explanation/one_utterance.py to utterances that a predictor read."""
+    """Applies merc/explanation/one_utterance.py to utterances that a predictor read; its engine must be torch."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor, self.network = predictor, checkpoint.load(predictor.folder).eval()

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from merc.data.records import encoder_inputs
 from merc.data.records.stream_name import StreamName
 from merc.encoders.base import packing
-from merc.encoders.base.encoder import Encoder, extract_features
+from merc.encoders.base.encoder import extract_features
 from merc.encoders.lipsync import speaker
-from merc.export import bundle, needed_encoders
+from merc.export import bundle
 from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.runtime import results
 from merc.runtime.errors import UserError
@@ -46,7 +46,7 @@ class Predictor:
     """An exported model with its encoders; thread-safe, since it holds no state between calls."""
 
     def __init__(self, folder: Path, engine: str) -> None:
-        self.folder, self.engine = folder, engine
+        self.folder = folder
         self.labels: dict[str, list[str]] = results.read_json(folder / "labels.json")
         self.calibration = results.read_json(folder / "calibration.json")
         self.settings = ExtractionConfig.model_validate(results.read_json(folder / "extraction.json"))
@@ -55,15 +55,19 @@ class Predictor:
         self.encoders = {
             modality: encoder
             for modality, description in self.needs.items()
-            if (encoder := self._encoder(modality, description)) is not None
+            if (encoder := ENGINES[engine].load_encoder(folder, modality, description)) is not None
         }
         self.forward = ENGINES[engine].load_forward(folder)
         scorer = None if self._picture_kind == "frame" else speaker.load_scorer(folder / "lipsync")
         self.reader = recording_reader.Reader(self.settings, self._speaker_chooser(scorer), scorer)
 
     @classmethod
-    def load(cls, folder: str | Path = EXPORT_FOLDER, *, engine: str = "torch") -> "Predictor":
-        """Load a model from a folder after checking its hashes; params.yaml is not read."""
+    def load(cls, folder: str | Path = EXPORT_FOLDER, *, engine: str = "auto") -> "Predictor":
+        """Load a model from a folder after checking its hashes; params.yaml is not read.
+
+        engine: torch, onnx or int8; auto: torch, but onnx for a text encoder that was exported. Explanations need
+        torch.
+        """
         if engine not in ENGINES:
             raise UserError(f"engine {engine!r}: choose one of {', '.join(ENGINES)}")
         try:
@@ -214,11 +218,6 @@ class Predictor:
         for modality in self.modalities:
             if modality not in self.encoders:
                 utterance.missing[modality] = "this model has no encoder that can read it"
-
-    def _encoder(self, modality: str, description: dict[str, Any]) -> Encoder | None:
-        """The encoder that the network was trained with, computed by the engine."""
-        encoder = needed_encoders.restore_encoder(modality, description, self.folder)
-        return encoder and ENGINES[self.engine].encoder(self.folder, modality, encoder)
 
     def _speaker_chooser(self, scorer: speaker.SpeakerScorer | None) -> encoder_inputs.TrackChooser:
         """Choose the speaker's face by lip-sync, the largest without a scorer, none if the encoder gets a frame."""

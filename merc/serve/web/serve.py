@@ -38,7 +38,7 @@ def _serve(arguments: argparse.Namespace, host: str, listener: socket.socket) ->
 
     delete_abandoned_folders()
     limits = PageLimits()
-    model = PredictorPageModel(Predictor.load(arguments.model), limits)
+    model = PredictorPageModel(Predictor.load(arguments.model, engine="torch"), limits)
     app = application.build_application(model, host=host, limits=limits, examples=examples.find_examples())
     quiet = {"log_level": "warning", "access_log": False, "server_header": False}
     config = uvicorn.Config(app, timeout_graceful_shutdown=SHUTDOWN_SECONDS, **quiet)
