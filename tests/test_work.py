@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import re
+import signal
+import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -46,6 +49,35 @@ def die_the_first_time(marker: str) -> str:
     return "done"
 
 
+def end_quietly_at_three(number: int) -> int:
+    if number == 3:
+        os._exit(0)
+    return number
+
+
+def die_while_it_answers_at_three(number: int) -> bytes:
+    """At three, killed while the result is being sent, which does not fit into a pipe at once."""
+    answering = threading.get_ident()
+
+    def kill() -> None:
+        while sys._current_frames()[answering].f_code.co_name != "_send":  # of multiprocessing.connection
+            time.sleep(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if number == 3:
+        threading.Thread(target=kill).start()
+    return bytes(50_000_000 if number == 3 else 1_000)
+
+
+class Unreadable:
+    def __reduce__(self):
+        return divmod, (1, 0)
+
+
+def answer_with(kind: type) -> object:
+    return kind()
+
+
 def stumble(number: int) -> int:
     raise (ValueError if number else UserError)("seven is not allowed")
 
@@ -59,6 +91,19 @@ def test_a_dying_worker_costs_one_job():
     results = workers.run(range(8), die_at_three)
     assert results[3] == workers.JobFailure("its worker process died (exit code 9)")
     assert results[:3] + results[4:] == [0, 1, 2, 4, 5, 6, 7]
+
+
+def test_a_worker_that_ends_without_an_error_costs_one_job():
+    results = workers.run(range(8), end_quietly_at_three)
+    assert results[3] == workers.JobFailure("its worker process died (exit code 0)")
+    assert results[:3] + results[4:] == [0, 1, 2, 4, 5, 6, 7]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_worker_killed_while_it_answers_costs_one_job():
+    results = workers.run(range(8), die_while_it_answers_at_three)
+    assert results[3] == workers.JobFailure("its worker process died (signal 9)")
+    assert results[:3] + results[4:] == [bytes(1_000)] * 7
 
 
 def test_a_hanging_worker_costs_one_job_and_its_time():
@@ -78,6 +123,13 @@ def test_an_exception_is_raised_here_with_its_place():
         workers.run([0, 0], stumble)
 
 
+def test_a_result_that_cannot_be_sent_or_read_is_an_error():
+    with pytest.raises(RuntimeError, match=r"(?s)in a worker process.*cannot pickle"):
+        workers.run([threading.Lock, threading.Lock], answer_with)
+    with pytest.raises(ZeroDivisionError):
+        workers.run([Unreadable, Unreadable], answer_with)
+
+
 def test_one_worker_works_here_and_a_time_limit_needs_another_process(monkeypatch):
     monkeypatch.setattr(workers, "worker_count", lambda: 1)
     assert set(workers.run(range(3), process)) == {os.getpid()}
@@ -87,6 +139,43 @@ def test_one_worker_works_here_and_a_time_limit_needs_another_process(monkeypatc
 def test_workers_are_replaced_after_a_while(monkeypatch):
     monkeypatch.setattr(workers, "JOBS_PER_WORKER", 5)
     assert len(set(workers.run(range(40), process))) >= 6
+
+
+ORPHANS = """
+import os, sys, time
+from pathlib import Path
+from merc.runtime import workers
+
+def work(number):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(60)
+
+workers.worker_count = lambda: 2
+workers.run([0, 1], work)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_workers_end_soon_after_a_kill_of_their_parent(tmp_path):
+    command = [sys.executable, "-c", ORPHANS, str(tmp_path)]
+    parent = subprocess.Popen(command, cwd=Path(__file__).resolve().parent.parent)
+    deadline = time.monotonic() + 60
+    while len(pids := [file.name for file in tmp_path.iterdir()]) < 2:
+        assert parent.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while any(is_alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 def fork_or_spawn(number: int) -> str:
