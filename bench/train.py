@@ -55,18 +55,19 @@ def _seconds(fusion: str, split: Split, size: int, share: float) -> float:
     config = NetworkConfig(
         modalities=list(MODALITIES), dim=128, fused=128, stem=stem, fusion=fusion, context="gru",
         heads="independent", causal=False, dropout=0.3, roles=4,
+        belief_weight=0.3,
     )  # fmt: skip
     network = Network(config, split.streams, split.heads())
     tasks = objectives.TaskWeights(emotion=1.0, sentiment=0.5)
     objective = objectives.SupervisedObjective(objectives.LabelLoss.of(split, 0.5, tasks, 0.0), seed.hide(0.0, 0.0))
-    draws = seed.draws(split, {"meld": share}, "shuffled", size)
+    batches = seed.batches(split, {"meld": share}, "shuffled", size)
     rates = loop.LearningRateScale(text=1.0, audio=1.0, vision=1.0)
     once = loop.OptimisationConfig(
         epochs=1, patience=1, lr=1e-3, lr_scale=rates, optimiser="adamw", schedule="constant", warmup=0.0,
         weight_decay=0.01, clip=1.0, average=0.9, batch=size, accumulate=1, precision="float32",
     )  # fmt: skip
     start = time.process_time()
-    loop.fit(network, objective, split, draws, lambda _: {loop.SCORE: 0.0}, once)
+    loop.fit(network, objective, batches, lambda _: {loop.SCORE: 0.0}, once, loop.modality_parts(network, once))
     return time.process_time() - start
 
 

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from models.dropout import Dropout
 from models.latents import Latents
 from models.misls import AttentionPool
-from models.stems import MaskedBatchNorm
+from models.stems import BatchNorm
 
 
 class Concat(nn.Module):
@@ -14,15 +13,12 @@ class Concat(nn.Module):
     absent token when it is missing). Late fusion by concatenation, as in the seed with r3d_18 features.
     """
 
-    def __init__(
-        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
-    ):
+    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, fused: int):
         super().__init__()
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
-        self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), MaskedBatchNorm(fused)
-        self.dropout = Dropout(dropout)
+        self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), BatchNorm(fused)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
         concatenated = torch.cat([*latents.pooled(self.pools).values()], -1)
-        every_row = torch.ones_like(latents.present[:, 0])
-        return self.dropout(torch.relu(self.norm(self.mix(concatenated), every_row))), {}
+        return self.dropout(torch.relu(self.norm(self.mix(concatenated)))), {}

@@ -6,15 +6,11 @@ the size (number of dialogues, turns of the longest).
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from models.dropout import Dropout
-from models.stems import step_mask
+from models.sequences import step_mask
 
 HEADS = 4
 LAYERS = 2
-# the fast path computes padded rows differently from training, and its ONNX export is off by 0.2
-torch.backends.mha.set_fastpath_enabled(False)
 
 
 def to_dialogues(vectors: Tensor, position: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -30,6 +26,14 @@ def sinusoids(positions: Tensor, dim: int) -> Tensor:
     rate = 10000.0 ** (-torch.arange(0, dim, 2, device=positions.device) / dim)
     angle = positions.unsqueeze(-1) * rate
     return torch.cat([angle.sin(), angle.cos()], -1)
+
+
+def feed_forward(dim: int, dropout: float) -> nn.Sequential:
+    """FFN(x) = Dropout(W2 Dropout(ReLU(W1 x)))."""
+    hidden = 2 * dim
+    return nn.Sequential(
+        nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim), nn.Dropout(dropout)
+    )
 
 
 class NoContext(nn.Module):
@@ -51,52 +55,42 @@ class GRUContext(nn.Module):
     def __init__(self, dim: int, dropout: float):
         super().__init__()
         self.ahead, self.back = nn.GRU(dim, dim, batch_first=True), nn.GRU(dim, dim, batch_first=True)
-        self.out, self.dropout = nn.Linear(2 * dim, dim), Dropout(dropout)
+        self.out, self.dropout = nn.Linear(2 * dim, dim), nn.Dropout(dropout)
 
     def forward(self, x: Tensor, position: Tensor, size: tuple[int, int], causal: bool) -> Tensor:
-        states = (self._packed if self.training else self._padded)(x, position, size, causal)
-        return x + self.dropout(self.out(torch.cat(states, -1)))
-
-    def _padded(self, x: Tensor, position: Tensor, size: tuple[int, int], causal: bool) -> list[Tensor]:
-        """States (N, D) of both GRUs over padded dialogues.
-
-        Read forwards the gather changes nothing, but without it an export to ONNX fixes the number of turns.
-        """
         grid, lengths = to_dialogues(x, position, size)
         forwards = torch.arange(size[1], device=x.device).expand(size)
         backwards = torch.where(step_mask(lengths, size[1]), lengths.unsqueeze(1) - 1 - forwards, forwards)
-        orders = ((self.ahead, forwards), (self.back, forwards if causal else backwards))
-        return [_run_padded(gru, grid, order)[position[:, 0], position[:, 1]] for gru, order in orders]
-
-    def _packed(self, x: Tensor, position: Tensor, size: tuple[int, int], causal: bool) -> list[Tensor]:
-        """As `_padded`, without padding, which can be three quarters of a padded batch."""
-        (dialogue, turn), lengths = position.unbind(1), torch.bincount(position[:, 0], minlength=size[0])
-        rank = lengths.argsort(descending=True, stable=True).argsort()[dialogue]  # 0: in the longest dialogue
-        remaining, batch_sizes = lengths[dialogue] - 1 - turn, torch.bincount(turn).cpu()
-        steps = ((self.ahead, turn), (self.back, turn if causal else remaining))
-        return [_run_packed(gru, x, (step * size[0] + rank).argsort(), batch_sizes) for gru, step in steps]
+        # reading forwards, the gather changes nothing, but without it an export to ONNX fixes the number of turns
+        ahead, back = _run(self.ahead, grid, forwards), _run(self.back, grid, forwards if causal else backwards)
+        states = torch.cat([ahead, back], -1)[position[:, 0], position[:, 1]]  # (N, 2 D)
+        return x + self.dropout(self.out(states))
 
 
-def _run_padded(gru: nn.GRU, x: Tensor, order: Tensor) -> Tensor:
+def _run(gru: nn.GRU, x: Tensor, order: Tensor) -> Tensor:
     """States (B, T, D), in turn order, of a GRU that reads the turns in `order` (B, T), an involution."""
     index = order.unsqueeze(-1).expand(-1, -1, x.shape[-1])
     return gru(x.gather(1, index))[0].gather(1, index)
 
 
-def _run_packed(gru: nn.GRU, x: Tensor, order: Tensor, batch_sizes: Tensor) -> Tensor:
-    """States (N, D) of a GRU that reads x (N, D) in `order`; step t reads `batch_sizes[t]` dialogues (T,)."""
-    states = gru(PackedSequence(x.index_select(0, order), batch_sizes))[0].data
-    return states.index_select(0, order.argsort())
+class TransformerLayer(nn.Module):
+    """x = x + MultiHead(LayerNorm(x)), y = x + FFN(LayerNorm(x)): a pre-norm encoder layer (Xiong et al. 2020)."""
 
+    def __init__(self, dim: int, dropout: float):
+        super().__init__()
+        self.attend = nn.MultiheadAttention(dim, HEADS, dropout, batch_first=True)
+        self.feed = feed_forward(dim, dropout)
+        self.first_norm, self.second_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
 
-class ExportableLayer(nn.TransformerEncoderLayer):
-    """PyTorch's layer, but key and value are copies: one shared tensor would fix the turns of an ONNX export."""
-
-    def _sa_block(
-        self, x: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None, is_causal: bool = False
-    ) -> Tensor:
-        output, _ = self.self_attn(x, x.clone(), x.clone(), key_padding_mask, False, attn_mask, is_causal=is_causal)
-        return self.dropout1(output)
+    def forward(self, x: Tensor, masked: Tensor | None, padding: Tensor) -> Tensor:
+        """Dialogues (B, T, D) -> (B, T, D); masked (T, T) and padding (B, T) are True where nothing attends to."""
+        query = self.first_norm(x)
+        # copies: of one shared tensor PyTorch treats padding otherwise, and an export to ONNX fixes the turns
+        key, value = query.clone(), query.clone()
+        attended, _ = self.attend(query, key, value, padding, need_weights=False, attn_mask=masked)
+        x = x + self.dropout(attended)
+        return x + self.feed(self.second_norm(x))
 
 
 class TransformerContext(nn.Module):
@@ -106,18 +100,17 @@ class TransformerContext(nn.Module):
 
     def __init__(self, dim: int, dropout: float):
         super().__init__()
-        layer = ExportableLayer(dim, HEADS, 2 * dim, dropout, batch_first=True, norm_first=True)
-        self.encoder = nn.TransformerEncoder(layer, LAYERS, norm=nn.LayerNorm(dim), enable_nested_tensor=False)
-        self.out = nn.Linear(dim, dim)
+        self.layers = nn.ModuleList(TransformerLayer(dim, dropout) for _ in range(LAYERS))
+        self.norm, self.out = nn.LayerNorm(dim), nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, position: Tensor, size: tuple[int, int], causal: bool) -> Tensor:
         grid, lengths = to_dialogues(x, position, size)
         turn = torch.arange(size[1], device=x.device)
         masked = turn > turn.unsqueeze(1) if causal else None  # (T, T), True: no attention
-        encoded = self.encoder(
-            grid + sinusoids(turn, x.shape[-1]), masked, src_key_padding_mask=~step_mask(lengths, size[1])
-        )
-        return x + self.out(encoded)[position[:, 0], position[:, 1]]
+        encoded, padding = grid + sinusoids(turn, x.shape[-1]), ~step_mask(lengths, size[1])
+        for layer in self.layers:
+            encoded = layer(encoded, masked, padding)
+        return x + self.out(self.norm(encoded))[position[:, 0], position[:, 1]]
 
 
 CONTEXTS = {"none": NoContext, "gru": GRUContext, "transformer": TransformerContext}

@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from models.context import HEADS, sinusoids
-from models.dropout import Dropout
+from models.context import HEADS, feed_forward, sinusoids
 from models.latents import Latents
 from models.misls import AttentionPool
-from models.stems import step_mask
+from models.sequences import step_mask
 
 
 class CrossModal(nn.Module):
@@ -21,9 +20,7 @@ class CrossModal(nn.Module):
     the pooling are ours. A missing modality is its absent token; a single modality attends to itself.
     """
 
-    def __init__(
-        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
-    ):
+    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, fused: int):
         super().__init__()
         is_single = len(modalities) == 1
         self.pairs = [(a, b) for a in modalities for b in modalities if a != b or is_single]
@@ -35,7 +32,7 @@ class CrossModal(nn.Module):
         self.second_norm = nn.ModuleDict({m: nn.LayerNorm(dim) for m in modalities})
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
         self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), nn.LayerNorm(fused)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Utterance vectors (N, fused), and the attention weights "a>b" (N, S_a, S_b) of a's steps on b's."""
@@ -55,14 +52,6 @@ class CrossModal(nn.Module):
     def _feed_forward(self, modality: str, residual: Tensor) -> Tensor:
         x = self.first_norm[modality](residual)
         return self.second_norm[modality](x + self.feed[modality](x))
-
-
-def feed_forward(dim: int, dropout: float) -> nn.Sequential:
-    """FFN(x) = Dropout(W2 Dropout(ReLU(W1 x)))."""
-    hidden = 2 * dim
-    return nn.Sequential(
-        nn.Linear(dim, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, dim), Dropout(dropout)
-    )
 
 
 def _with_positions(z: Tensor) -> Tensor:

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.dropout import Dropout
 from models.latents import Latents
 from models.misls import AttentionPool
-from models.stems import MaskedBatchNorm
+from models.stems import BatchNorm
 
 INITIAL_DOUBT = math.log(math.exp(2) - 1)  # initial a_m: its softplus is 2
 
@@ -35,37 +34,15 @@ class EarlierBelief(nn.Module):
         self.start = nn.Parameter(torch.zeros(emotions))
 
     def forward(self, belief: Tensor, position: Tensor, speaker: Tensor) -> Tensor:
-        """Beliefs (N, C) -> prior beliefs (N, 2 C); in training the rows must be whole dialogues, turn by turn."""
-        if self.training:
-            return self._by_pairs(belief, position[:, 1], speaker)
-        (dialogue, turn), rows = position.unbind(1), position.shape[0]
+        """Beliefs (N, C) -> prior beliefs (N, 2 C)."""
+        dialogue, turn = position.unbind(1)
         gap = turn.unsqueeze(1) - turn
-        is_earlier = (dialogue.unsqueeze(1) == dialogue) & (gap > 0)
-        is_same = speaker.unsqueeze(1) == speaker
-        score = -softplus(self.decay).view(2, 1, 1) * gap
-        relations = torch.stack([is_earlier & is_same, is_earlier & ~is_same])  # (2, N, N)
-        score = score.masked_fill(~relations, torch.finfo(score.dtype).min)
-        score = torch.cat([self.start_score.view(2, 1, 1).expand(2, rows, 1), score], -1)  # (2, N, 1 + N)
+        is_earlier, is_same = (dialogue.unsqueeze(1) == dialogue) & (gap > 0), speaker.unsqueeze(1) == speaker
+        relation = torch.stack([is_earlier & is_same, is_earlier & ~is_same])  # (2, N, N)
+        score = torch.where(relation, -softplus(self.decay).view(2, 1, 1) * gap, torch.finfo(belief.dtype).min)
+        score = torch.cat([self.start_score.view(2, 1, 1).expand(2, score.shape[1], 1), score], -1)  # (2, N, 1 + N)
         beliefs = torch.cat([self.start.softmax(0).unsqueeze(0), belief])
         return (score.softmax(-1) @ beliefs).transpose(0, 1).flatten(1)
-
-    def _by_pairs(self, belief: Tensor, turn: Tensor, speaker: Tensor) -> Tensor:
-        """As `forward`, over pairs of a turn and an earlier one of its dialogue: a hundredth of a batch's N^2."""
-        row = torch.arange(len(turn), device=turn.device)
-        later = torch.repeat_interleave(row, turn)
-        gap = (
-            1 + torch.arange(len(later), device=turn.device) - torch.repeat_interleave(turn.cumsum(0) - turn, turn)
-        )
-        earlier, slope = later - gap, softplus(self.decay)
-        is_other = (speaker[later] != speaker[earlier]).long()
-        weight = (-(slope[0] + (slope[1] - slope[0]) * is_other) * gap).exp()
-        start = self.start_score.exp().unsqueeze(1)
-        # the last column sums the weights
-        total = torch.cat([start * self.start.softmax(0), start], 1).repeat(len(turn), 1)
-        belief = torch.cat([belief, torch.ones_like(belief[:, :1])], 1)
-        weighted = belief.index_select(0, earlier) * weight.unsqueeze(1)
-        total = total.index_add(0, 2 * later + is_other, weighted)
-        return (total[:, :-1] / total[:, -1:]).view(len(turn), -1)
 
 
 class ESAG(nn.Module):
@@ -80,18 +57,15 @@ class ESAG(nn.Module):
         u_n      = Dropout(ReLU(BatchNorm(v_n)))
 
     p_nm are the pooled steps of modality m; for an absent modality, the absent token, which enters R_m but no gate
-    and no belief. With nothing present all gates are 0 and a learned vector `nothing` replaces the gated sum.
-    Ours. The log belief is returned, and the network adds a fraction of it to the emotion logits, which ties its C
-    entries to the C emotions.
+    and no belief. With nothing present all gates are 0 and a learned vector `nothing` replaces the gated sum. Ours.
+    The log belief is returned; the network adds a fraction of it to the emotion logits, to tie it to the emotions.
 
     deviation_nm = log(1 + mean square of the standardised features). As softplus(a_m) starts at 2, the gate's
-    weight exp(score) is divided by (1 + mean square)^2, which noise increases; without this term noise raised the
-    gates, because to a dot product features far from the mean look informative (docs/log.md).
+    weight exp(score) is divided by (1 + mean square)^2, which noise increases; without it noise raised the gates:
+    to a dot product features far from the mean look informative (docs/log.md).
     """
 
-    def __init__(
-        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
-    ):
+    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, fused: int):
         super().__init__()
         self.modalities = modalities
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
@@ -107,7 +81,7 @@ class ESAG(nn.Module):
         self.character = nn.Parameter(0.02 * torch.randn(emotions, fused))
         self.nothing = nn.Parameter(0.02 * torch.randn(fused))
         self.itself = nn.ModuleDict({m: nn.Linear(dim, fused, bias=False) for m in modalities})
-        self.norm, self.dropout = MaskedBatchNorm(fused), Dropout(dropout)
+        self.norm, self.dropout = BatchNorm(fused), nn.Dropout(dropout)
 
     def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
         pooled, present = latents.pooled(self.pools), latents.present
@@ -115,10 +89,8 @@ class ESAG(nn.Module):
         prior = self.earlier(first.softmax(-1), latents.position, latents.speaker)
         belief = (first + self.transition(prior)).log_softmax(-1)
         gate = self._gate(self._per_modality(self.keys, pooled), prior, present, latents.deviation)
-        mixture = self._mix(gate, belief.exp(), self._per_modality(self.values, pooled))
-        v = mixture + self._per_modality(self.itself, pooled).sum(1)
-        every_row = torch.ones_like(present[:, 0])
-        return self.dropout(torch.relu(self.norm(v, every_row))), {"gate": gate, "belief": belief}
+        v = self._mix(gate, belief.exp(), pooled) + self._per_modality(self.itself, pooled).sum(1)
+        return self.dropout(torch.relu(self.norm(v))), {"gate": gate, "belief": belief}
 
     def _first_belief(self, pooled: dict[str, Tensor], present: Tensor) -> Tensor:
         """Logits (N, C) of the belief from each utterance alone."""
@@ -140,8 +112,9 @@ class ESAG(nn.Module):
         is_present = present.unsqueeze(1)
         return score.masked_fill(~is_present, torch.finfo(score.dtype).min).softmax(-1) * is_present
 
-    def _mix(self, gate: Tensor, belief: Tensor, values: Tensor) -> Tensor:
+    def _mix(self, gate: Tensor, belief: Tensor, pooled: dict[str, Tensor]) -> Tensor:
         """(N, fused): the gated values, averaged over the emotions by their belief."""
         trust = (belief.unsqueeze(1) @ gate).squeeze(1)  # (N, M)
         nothing = (trust.sum(1, keepdim=True) == 0) * self.nothing
-        return (trust.unsqueeze(1) @ values).squeeze(1) + belief @ self.character + nothing
+        values = trust.unsqueeze(1) @ self._per_modality(self.values, pooled)  # (N, 1, fused)
+        return values.squeeze(1) + belief @ self.character + nothing

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from models.dropout import Dropout
 from models.latents import Latents
 from models.misls import AttentionPool
 
@@ -37,12 +36,10 @@ class GraphNodes(nn.Module):
 class Graph(nn.Module):
     """u_n = Dropout(ReLU(W [h_n1; ...; h_nM] + b)), h the graph's nodes."""
 
-    def __init__(
-        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
-    ):
+    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, fused: int):
         super().__init__()
         self.nodes = GraphNodes(modalities, dim, dropout)
-        self.mix, self.dropout = nn.Linear(len(modalities) * dim, fused), Dropout(dropout)
+        self.mix, self.dropout = nn.Linear(len(modalities) * dim, fused), nn.Dropout(dropout)
 
     def forward(self, latents: Latents, causal: bool) -> tuple[Tensor, dict[str, Tensor]]:
         nodes = self.nodes(latents, causal)
@@ -60,7 +57,7 @@ class RelationalLayer(nn.Module):
         self.itself = nn.Linear(dim, dim)
         self.along = nn.Linear(RELATIONS * dim, dim, bias=False)  # [W_1 ... W_R]
         self.across = nn.Linear(dim, dim, bias=False) if modalities > 1 else None
-        self.norm, self.dropout = nn.LayerNorm(dim), Dropout(dropout)
+        self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(dropout)
 
     def forward(self, nodes: Tensor, edges: Tensor, present: Tensor) -> Tensor:
         is_present = present.unsqueeze(-1).to(nodes.dtype)  # (N, M, 1)

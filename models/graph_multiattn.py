@@ -15,9 +15,7 @@ class GraphMultiAttn(nn.Module):
     are those of `graph` and `multiattn`.
     """
 
-    def __init__(
-        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
-    ):
+    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, fused: int):
         super().__init__()
         self.nodes = GraphNodes(modalities, dim, dropout)
         self.between = ModalityAttention(modalities, dim, dropout, fused)

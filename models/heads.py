@@ -3,18 +3,16 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.dropout import Dropout
-
 HIDDEN = 64
 
 
 def classifier(dim: int, classes: int, dropout: float) -> nn.Sequential:
     """logits = W2 Dropout(ReLU(W1 Dropout(x))); hidden width 64, as in the concatenation seed."""
     return nn.Sequential(
-        Dropout(dropout),
+        nn.Dropout(dropout),
         nn.Linear(dim, HIDDEN),
         nn.ReLU(),
-        Dropout(dropout),
+        nn.Dropout(dropout),
         nn.Linear(HIDDEN, classes),
     )
 

@@ -3,14 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.packed import AttentionPooling
-from models.stems import step_mask
-
-
-def masked_mean(values: Tensor, steps: Tensor) -> Tensor:
-    """(N, D) mean over the real steps, (N,) in number, of values (N, S, D); 0 where there are none."""
-    weights = step_mask(steps, values.shape[1]).to(values.dtype) / steps.clamp(min=1).unsqueeze(1)
-    return (weights.unsqueeze(1) @ values).squeeze(1)
+from models.sequences import masked_mean, step_mask
 
 
 class AttentionPool(nn.Module):
@@ -24,10 +17,6 @@ class AttentionPool(nn.Module):
         self.query = nn.Parameter(torch.zeros(dim))
 
     def forward(self, values: Tensor, steps: Tensor) -> Tensor:
-        if self.training and values.device.type == "cpu":
-            return AttentionPooling.apply(
-                values, self.query / values.shape[-1] ** 0.5, step_mask(steps, values.shape[1])
-            )
         score = values @ self.query / values.shape[-1] ** 0.5
         score = score.masked_fill(~step_mask(steps, values.shape[1]), torch.finfo(score.dtype).min)
         return (score.softmax(1).unsqueeze(1) @ values).squeeze(1)
@@ -70,12 +59,9 @@ class MISLS(nn.Module):
         return z, {m: torch.where(is_present[m], steps[m], 1) for m in self.modalities}
 
     def _with_absent(self, sequence: Tensor, absent: Tensor, is_present: Tensor) -> Tensor:
-        """Write the absent token into the first step of absent rows; their later steps count as padding."""
-        token = absent.to(sequence.dtype)
-        if not self.training:  # an export must not branch on values
-            return torch.where(is_present.view(-1, 1, 1), sequence, token)
-        rows = (~is_present).nonzero().squeeze(1)
-        return sequence.index_put((rows, torch.zeros_like(rows)), token) if len(rows) else sequence
+        """The absent token in every step of absent rows, of which the first counts and the others are padding."""
+        mask = is_present.view(-1, 1, 1).to(sequence.dtype)
+        return sequence * mask + absent * (1 - mask)
 
     def latent(self, sequences: dict[str, Tensor], steps: dict[str, Tensor]) -> dict[str, Tensor]:
         """Projected steps -> their means {m: (N, D)}, undefined where a modality is absent."""

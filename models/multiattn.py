@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.context import HEADS, sinusoids
-from models.crossmodal import feed_forward
-from models.dropout import Dropout
+from models.context import HEADS, feed_forward, sinusoids
 from models.latents import Latents
 from models.misls import AttentionPool
 
@@ -32,7 +30,7 @@ class ModalityAttention(nn.Module):
         self.feed = nn.ModuleDict({m: feed_forward(dim, dropout) for m in modalities})
         self.feed_norms = nn.ModuleDict({m: nn.LayerNorm(dim) for m in modalities})
         self.mix, self.norm = nn.Linear(len(modalities) * dim, fused), nn.LayerNorm(fused)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(
         self, pooled: dict[str, Tensor], present: Tensor, position: Tensor, causal: bool
@@ -53,9 +51,7 @@ class ModalityAttention(nn.Module):
 class MultiAttn(nn.Module):
     """Attention between the modalities over the pooled steps p_nm of modality m of utterance n."""
 
-    def __init__(
-        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
-    ):
+    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, fused: int):
         super().__init__()
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
         self.between = ModalityAttention(modalities, dim, dropout, fused)

@@ -6,7 +6,6 @@ from typing import Annotated, Any, cast
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.concat import Concat
 from models.context import CONTEXTS
@@ -19,9 +18,9 @@ from models.heads import HEADS
 from models.latents import Latents
 from models.misls import MISLS
 from models.multiattn import MultiAttn
-from models.packed import ScatterRows
+from models.sequences import longest, pack, pad
 from models.standardise import Standardise, feature_deviation
-from models.stems import STEMS, flat_indices
+from models.stems import STEMS
 
 FUSIONS = {
     "concat": Concat,
@@ -31,7 +30,6 @@ FUSIONS = {
     "multiattn": MultiAttn,
     "graph-multiattn": GraphMultiAttn,
 }
-BELIEF_WEIGHT = 0.3  # of the fusion's log belief in the emotion logits: enough to tie it to the emotions (ours)
 MODALITIES = ("text", "audio", "vision")
 
 
@@ -62,6 +60,7 @@ class NetworkConfig(BaseModel):
     causal: bool
     dropout: float = Field(ge=0, lt=1)
     roles: int = Field(ge=0)
+    belief_weight: float = Field(ge=0)
 
     @model_validator(mode="after")
     def _complete(self) -> "NetworkConfig":
@@ -92,7 +91,7 @@ class Network(nn.Module):
         self.misls = MISLS(self.modalities, config.dim)
         classes = {task: len(names) for task, names in self.labels.items() if names}
         self.fusion = FUSIONS[config.fusion](
-            self.modalities, config.dim, classes["emotion"], config.dropout, config.roles, config.fused
+            self.modalities, config.dim, classes["emotion"], config.dropout, config.fused
         )
         self.role = nn.Embedding(config.roles, config.fused) if config.roles else None
         self.context = CONTEXTS[config.context](config.fused, config.dropout)
@@ -154,7 +153,7 @@ class Network(nn.Module):
         position, speaker = batch["place"], batch["speaker"]
         size = batch.get("size") or (position.amax(0) + 1).tolist()
         context = self._in_context(utterance, position, speaker, size)
-        bias = {"emotion": BELIEF_WEIGHT * weights["belief"]} if "belief" in weights else {}
+        bias = {"emotion": self.config.belief_weight * weights["belief"]} if "belief" in weights else {}
         return {**self.heads(context, bias), "context": context}
 
     def latent(self, batch: dict[str, Any]) -> dict[str, Tensor]:
@@ -163,24 +162,31 @@ class Network(nn.Module):
         return self.misls.latent(hidden, steps)
 
     def encode(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-        """Projected steps {m: (N, S_m, D)}, their numbers {m: (N,)}, and the feature deviations (N, M).
+        """Projected steps {m: (N, S_m, D)}, their numbers {m: (N,)}, and the feature deviations (N, M)."""
+        encoded = {m: self._encode_modality(m, batch) for m in self.modalities}
+        hidden, steps, deviation = ({m: outputs[i] for m, outputs in encoded.items()} for i in range(3))
+        return hidden, steps, torch.stack([deviation[m] for m in self.modalities], 1)
 
-        The streams of a modality have disjoint rows and are merged.
+    def _encode_modality(self, modality: str, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Projected steps (N, S, D) of one modality, their numbers and the feature deviation (N,); 0 where absent.
+
+        The streams of a modality have disjoint rows.
         """
-        parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {m: [] for m in self.modalities}
-        deviations = {m: torch.zeros_like(batch["present"][:, 0], dtype=torch.float) for m in self.modalities}
+        absent = torch.zeros_like(batch["present"][:, 0], dtype=torch.long)  # (N,)
+        parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         for stream in self.streams:
-            if stream in batch["values"]:
-                modality, rows = modality_of(stream), batch["rows"][stream]
-                values = self.standards[_key(stream)](batch["values"][stream])
+            if modality_of(stream) == modality and stream in batch["values"]:
+                values = self._standard(stream)(pack(batch["values"][stream], batch["steps"][stream]))  # (R, D_in)
                 deviation = feature_deviation(values, batch["steps"][stream])
-                deviations[modality] = deviations[modality].index_copy(0, rows, deviation)
-                values, steps = self.stems[_key(stream)](values, batch["steps"][stream])
-                parts[modality].append((self.misls.project(modality, values), steps, rows))
-        merged = {m: _scatter(streams, batch["present"], self.config.dim) for m, streams in parts.items()}
-        hidden = {m: values for m, (values, _) in merged.items()}
-        steps = {m: lengths for m, (_, lengths) in merged.items()}
-        return hidden, steps, torch.stack([deviations[m] for m in self.modalities], 1)
+                parts.append(
+                    (*self.stems[_key(stream)](values, batch["steps"][stream]), batch["rows"][stream], deviation)
+                )
+        if not parts:
+            return absent.new_zeros(absent.shape[0], 1, self.config.dim, dtype=torch.float), absent, absent.float()
+        values, steps, rows, deviation = (torch.cat(part) for part in zip(*parts, strict=True))
+        padded = pad(self.misls.project(modality, values).float(), steps, longest(steps))
+        hidden = padded.new_zeros(absent.shape[0], *padded.shape[1:]).index_copy(0, rows, padded)
+        return hidden, absent.index_copy(0, rows, steps), absent.float().index_copy(0, rows, deviation)
 
     def _standard(self, stream: str) -> Standardise:
         return cast(Standardise, self.standards[_key(stream)])
@@ -199,29 +205,3 @@ def modality_of(stream: str) -> str:
 def _key(stream: str) -> str:
     """The stream's module name, which must not contain a dot."""
     return stream.replace(".", "_")
-
-
-def _scatter(parts: list[tuple[Tensor, Tensor, Tensor]], like: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Merge streams of (values (n, S, D) or packed, steps (n,), rows (n,)) into (N, S, D) and lengths (N,).
-
-    `like` (N, M) gives N and the device; rows of no stream are 0.
-    """
-    size = max([_max_steps(values, steps) for values, steps, _ in parts], default=1)
-    lengths = torch.zeros(like.shape[0], dtype=torch.long, device=like.device)
-    for _, steps, rows in parts:
-        lengths = lengths.index_copy(0, rows, steps)
-    if parts and parts[0][0].dim() == 2:
-        values, indices = parts[0][0].float(), flat_indices(parts[0][1], size, parts[0][2])
-        for others, steps, rows in parts[1:]:
-            values = torch.cat([values, others.float()])
-            indices = torch.cat([indices, flat_indices(steps, size, rows)])
-        return ScatterRows.apply(values, indices, like.shape[0] * size).view(like.shape[0], size, dim), lengths
-    merged = torch.zeros(like.shape[0], size, dim, device=like.device)
-    for values, _, rows in parts:
-        padded = functional.pad(values.float(), (0, 0, 0, size - values.shape[1]))
-        merged = merged.index_copy(0, rows, padded)
-    return merged, lengths
-
-
-def _max_steps(values: Tensor, steps: Tensor) -> int:
-    return values.shape[1] if values.dim() == 3 else int(steps.max())

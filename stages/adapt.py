@@ -19,7 +19,6 @@ class AdaptConfig(UnfreezingConfig):
     unfreeze_layers: int = Field(ge=1)
     head_lr: float = Field(gt=0)
     label_smoothing: float = Field(ge=0, lt=1)
-    average: float = Field(ge=0, lt=1)
 
 
 class AudioAdaptConfig(AdaptConfig):
@@ -43,7 +42,7 @@ def adapt_encoder(modality: str, config: AdaptConfig) -> dict:
     """Fine-tune on train, save the best epoch on dev, return its dev scores; an interrupted run is resumed."""
     from merc.data.batches import label_fraction
     from merc.encoders.base import factory
-    from merc.finetuning import resumption
+    from merc.finetuning import trainable_layers
     from merc.runtime import resume
     from merc.training.core import supervision
 
@@ -55,7 +54,9 @@ def adapt_encoder(modality: str, config: AdaptConfig) -> dict:
     }
     with resume.locked(f"adapt-{modality}") as home:
         inputs = [config.model_dump(), section.model_dump(), data.labels, shares, label_fraction.read()]
-        folder = resume.work_folder(home, [*inputs, resumption.input_files(shares, Path("out/lipsync") / modality)])
+        folder = resume.work_folder(
+            home, [*inputs, trainable_layers.input_files(shares, Path("out/lipsync") / modality)]
+        )
         scores = fit_encoder(modality, config, shares, folder)
         resume.discard(home)
     return scores
@@ -68,13 +69,16 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     from merc.data.batches import label_fraction, sampling
     from merc.data.records import labels
     from merc.encoders.base import factory
-    from merc.finetuning import augmentation, one_encoder, resumption, tuning_loop
+    from merc.finetuning import augmentation, one_encoder, trainable_layers
     from merc.runtime.device import select_device
-    from merc.training.core import supervision
+    from merc.training.core import loop, supervision
+    from merc.training.core.epoch_callbacks import TensorBoardLogger, log_folder
+    from merc.training.core.optim import TrainablePart
+    from merc.training.core.saved_training import SavedTraining
 
     section, space = factory.encoding_section(modality), labels.label_space(params.read("data.labels", str))
     supervision.SeedRandomness.seed_all(config.seed)
-    encoder = tuning_loop.check_trainable(
+    encoder = trainable_layers.check_trainable(
         factory.build(modality, section.encoder, section),
         modality,
         section.encoder,
@@ -84,26 +88,28 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     labelled = label_fraction.LabelSubset(label_fraction.read(), config.seed)
     train = one_encoder.read_utterances("train", shares, reader, space, labelled)
     dev = one_encoder.read_utterances("dev", shares, reader, space)
-    layers = [] if encoder.untaught else tuning_loop.top_layers(encoder, config.unfreeze_layers, config)
-    probe = one_encoder.LinearProbe(encoder, train.classes(space)).to(select_device())
     sampling.check_epoch_size(float(train.share.sum()), shares, "utterances")
-    heads = [tuning_loop.TrainablePart(probe.new_parameters(), config.head_lr)]
-    plan = tuning_loop.TuningPlan(
-        config.epochs, config.freeze_epochs, heads, layers, config.accumulate, config.average, encoder.untaught
-    )
+    layers = [] if encoder.untaught else trainable_layers.top_layers(encoder, config.unfreeze_layers, config)
+    probe = one_encoder.LinearProbe(encoder, train.classes(space)).to(select_device())
+    parts = [TrainablePart(probe.new_parameters(), config.head_lr), *layers]
     random = np.random.default_rng(config.seed)
     augment, longest = augmentation.no_augmentation, np.inf
     if isinstance(config, AudioAdaptConfig):
         augment = augmentation.Augmenter(config.augment, random)
         longest = augment.longest
-    epochs = one_encoder.EpochBatches(train, encoder, config.batch, config.seed, longest)
-    evaluator = one_encoder.ProbeScorer(probe, dev)
-    loss = one_encoder.ProbeLoss(probe, train, config.label_smoothing, augment)
-    state = resumption.SavedTraining(folder, {"order": epochs.random, "change": random})
-    with error_context(f"adapt: {modality}"):
-        best = tuning_loop.fit(probe, plan, epochs, loss, evaluator, state)
-    tuning_loop.save_encoder(Path("out/adapt") / modality, encoder)
-    return {**evaluator.scores(), "best_epoch": best}
+    batches = one_encoder.UtteranceBatches(train, encoder, config.batch, config.seed, longest)
+    objective = one_encoder.ProbeObjective(
+        train, train.classes(space), config.class_weight_power, config.label_smoothing, augment
+    )
+    score, saved = (
+        one_encoder.ProbeScorer(dev, encoder),
+        SavedTraining(folder, {"order": batches.random, "change": random}),
+    )
+    with error_context(f"adapt: {modality}"), TensorBoardLogger(log_folder(f"adapt-{modality}")) as board:
+        history = loop.fit(probe, objective, batches, score, config, parts, [board], saved)
+    scores = score.scores(probe)
+    trainable_layers.save_encoder(Path("out/adapt") / modality, encoder)
+    return {**scores, "best_epoch": loop.best_epoch(history)}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from merc.data.batches import label_fraction
 from merc.data.batches.label_fraction import LabelSubset
-from merc.data.batches.sampling import drawn_class_fractions
 from merc.runtime import entry_point, params
 from merc.runtime.device import select_device
 from merc.training.core import loop, seeds, stage_checkpoints, supervision
@@ -25,6 +24,7 @@ class DistillConfig(supervision.SupervisionConfig):
 
     phase_epochs: int = Field(ge=0)
     noise: float = Field(ge=0, le=1)
+    loudest_noise: float = Field(ge=0)
     temperature: float = Field(gt=0)
     weights: DistillWeights
 
@@ -64,7 +64,7 @@ def main() -> None:
     supervision.write_metrics("distill", numbers, [supervision.SeedResult(*outcome) for outcome in outcomes])
 
 
-def distil(job: DistillJob, folder: Path, watch: loop.EpochCallback) -> supervision.SeedResult:
+def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> supervision.SeedResult:
     """Distil one seed's teacher into a student with the teacher's initial weights; save it and its calibration."""
     seed, config = supervision.SeedRandomness.seed_all(job.seed), job.config
     train, dev = LabelSubset(job.fraction, job.seed).hide_labels(job.data.read("train")), job.data.read("dev")
@@ -73,7 +73,10 @@ def distil(job: DistillJob, folder: Path, watch: loop.EpochCallback) -> supervis
         seed.number, checkpoint.load, lambda: Network(teacher.config, train.streams, train.heads()), train
     )
     teacher_outputs = compute_teacher_outputs(teacher, train)
-    draws = seed.draws(train, job.data.share, config.sampling, config.batch)
+    batches, parts = (
+        seed.batches(train, job.data.share, config.sampling, config.batch),
+        loop.modality_parts(student, config),
+    )
     history: loop.History = []
     best = 0  # replaced: there is a phase, because there is an epoch
     for phase in config.phases():
@@ -82,29 +85,26 @@ def distil(job: DistillJob, folder: Path, watch: loop.EpochCallback) -> supervis
             teacher_outputs,
             config.label_loss(train),
             seed.hide(phase.modality_dropout, config.modality_dropout_warmup),
-            seed.noise(phase.noise),
+            seed.noise(phase.noise, config.loudest_noise),
             config.temperature,
             config.weights,
             subsets=has_subsets,
         )
         score = supervision.EmotionScore(dev, subsets=has_subsets)
         phase_config = config.model_copy(update={"epochs": phase.epochs})
-        phase_watch, corpus_shares = (
-            partial(_watch_phase, num_earlier, watch),
-            partial(drawn_class_fractions, train),
-        )
-        rows = loop.fit(student, objective, train, draws, score, phase_config, [phase_watch], corpus_shares)
+        phase_callback = partial(_call_in_phase, num_earlier, callback)
+        rows = loop.fit(student, objective, batches, score, phase_config, parts, [phase_callback])
         best = num_earlier + loop.best_epoch(rows)
         history += [{"phase": phase.number, **row, "epoch": num_earlier + row["epoch"]} for row in rows]
     checkpoint.save(folder, student)
     return supervision.SeedResult(best, history, supervision.calibrate_and_score(student, dev, folder))
 
 
-def _watch_phase(
-    num_earlier: int, watch: loop.EpochCallback, row: dict[str, float], network: MultimodalNetwork
+def _call_in_phase(
+    num_earlier: int, callback: loop.EpochCallback, row: dict[str, float], network: MultimodalNetwork
 ) -> None:
-    """Call the watch with the epoch's number counted over both phases."""
-    watch(row | {"epoch": num_earlier + row["epoch"]}, network)
+    """Call the callback with the epoch's number counted over both phases."""
+    callback(row | {"epoch": num_earlier + row["epoch"]}, network)
 
 
 if __name__ == "__main__":

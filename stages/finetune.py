@@ -12,11 +12,11 @@ from merc.data.records.stream_name import StreamName
 from merc.finetuning.finetuning_config import UnfreezingConfig
 from merc.runtime import entry_point, params, results
 from merc.runtime.errors import error_context
+from merc.training.core.loop_config import TaskWeights
 from merc.training.core.scores import HEADLINE_METRICS
 
 OUT = {modality: Path("out/finetune") / modality for modality in MODALITIES}
 OFF_METRICS = {**{task: dict.fromkeys(HEADLINE_METRICS) for task in TASKS}, "best_epoch": None}
-CLASS_WEIGHT_POWER, SENTIMENT_WEIGHT = 0.5, 0.5  # of the label loss; the teacher's defaults
 
 
 class FinetuneConfig(UnfreezingConfig):
@@ -24,6 +24,7 @@ class FinetuneConfig(UnfreezingConfig):
 
     encoders: list[Literal["text", "audio", "vision"]] = Field(min_length=1)
     network_lr: float = Field(gt=0)
+    task_weights: TaskWeights
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def finetune_encoders(config: FinetuneConfig) -> dict:
     """Fine-tune on train, save the best epoch's encoders on dev, return its scores; resume an interrupted run."""
     from merc.data.batches import label_fraction
     from merc.encoders.base import factory
-    from merc.finetuning import resumption
+    from merc.finetuning import trainable_layers
     from merc.runtime import resume
     from merc.training.core import supervision
     from models.network import NetworkConfig
@@ -51,7 +52,7 @@ def finetune_encoders(config: FinetuneConfig) -> dict:
     data = supervision.read_data(model.modalities)
     with resume.locked("finetune") as home:
         sections = [factory.encoding_section(modality).model_dump() for modality in model.modalities]
-        sources = resumption.input_files(data.trained_corpora, Path("out/lipsync"), Path("out/adapt"))
+        sources = trainable_layers.input_files(data.trained_corpora, Path("out/lipsync"), Path("out/adapt"))
         inputs = [config.model_dump(), model.model_dump(), data, label_fraction.read(), sections, sources]
         scores = fit_encoders(config, model, data, resume.work_folder(home, inputs))
         resume.discard(home)
@@ -61,9 +62,12 @@ def finetune_encoders(config: FinetuneConfig) -> dict:
 def fit_encoders(config: FinetuneConfig, model, data, folder: Path) -> dict:
     """As `finetune_encoders`; `folder` holds the state of an interrupted run."""
     from merc.data.batches import label_fraction
-    from merc.finetuning import resumption, tuning_loop, whole_network
+    from merc.finetuning import trainable_layers, whole_network
     from merc.runtime.device import select_device
     from merc.training.core import loop, objectives, supervision
+    from merc.training.core.epoch_callbacks import TensorBoardLogger, log_folder
+    from merc.training.core.optim import TrainablePart
+    from merc.training.core.saved_training import SavedTraining
     from models.network import Network
 
     seed = supervision.SeedRandomness.seed_all(config.seed)
@@ -74,26 +78,21 @@ def fit_encoders(config: FinetuneConfig, model, data, folder: Path) -> dict:
     train = replace(train, split=labelled.hide_labels(train.split))
     network = Network(model, train.split.streams, train.split.heads())
     loop.standardise(network, train.split)
-    weights = objectives.TaskWeights(emotion=1.0, sentiment=SENTIMENT_WEIGHT)
-    loss = objectives.LabelLoss.of(train.split, CLASS_WEIGHT_POWER, weights, smoothing=0.0)
-    pretrained = [encoder for encoder in trainable.values() if not encoder.untaught]
-    unfrozen = [part for encoder in pretrained for part in tuning_loop.all_layers(encoder, config)]
-    others = [
-        tuning_loop.TrainablePart(encoder.new_parameters(), config.network_lr) for encoder in trainable.values()
-    ]
-    end_to_end = whole_network.EndToEndNetwork(network, trainable, train, loss).to(select_device())
-    network_part = [tuning_loop.TrainablePart(list(network.parameters()), config.network_lr)]
-    plan = tuning_loop.TuningPlan(
-        config.epochs, config.freeze_epochs, network_part, [*unfrozen, *others], config.accumulate
-    )
-    draws = seed.draws(train.split, data.share, "shuffled", config.batch, unlabelled=False)
-    evaluator = whole_network.EndToEndScorer(end_to_end, dev)
-    state = resumption.SavedTraining(folder, {"order": seed.generator})
-    with error_context("finetune"):
-        best = tuning_loop.fit(end_to_end, plan, lambda: list(draws()), end_to_end.step, evaluator, state)
+    loss = objectives.LabelLoss.of(train.split, config.class_weight_power, config.task_weights, smoothing=0.0)
+    parts = [TrainablePart(list(network.parameters()), config.network_lr)]
+    for encoder in trainable.values():
+        parts += [] if encoder.untaught else trainable_layers.all_layers(encoder, config)
+        parts.append(TrainablePart(encoder.new_parameters(), config.network_lr, config.freeze_epochs))
+    end_to_end = whole_network.EndToEndNetwork(network, trainable).to(select_device())
+    objective, score = whole_network.EndToEndObjective(train, loss), whole_network.EndToEndScorer(dev)
+    batches = seed.batches(train.split, data.share, "shuffled", config.batch, unlabelled=False)
+    saved = SavedTraining(folder, {"order": seed.generator})
+    with error_context("finetune"), TensorBoardLogger(log_folder("finetune")) as board:
+        history = loop.fit(end_to_end, objective, batches, score, config, parts, [board], saved)
+    scores = score.scores(end_to_end)
     for stream, encoder in trainable.items():
-        tuning_loop.save_encoder(OUT[StreamName.parse(stream).modality], encoder)
-    return {**evaluator.scores(), "best_epoch": best}
+        trainable_layers.save_encoder(OUT[StreamName.parse(stream).modality], encoder)
+    return {**scores, "best_epoch": loop.best_epoch(history)}
 
 
 if __name__ == "__main__":

@@ -2,15 +2,24 @@
 
 from pathlib import Path
 
+from pydantic import Field
+
 from merc.data.records import manifest, truth
 from merc.encoders.lipsync import candidates, clip_inputs
-from merc.encoders.lipsync.candidates import LipSyncConfig
 from merc.runtime import entry_point, params, results
 from merc.runtime.errors import error_context
+from merc.training.core.loop_config import LoopConfig
 
 OUT = {modality: Path("out/lipsync") / modality for modality in ("text", "audio", "vision")}
 METRICS = Path("metrics/lipsync.json")
 DIM = 64  # of an embedding
+
+
+class LipSyncConfig(LoopConfig):
+    """Section `lipsync` of params.yaml."""
+
+    clips: int = Field(ge=1)
+    seed: int
 
 
 def main() -> None:
@@ -40,6 +49,8 @@ def train_towers(
 
     from merc.encoders.lipsync import synchrony
     from merc.runtime.device import select_device
+    from merc.training.core import loop
+    from merc.training.core.epoch_callbacks import TensorBoardLogger, log_folder
     from merc.training.lipsync import lipsync_training
     from models.lipsync import Synchrony, TowersConfig, save
 
@@ -53,8 +64,10 @@ def train_towers(
         dim=DIM,
     )
     network = Synchrony(towers).to(select_device())
-    with error_context("lipsync"):
-        lipsync_training.fit(network, [c.clip for c in train], [c.clip for c in dev], config)
+    batches = lipsync_training.SegmentBatches([candidate.clip for candidate in train], config.batch, config.seed)
+    score = lipsync_training.SynchronisationScore([candidate.clip for candidate in dev or train])
+    with error_context("lipsync"), TensorBoardLogger(log_folder("lipsync")) as board:
+        loop.fit(network, lipsync_training.synchronisation_objective, batches, score, config, callbacks=[board])
     for modality, module in (("vision", network), ("audio", network.audio)):
         results.recreate_folder(OUT[modality])
         save(OUT[modality], module, towers)

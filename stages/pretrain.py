@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from merc.runtime import entry_point, params, results
 from merc.runtime.device import select_device
@@ -22,7 +21,6 @@ WHEN = ("before", "after", "chance")
 class PretrainConfig(loop.OptimisationConfig):
     """Section `pretrain` of params.yaml."""
 
-    epochs: int = Field(ge=0)
     weights: PretrainWeights
 
 
@@ -60,7 +58,7 @@ def main() -> None:
     )
 
 
-def pretrain(job: PretrainJob, folder: Path, watch: loop.EpochCallback) -> PretrainResult:
+def pretrain(job: PretrainJob, folder: Path, callback: loop.EpochCallback) -> PretrainResult:
     """Pretrain one seed's network and save it."""
     seed = supervision.SeedRandomness.seed_all(job.seed)
     train, dev = job.data.read("train"), job.data.read("dev")
@@ -68,8 +66,9 @@ def pretrain(job: PretrainJob, folder: Path, watch: loop.EpochCallback) -> Pretr
     loop.standardise(network, train)
     network.to(select_device())
     (before, _), objective = measure_latent_space(network, dev), SelfSupervisedObjective(job.config.weights)
-    draws = seed.draws(train, job.data.share, "shuffled", job.config.batch)
-    history = loop.fit(network, objective, train, draws, AlignmentScore(dev, objective), job.config, [watch])
+    batches = seed.batches(train, job.data.share, "shuffled", job.config.batch)
+    score, parts = AlignmentScore(dev, objective), loop.modality_parts(network, job.config)
+    history = loop.fit(network, objective, batches, score, job.config, parts, [callback])
     checkpoint.save(folder, network)
     after, chance = measure_latent_space(network, dev)
     return PretrainResult(history, before, after, chance)

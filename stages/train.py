@@ -1,12 +1,10 @@
 """Train: the teacher network of every seed, supervised by the labels, with all modalities."""
 
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from merc.data.batches import label_fraction
 from merc.data.batches.label_fraction import LabelSubset
-from merc.data.batches.sampling import drawn_class_fractions
 from merc.runtime import entry_point, params
 from merc.training.core import loop, seeds, supervision
 from merc.training.core.epoch_callbacks import EpochSnapshots
@@ -45,7 +43,7 @@ def main() -> None:
     supervision.write_metrics("train", config.seeds, [supervision.SeedResult(*outcome) for outcome in outcomes])
 
 
-def train_teacher(job: TrainJob, folder: Path, watch: loop.EpochCallback) -> supervision.SeedResult:
+def train_teacher(job: TrainJob, folder: Path, callback: loop.EpochCallback) -> supervision.SeedResult:
     """Train one seed's teacher, save it and its calibration; for the first seed, also some epochs' weights."""
     seed, config = supervision.SeedRandomness.seed_all(job.seed), job.config
     train, dev = LabelSubset(job.fraction, job.seed).hide_labels(job.data.read("train")), job.data.read("dev")
@@ -55,12 +53,12 @@ def train_teacher(job: TrainJob, folder: Path, watch: loop.EpochCallback) -> sup
     objective = SupervisedObjective(
         config.label_loss(train), seed.hide(config.modality_dropout, config.modality_dropout_warmup)
     )
-    draws = seed.draws(train, job.data.share, config.sampling, config.batch, unlabelled=False)
-    score, watches = supervision.EmotionScore(dev, subsets=False), [watch]
+    batches = seed.batches(train, job.data.share, config.sampling, config.batch, unlabelled=False)
+    score, callbacks = supervision.EmotionScore(dev, subsets=False), [callback]
     if job.seed == config.seeds[0]:
-        watches.append(EpochSnapshots(folder / "epochs"))
-    corpus_shares = partial(drawn_class_fractions, train)
-    history = loop.fit(network, objective, train, draws, score, config, watches, corpus_shares)
+        callbacks.append(EpochSnapshots(folder / "epochs"))
+    parts = loop.modality_parts(network, config)
+    history = loop.fit(network, objective, batches, score, config, parts, callbacks)
     checkpoint.save(folder, network)
     return supervision.SeedResult(
         loop.best_epoch(history), history, supervision.calibrate_and_score(network, dev, folder)

@@ -66,6 +66,7 @@ def write_student(
         "causal": False,
         "dropout": 0.3,
         "roles": 2,
+        "belief_weight": 0.3,
     }
     config = NetworkConfig.model_validate(about | changes)
     network = Network(config, {f"{m}/toy": widths[m] for m in config.modalities}, LABELS).eval()

@@ -45,6 +45,7 @@ def write_model(folder: Path, **changes) -> Path:
         "causal": False,
         "dropout": 0.3,
         "roles": 4,
+        "belief_weight": 0.3,
     }
     network = Network(NetworkConfig.model_validate(about | changes), STREAMS, LABELS).eval()
     with torch.no_grad():

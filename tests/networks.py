@@ -30,6 +30,7 @@ def config(**changes) -> NetworkConfig:
         "causal": False,
         "dropout": 0.1,
         "roles": 3,
+        "belief_weight": 0.3,
     }
     return NetworkConfig(**{**values, **changes})
 

@@ -64,6 +64,8 @@ def pretend(kind: str = "cuda") -> Iterator[Pretended]:
         for module in (torch.cuda, torch.mps):
             patch.setattr(module, "get_rng_state", torch.get_rng_state)
             patch.setattr(module, "set_rng_state", torch.set_rng_state)
+        # by which torch's optimisers ask a real driver whether it records a graph
+        patch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
         patch.setattr(torch.nn.RNNBase, "flatten_parameters", lambda gru: None)  # lays weights out for cuDNN
         patch.setattr(threading.Thread, "run", _running_with(gpu, threading.Thread.run))
         with _modes(gpu):

@@ -1,7 +1,9 @@
 """Adapt: heads first, then the encoder's top layers; encode loads what came of it; off it costs nothing."""
 
+from copy import deepcopy
 from pathlib import Path
 
+import loops
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,12 @@ from torch import nn
 from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
 
 from merc.data.records.encoder_inputs import TextInput
-from merc.finetuning import one_encoder, tuning_loop
+from merc.finetuning import one_encoder, trainable_layers
 from merc.finetuning.finetuning_config import UnfreezingConfig
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
+from merc.training.core import loop
+from merc.training.core.optim import TrainablePart
 from stages.adapt import OFF_METRICS, main
 
 ON = {"epochs": 8, "freeze_epochs": 1, "unfreeze_layers": 1, "lr": 0.01, "head_lr": 0.1, "batch": 2}
@@ -30,6 +34,9 @@ def test_the_top_layer_learns_and_encode_loads_it():
     scores = read_json(Path("metrics/adapt/text.json"))
     assert scores["emotion"]["macro_f1"] == 1.0  # what is said goes with the emotion
     assert scores["best_epoch"] > ON["freeze_epochs"]
+    log = loops.logged("adapt-text")
+    assert {"train/loss", "train/emotion", "train/sentiment", "dev/score"} <= set(log)
+    assert max(log["dev/score"]) == 1.0 and len(log["train/loss"]) == ON["epochs"]
     learnt = changed(original(), as_encode_loads_it())
     assert learnt
     assert all("layer.1." in name for name in learnt)
@@ -64,8 +71,8 @@ def test_an_encoder_that_would_never_learn_is_refused():
 
 
 def how(**changes) -> UnfreezingConfig:
-    plain = {"epochs": 2, "freeze_epochs": 1, "lr": 1.0, "layer_decay": 1.0, "lora": 0, "batch": 1, "accumulate": 1}
-    return UnfreezingConfig(**(plain | {"checkpointing": False, "seed": 1} | changes))
+    plain = loops.SETTINGS | {"epochs": 2, "freeze_epochs": 1, "lr": 1.0, "layer_decay": 1.0, "lora": 0}
+    return UnfreezingConfig(**(plain | {"class_weight_power": 0.5, "checkpointing": False, "seed": 1} | changes))
 
 
 class Two(nn.Module):
@@ -79,42 +86,42 @@ class Two(nn.Module):
         return self.above(self.below(values))
 
 
+def squares(network: Two, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"square": network(batch).square().mean()}
+
+
 def test_gradients_reach_the_encoder_only_once_it_is_unfrozen_and_the_best_epoch_is_kept():
     torch.manual_seed(0)
     network, events, states = Two(), [], []
     network.below.weight.register_post_accumulate_grad_hook(lambda _: events.append("gradient"))
 
-    def score() -> float:
+    def score(scored: Two) -> dict[str, float]:
         events.append("epoch")
-        states.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
-        return [0.1, 0.3, 0.9, 0.2][len(states) - 1]
+        states.append({name: tensor.clone() for name, tensor in scored.state_dict().items()})
+        return {loop.SCORE: [0.1, 0.3, 0.9, 0.2][len(states) - 1]}
 
-    plan = tuning_loop.TuningPlan(
-        epochs=4,
-        freeze_epochs=2,
-        new_layers=[tuning_loop.TrainablePart(list(network.above.parameters()), 0.1)],
-        encoder=[tuning_loop.TrainablePart(list(network.below.parameters()), 0.1)],
-    )
-    batches = [torch.ones(3, 2), -torch.ones(3, 2)]
-    best = tuning_loop.fit(network, plan, lambda: batches, lambda batch: network(batch).square().mean(), score)
+    above, below = list(network.above.parameters()), list(network.below.parameters())
+    parts = [TrainablePart(above, 0.1), TrainablePart(below, 0.1, first_epoch=2)]
+    batches = loops.FixedBatches([torch.ones(3, 2), -torch.ones(3, 2)])
+    history = loop.fit(network, squares, batches, score, loops.config(), parts)
     assert events == ["epoch", "epoch", *["gradient"] * 2, "epoch", *["gradient"] * 2, "epoch"]
     assert torch.equal(states[0]["below.weight"], states[1]["below.weight"])
     assert not torch.equal(states[0]["above.weight"], states[1]["above.weight"])
-    assert best == 3
+    assert loop.best_epoch(history) == 3
     assert all(torch.equal(tensor, states[2][name]) for name, tensor in network.state_dict().items())
 
 
 def test_layers_are_found_in_any_network():
     layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
     bert = nn.ModuleDict({"embeddings": nn.Embedding(3, 2), "layer": layers})
-    assert tuning_loop.layers_of(bert) == list(layers)
+    assert trainable_layers.layers_of(bert) == list(layers)
     residual = nn.Sequential(nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1)))
-    assert tuning_loop.layers_of(residual) == [residual[0][0], residual[0][2]]
-    parts = tuning_loop.top_layers(bert, 2, how(lr=1.0, layer_decay=0.5))
+    assert trainable_layers.layers_of(residual) == [residual[0][0], residual[0][2]]
+    parts = trainable_layers.top_layers(bert, 2, how(lr=1.0, layer_decay=0.5))
     assert [part.rate for part in parts] == [1.0, 0.5]
     assert parts[0].parameters[0] is layers[2].weight
     bert.new_parameters = list  # it has nothing above its layers
-    every = tuning_loop.all_layers(bert, how(lr=1.0, layer_decay=0.5))
+    every = trainable_layers.all_layers(bert, how(lr=1.0, layer_decay=0.5))
     assert [part.rate for part in every] == [1.0, 0.5, 0.25, 0.25]
     assert every[-1].parameters == [bert["embeddings"].weight]
     assert sum(len(part.parameters) for part in every) == len(list(bert.parameters()))
@@ -134,13 +141,26 @@ def test_every_way_of_learning_learns_and_leaves_the_encoders_own_form(changes):
         assert {int(torch.linalg.matrix_rank(after[name] - before[name], tol=1e-5)) for name in learnt} <= {1, 2}
 
 
-def test_checkpointing_changes_nothing_but_memory():
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_checkpointing_changes_nothing_but_memory(average):
     written = []
     for checkpointing in (False, True):
-        set_up("adapt.text", **(ON | {"epochs": 3, "checkpointing": checkpointing}))
+        set_up("adapt.text", **(ON | {"epochs": 3, "average": average, "checkpointing": checkpointing}))
         main("text")
-        written.append(Path("out/adapt/text/model.safetensors").read_bytes())
+        written.append(
+            [Path(name).read_bytes() for name in ("out/adapt/text/model.safetensors", "metrics/adapt/text.json")]
+        )
     assert written[0] == written[1]
+
+
+def test_a_copy_of_a_checkpointed_layer_has_its_own_weights():
+    """The moving average is one, and is what is scored."""
+    network = Two()
+    trainable_layers.top_layers(network, 1, how(checkpointing=True))
+    copy, values = deepcopy(network), torch.ones(1, 2)
+    assert torch.equal(copy(values), network(values))
+    nn.init.zeros_(copy.above.weight)
+    assert copy(values).item() == copy.above.bias.item() != network(values).item()
 
 
 def test_accumulated_batches_step_as_one_large_batch_does():
@@ -148,17 +168,8 @@ def test_accumulated_batches_step_as_one_large_batch_does():
     values = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
     for batches, accumulate in (([values], 1), ([values[:1], values[1:2], values[2:3], values[3:]], 4)):
         torch.manual_seed(0)
-        network = Two()
-        plan = tuning_loop.TuningPlan(
-            3,
-            0,
-            new_layers=[],
-            encoder=[tuning_loop.TrainablePart([*network.parameters()], 0.1)],
-            accumulate=accumulate,
-        )
-        tuning_loop.fit(
-            network, plan, lambda given=batches: given, lambda b, n=network: n(b).square().mean(), lambda: 0.0
-        )
+        network, config = Two(), loops.config(epochs=3, accumulate=accumulate)
+        loop.fit(network, squares, loops.FixedBatches(batches), lambda _: {loop.SCORE: 0.0}, config)
         ended.append(network.below.weight.detach())
     assert torch.allclose(*ended, atol=1e-6)
 
@@ -169,20 +180,23 @@ class Killed(BaseException):
 
 def killed_after(monkeypatch, count: int) -> None:
     """The process ends in the middle of the epoch that follows `count` finished ones."""
-    learn, calls = tuning_loop._train_epoch, []
+    learn, calls = loop._train_epoch, []
 
     def once(*arguments):
-        learn(*arguments)
         calls.append(None)
+        losses = learn(*arguments)
         if len(calls) > count:
             raise Killed
+        return losses
 
-    monkeypatch.setattr(tuning_loop, "_train_epoch", once)
+    monkeypatch.setattr(loop, "_train_epoch", once)
 
 
-@pytest.mark.parametrize(("count", "lora"), [(1, 0), (2, 0), (3, 2)])
-def test_killed_and_continued_is_byte_identical_and_does_no_epoch_twice(monkeypatch, count, lora):
-    set_up("adapt.text", **(ON | {"epochs": 4, "freeze_epochs": 2, "lora": lora}))
+@pytest.mark.parametrize(
+    ("count", "changes"), [(1, {}), (2, {"average": 0.9}), (3, {"lora": 2}), (3, {"schedule": "plateau"})]
+)
+def test_killed_and_continued_is_byte_identical_and_does_no_epoch_twice(monkeypatch, count, changes):
+    set_up("adapt.text", **(ON | {"epochs": 4, "freeze_epochs": 2} | changes))
     main("text")
     whole = Path("out/adapt/text/model.safetensors").read_bytes()
     metrics = Path("metrics/adapt/text.json").read_bytes()
@@ -191,8 +205,8 @@ def test_killed_and_continued_is_byte_identical_and_does_no_epoch_twice(monkeypa
         with pytest.raises(Killed):
             main("text")
     assert [path.name for path in Path("out/adapt/text").iterdir()] == ["off.json"]
-    epochs, learn = [], tuning_loop._train_epoch
-    monkeypatch.setattr(tuning_loop, "_train_epoch", lambda *given: epochs.append(given[2]) or learn(*given))
+    epochs, learn = [], loop._train_epoch
+    monkeypatch.setattr(loop, "_train_epoch", lambda *given: epochs.append(given[-1]) or learn(*given))
     main("text")
     assert epochs == list(range(count, 4))
     assert Path("out/adapt/text/model.safetensors").read_bytes() == whole
@@ -221,7 +235,7 @@ def test_a_mixture_of_layers_learns_while_the_encoder_is_frozen():
 
 def test_low_rank_updates_need_linear_maps():
     with pytest.raises(UserError, match="no linear maps; set lora to 0"):
-        tuning_loop.top_layers(nn.ModuleList([nn.Conv1d(2, 2, 1)]), 1, how(lora=2))
+        trainable_layers.top_layers(nn.ModuleList([nn.Conv1d(2, 2, 1)]), 1, how(lora=2))
 
 
 def test_only_what_is_heard_of_an_utterance_sorts_it():
@@ -232,8 +246,8 @@ def test_only_what_is_heard_of_an_utterance_sorts_it():
 
     def spread(**cut) -> float:
         """Of the lengths in a batch, on average over five epochs."""
-        epochs = one_encoder.EpochBatches(train, original(), 4, seed=1, **cut)
-        return float(np.mean([np.ptp(lengths[batch]) for _ in range(5) for batch in epochs()]))
+        batches = one_encoder.UtteranceBatches(train, original(), 4, seed=1, **cut)
+        return float(np.mean([np.ptp(lengths[batch]) for _ in range(5) for batch in batches.draw()]))
 
     assert spread() == 0
     assert spread(longest=1) > 3
@@ -244,10 +258,10 @@ def test_shares_say_how_often_an_utterance_is_seen():
     lines = [TextInput("a" * (1 + number % 5), "Ann") for number in range(40)]
     share = np.repeat([2.0, 0.5, 0.0], [10, 20, 10])
     train = one_encoder.LabelledUtterances(lines, {"emotion": np.zeros(40, np.int64)}, share)
-    epochs = one_encoder.EpochBatches(train, original(), 4, seed=1)
+    batches = one_encoder.UtteranceBatches(train, original(), 4, seed=1)
     seen = np.zeros(40)
     for _ in range(50):
-        for batch in epochs():
+        for batch in batches.draw():
             assert 1 <= len(batch) <= 4
             np.add.at(seen, batch, 1)
     assert (seen[:10] == 100).all()

@@ -14,11 +14,12 @@ from tuned_project import set_up
 from merc.data.records.encoder_inputs import AudioInput
 from merc.encoders.base import factory, tuned
 from merc.encoders.base.encoder import extract_features
-from merc.finetuning import one_encoder, tuning_loop
+from merc.finetuning import one_encoder
 from merc.finetuning.augmentation import AugmentedBatch
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
-from merc.training.core.optim import MovingAverage
+from merc.training.core import loop
+from merc.training.core.optim import moving_average
 from stages import adapt, encode
 
 AUGMENT = {
@@ -60,16 +61,17 @@ def test_all_of_it_learns_batch_statistics_too_and_encode_gets_it_in_eval_mode()
 def test_twice_and_killed_and_continued_are_the_same_bytes(monkeypatch):
     whole = taught()
     assert taught() == whole
-    learn, calls = tuning_loop._train_epoch, []
+    learn, calls = loop._train_epoch, []
 
     def killed(*given):
-        learn(*given)
+        losses = learn(*given)
         calls.append(None)
         if len(calls) == 2:  # in the middle of the second epoch
             raise KeyboardInterrupt
+        return losses
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning_loop, "_train_epoch", killed)
+        patch.setattr(loop, "_train_epoch", killed)
         with pytest.raises(KeyboardInterrupt):
             taught()
     assert taught() == whole
@@ -108,11 +110,17 @@ def test_the_loss_of_a_mixture_is_the_cross_entropy_of_soft_labels():
             return {"emotion": logits[None]}
 
     train = one_encoder.LabelledUtterances([0, 1, 2, 3], {"emotion": targets}, np.ones(4))
-    loss = one_encoder.ProbeLoss(Fixed(), train, 0.1, lambda raw: AugmentedBatch(raw, other, share))
+    objective = one_encoder.ProbeObjective(
+        train, {"emotion": 3}, 0.5, 0.1, lambda raw: AugmentedBatch(raw, other, share)
+    )
+
+    def loss() -> torch.Tensor:
+        return objective(Fixed(), np.arange(4))["emotion"]
+
     hot = np.eye(3, dtype=np.float32)
     soft = torch.from_numpy(share[:, None] * hot[targets] + (1 - share[:, None]) * hot[targets[other]]).float()
-    expected = functional.cross_entropy(logits, soft, loss.weights["emotion"], label_smoothing=0.1)
-    assert torch.allclose(loss(np.arange(4)), expected, atol=1e-6)
+    expected = functional.cross_entropy(logits, soft, objective.weights["emotion"], label_smoothing=0.1)
+    assert torch.allclose(loss(), expected, atol=1e-6)
     targets[0] = -100
     counted = [(1, 1, 0.9), (2, 2, 1.0), (3, 1, 0.5), (3, 1, 0.5), (0, 2, 0.4)]  # row, label, share
     each = [
@@ -120,28 +128,28 @@ def test_the_loss_of_a_mixture_is_the_cross_entropy_of_soft_labels():
         * functional.cross_entropy(
             logits[row : row + 1],
             torch.tensor([label]),
-            loss.weights["emotion"],
+            objective.weights["emotion"],
             reduction="none",
             label_smoothing=0.1,
         )
         for row, label, part in counted
     ]
-    assert torch.allclose(loss(np.arange(4)), sum(each).sum() / sum(part for *_, part in counted), atol=1e-6)
+    assert torch.allclose(loss(), sum(each).sum() / sum(part for *_, part in counted), atol=1e-6)
 
 
-def test_averaged_weights_stand_in_and_give_the_networks_own_back():
+def test_averaged_weights_and_batch_statistics_stand_beside_the_networks_own():
     network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = MovingAverage(network, 0.9)
-    average.update()
+    average = moving_average(network, 0.9)
+    average.update_parameters(network)
     with torch.no_grad():
         network[0].weight.add_(1)
         network[1].running_mean.add_(4)
         network[1].num_batches_tracked.add_(3)
     own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    average.update()  # the plain mean, at first
-    with average.applied_to(network):
-        assert torch.allclose(network[0].weight, own["0.weight"] - 0.5)
-        assert network[1].running_mean.tolist() == [2.0, 2.0] and network[1].num_batches_tracked == 3
+    average.update_parameters(network)  # the plain mean, at first
+    averaged = average.module.state_dict()
+    assert torch.allclose(averaged["0.weight"], own["0.weight"] - 0.5)
+    assert averaged["1.running_mean"].tolist() == [2.0, 2.0] and averaged["1.num_batches_tracked"] == 3
     assert all(torch.equal(tensor, own[name]) for name, tensor in network.state_dict().items())
 
 

@@ -52,17 +52,6 @@ def test_a_batch_equals_a_slow_reading(train, chosen):
             assert not values[steps:].any()
 
 
-def test_a_packed_batch_is_the_padded_one_without_its_padding(train):
-    padded, packed_ = train.batch([3, 1, 7]), train.batch([3, 1, 7], packed=True)
-    assert padded.keys() == packed_.keys()
-    for stream, values in padded["values"].items():
-        steps = packed_["steps"][stream]
-        assert torch.equal(steps, padded["steps"][stream])
-        assert torch.equal(packed_["rows"][stream], padded["rows"][stream])
-        own = [one[:length] for one, length in zip(values, steps.tolist(), strict=True)]
-        assert torch.equal(packed_["values"][stream], torch.cat(own))
-
-
 def test_roles_follow_first_speech(train):
     manifest = manifests.read_manifests("train", ["sample"])
     for number in range(train.dialogues):

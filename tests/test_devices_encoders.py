@@ -11,8 +11,8 @@ from tuned_project import set_up
 from merc.data.records import manifest
 from merc.encoders.base import factory, packing
 from merc.encoders.lipsync.candidates import METRIC_NAMES
-from merc.finetuning.resumption import SavedTraining
 from merc.runtime.results import read_json
+from merc.training.core.saved_training import SavedTraining
 from stages import adapt, finetune, lipsync
 
 ADAPT = {"epochs": 2, "unfreeze_layers": 1, "batch": 8, "accumulate": 2, "average": 0.5, "label_smoothing": 0.1}

@@ -47,6 +47,7 @@ def built(split: dataset.Split, stem: str = "mlp", **changes) -> Network:
     values = {
         "modalities": list(MODALITIES), "stem": dict.fromkeys(MODALITIES, stem), "fusion": "esag", "context": "gru",
         "heads": "hierarchical", "dim": 8, "fused": 8, "dropout": 0.1, "causal": False, "roles": 3,
+        "belief_weight": 0.3,
     }  # fmt: skip
     network = Network(NetworkConfig(**(values | changes)), split.streams, split.heads())
     loop.standardise(network, split)
@@ -54,10 +55,10 @@ def built(split: dataset.Split, stem: str = "mlp", **changes) -> Network:
 
 
 def learnt_and_asked(gpu: Pretended, split: dataset.Split, network: nn.Module) -> None:
-    """One step of training, packed, and one of answering, padded; everything stays on the device."""
+    """One step of training and one of answering; everything stays on the device."""
     split, network, here, every = split.to(gpu.device), network.to(gpu.device), gpu.device, range(split.dialogues)
     labels = objectives.LabelLoss.of(split, 0.5, objectives.TaskWeights(emotion=1.0, sentiment=0.5), 0.1)
-    batch = split.batch(every, packed=True)
+    batch = split.batch(every)
     loss = sum(labels(network.train()(batch), batch).values())
     loss.backward()
     assert {one.grad.device for one in network.parameters() if one.grad is not None} == {here}

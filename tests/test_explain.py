@@ -95,7 +95,8 @@ def test_what_the_network_ignores_gets_nothing(folder, world):
     found = explained(network, world, CONFIG, [0, 1, 2])
     assert np.abs(found.shapley[:, 2]).max() < 1e-6
     vision = found.parts[found.parts["modality"] == "vision"]
-    assert vision[list(explainer.PART_METHODS)].abs().to_numpy().max() < 1e-6
+    # float32 rounding of log-odds of about 10
+    assert vision[list(explainer.PART_METHODS)].abs().to_numpy().max() < 1e-5
     assert np.abs(found.shapley[:, :2]).max() > 0.01
 
 

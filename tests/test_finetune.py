@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
+import loops
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
 
-from merc.data.batches.sampling import DrawnBatch
 from merc.data.records.encoder_inputs import TextInput
 from merc.data.records.labels import TASKS
 from merc.data.records.manifest import MODALITIES
 from merc.encoders.base.encoder import extract_features
-from merc.finetuning import tuning_loop, whole_network
-from merc.finetuning.resumption import SavedTraining
+from merc.finetuning import trainable_layers, whole_network
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
-from merc.training.core import objectives, supervision
+from merc.training.core import loop, objectives, supervision
+from merc.training.core.saved_training import SavedTraining
 from models.network import Network, NetworkConfig
 from stages.finetune import OFF_METRICS, main
 
@@ -39,10 +39,10 @@ def test_the_named_encoder_learns_after_the_frozen_epochs_and_encode_loads_it(mo
         weight.register_post_accumulate_grad_hook(lambda _: events.append("gradient"))
         return insides
 
-    def rising(judge) -> float:
+    def rising(judge, network) -> dict[str, float]:
         events.append("epoch")
-        assert 0 <= score(judge) <= 1
-        return len(events)
+        assert 0 <= score(judge, network)[loop.SCORE] <= 1
+        return {loop.SCORE: len(events)}
 
     monkeypatch.setattr(whole_network, "load_encoders", watched)
     monkeypatch.setattr(whole_network.EndToEndScorer, "__call__", rising)
@@ -58,32 +58,36 @@ def test_the_named_encoder_learns_after_the_frozen_epochs_and_encode_loads_it(mo
     metrics = read_json(Path("metrics/finetune.json"))
     assert metrics["best_epoch"] == 3
     assert set(metrics) == {*TASKS, "best_epoch"}
+    log = loops.logged("finetune")
+    assert {"train/loss", "train/emotion", "train/sentiment", "dev/score"} <= set(log)
+    assert log["dev/score"] == [1, 4, 7]
 
 
 def test_it_starts_from_what_adapt_left():
     set_up("finetune", **ON)
     encoder = original()
     nn.init.zeros_(next(iter(encoder.parameters())))
-    tuning_loop.save_encoder(Path("out/adapt/text"), encoder)
+    trainable_layers.save_encoder(Path("out/adapt/text"), encoder)
     text = whole_network.load_encoders(["text"], ["sample"])[0].encoder
     assert not changed(encoder, text)
     assert changed(original(), text)
 
 
-def how_far(judge) -> float:
+def how_far(judge, network) -> dict[str, float]:
     """How far the encoder has moved."""
     moved, there = (
-        extract_features(one, [TextInput("so what", "")])[0]
-        for one in (judge.network.trainable["text/tiny"], original())
+        extract_features(one, [TextInput("so what", "")])[0] for one in (network.trainable["text/tiny"], original())
     )
-    return float(np.abs(moved - there).mean())
+    return {loop.SCORE: float(np.abs(moved - there).mean())}
 
 
 class Killed(BaseException):
     """Nothing catches it."""
 
 
-@pytest.mark.parametrize("changes", [{}, {"lora": 2, "accumulate": 2, "checkpointing": True}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"lora": 2, "accumulate": 2, "checkpointing": True}, {"average": 0.9, "checkpointing": True}]
+)
 def test_killed_and_continued_is_byte_identical(monkeypatch, changes):
     set_up("finetune", **(ON | changes))
     monkeypatch.setattr(whole_network.EndToEndScorer, "__call__", how_far)  # so that the last epoch is the best
@@ -94,7 +98,7 @@ def test_killed_and_continued_is_byte_identical(monkeypatch, changes):
 
         def killed(saved, *given):
             write(saved, *given)
-            if given[-1]["num_epochs"] == 2:
+            if len(given[-1].history) == 2:
                 raise Killed
 
         patch.setattr(SavedTraining, "write", killed)
@@ -106,8 +110,8 @@ def test_killed_and_continued_is_byte_identical(monkeypatch, changes):
     assert changed(original(), as_encode_loads_it())
 
 
-def end_to_end() -> whole_network.EndToEndNetwork:
-    """All three encoders inside a network, before any step."""
+def end_to_end() -> tuple[whole_network.EndToEndNetwork, whole_network.EndToEndObjective]:
+    """All three encoders inside a network, before any step, and its loss on train."""
     torch.manual_seed(0)
     data = supervision.read_data(list(MODALITIES))
     insides = whole_network.load_encoders(MODALITIES, data.trained_corpora)
@@ -123,33 +127,38 @@ def end_to_end() -> whole_network.EndToEndNetwork:
             "fusion": "concat",
             "context": "none",
         },
-        **{"heads": "independent", "causal": False, "dropout": 0.0, "roles": 0},
+        **{"heads": "independent", "causal": False, "dropout": 0.0, "roles": 0, "belief_weight": 0.3},
     )
     network = Network(config, train.split.streams, train.split.heads())
     weights = objectives.TaskWeights(emotion=1.0, sentiment=1.0)
     loss = objectives.LabelLoss.of(train.split, 0.5, weights, smoothing=0.0)
-    return whole_network.EndToEndNetwork(network, learnt, train, loss)
+    return whole_network.EndToEndNetwork(network, learnt), whole_network.EndToEndObjective(train, loss)
 
 
 def test_an_awake_encoder_says_the_same_as_its_kept_features():
     set_up("finetune", **ON)
-    whole, batch = end_to_end(), DrawnBatch(torch.tensor([2, 0]), None)
+    whole, objective = end_to_end()
     encoder = whole.trainable["text/tiny"]
-    awake = whole.step(batch)
+
+    def loss() -> torch.Tensor:
+        return sum(objective(whole, objective.source.split.batch([2, 0])).values())
+
+    awake = loss()
     awake.backward()
     assert any(parameter.grad.abs().sum() > 0 for parameter in encoder.parameters() if parameter.grad is not None)
     encoder.requires_grad_(False)
-    assert whole.step(batch).item() == pytest.approx(awake.item(), abs=1e-5)
+    assert loss().item() == pytest.approx(awake.item(), abs=1e-5)
 
 
 def test_dev_is_judged_with_the_encoder_as_it_is_now():
     set_up("finetune", **ON)
-    whole = end_to_end()
-    before = whole.predict(whole.source)["emotion"]
+    whole, objective = end_to_end()
+    judge = whole_network.EndToEndScorer(objective.source)
+    before = judge.predict(whole)["emotion"]
     with torch.no_grad():
         for parameter in whole.trainable["text/tiny"].parameters():
             parameter.mul_(0.5)
-    assert abs(whole.predict(whole.source)["emotion"] - before).max() > 1e-4
+    assert abs(judge.predict(whole)["emotion"] - before).max() > 1e-4
 
 
 def test_off_it_leaves_three_markers_and_never_imports_torch():

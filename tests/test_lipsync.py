@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import loops
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,6 @@ from scenes import conversation, extracted, face, loudness, sound
 
 from merc.data.records.encoder_inputs import AudioInput
 from merc.encoders.lipsync import candidates, clip_inputs, speaker, synchrony
-from merc.encoders.lipsync.candidates import LipSyncConfig
 from merc.runtime.results import read_json
 from merc.training.lipsync import lipsync_training
 from models.lipsync import Synchrony, TowersConfig
@@ -21,7 +21,6 @@ from stages.lipsync import main
 
 ROOT = Path(__file__).resolve().parent.parent
 TOWERS = TowersConfig(height=32, width=48, bands=40, frames_per_picture=4, dim=32)
-CONFIG = LipSyncConfig(epochs=6, lr=0.005, batch=8, clips=1000, seed=1)
 
 
 def clips(seeds: range) -> list[clip_inputs.LipSyncClip]:
@@ -32,7 +31,8 @@ def clips(seeds: range) -> list[clip_inputs.LipSyncClip]:
 def trained() -> Synchrony:
     torch.manual_seed(1)
     network = Synchrony(TOWERS)
-    history = lipsync_training.fit(network, clips(range(100, 132)), clips(range(200, 204)), CONFIG)
+    train, dev = clips(range(100, 132)), clips(range(200, 204))
+    history = loops.synchronise(network, train, dev, epochs=6, lr=0.005, batch=8)
     assert min(history) < history[0]
     return network
 
@@ -154,6 +154,9 @@ def test_the_stage_writes_towers_that_encode_can_use_twice_the_same(project):
     metrics = read_json(Path("metrics/lipsync.json"))
     assert list(metrics) == list(candidates.METRIC_NAMES)
     assert all(0 <= value <= 1 for value in metrics.values())
+    log = loops.logged("lipsync")
+    assert {"train/loss", "train/synchronisation", "dev/loss", "dev/score"} <= set(log)
+    assert log["dev/score"] == [-loss for loss in log["dev/loss"]] and len(log["dev/loss"]) == 2
     main()
     assert {path: path.read_bytes() for path in sorted(Path("out/lipsync").rglob("*.*"))} == first
     tracks, samples, _ = conversation(7)

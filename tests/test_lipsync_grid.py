@@ -3,16 +3,15 @@
 from copy import deepcopy
 from pathlib import Path
 
+import loops
 import numpy as np
 import pytest
 import torch
 
 from merc.encoders.lipsync import candidates, clip_inputs, synchrony
-from merc.encoders.lipsync.candidates import LipSyncConfig
 from merc.encoders.lipsync.clip_inputs import LipSyncClip
 from merc.media import clip_reader
 from merc.media.faces import detectors, tracking
-from merc.training.lipsync import lipsync_training
 from models.lipsync import Synchrony, TowersConfig
 from stages.lipsync import DIM
 
@@ -64,18 +63,17 @@ def taught(tmp_path_factory) -> Synchrony:
     torch.set_num_threads(1)
     torch.manual_seed(1)
     network = Synchrony(TOWERS)
-    lipsync_training.fit(network, train, dev, LipSyncConfig(epochs=4, lr=0.001, batch=32, clips=3000, seed=1))
+    loops.synchronise(network, train, dev, epochs=4, lr=0.001, batch=32)
     return network
 
 
 @pytest.mark.timeout(1800)
 def test_the_true_offset_of_a_clip_that_it_never_saw_scores_above_far_ones(taught):
-    clips, config = grid(), LipSyncConfig(epochs=10, lr=0.0003, batch=16, clips=3000, seed=1)
-    won = []
+    clips, won = grid(), []
     for left in range(len(clips)):
         others = [clip for number, clip in enumerate(clips) if number != left]
         network = deepcopy(taught)
-        lipsync_training.fit(network, others * 8, [], config)
+        loops.synchronise(network, others * 8, [], epochs=10, lr=0.0003, batch=16)
         won.append(true_offset_wins(network, clips[left]))
     assert sum(won) >= NEEDED, won
 

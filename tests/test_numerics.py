@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import loops
 import networks
 import pytest
 import torch
@@ -211,15 +212,17 @@ def test_sound_encoders(name):
 
 
 @networks.every_combination
-def test_a_training_step_of_every_network(fusion, context):
+@pytest.mark.parametrize("name", optim.OPTIMISERS)
+def test_a_training_step_of_every_network(name, fusion, context):
     network, batch = networks.network(fusion=fusion, context=context).train(), networks.batch()
-    adam = optim.AdamW([optim.ParameterGroup.of(network.parameters(), 0.01)], 0.01)
+    parts = [optim.TrainablePart(list(network.parameters()), 0.01)]
+    optimiser = optim.new_optimiser(network, parts, 0, loops.config(optimiser=name))
     with Refuse():
         logits = network(batch)
         loss = sum(functional.cross_entropy(logits[task], batch[task]) for task in ("emotion", "sentiment"))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        adam.step()
+        optimiser.step()
 
 
 @networks.every_combination

@@ -8,7 +8,6 @@ import yaml
 from merc.corpora.registry import READERS, reader_module
 from merc.corpora.synthesis.corpus import Counts
 from merc.encoders.base import factory
-from merc.encoders.lipsync.candidates import LipSyncConfig
 from merc.evaluation.inference import EvaluateConfig
 from merc.explanation.explainer import ExplainConfig
 from merc.export.bundle import ExportConfig
@@ -20,6 +19,7 @@ from models.network import NetworkConfig
 from stages.adapt import SECTIONS as ADAPT
 from stages.distill import DistillConfig
 from stages.finetune import FinetuneConfig
+from stages.lipsync import LipSyncConfig
 from stages.pretrain import PretrainConfig
 from stages.train import TrainConfig
 

@@ -27,6 +27,7 @@ from merc.studies import presets, yaml_overlay
 from merc.studies.yaml_overlay import merged, overlaid
 from merc.training.core.supervision import SupervisionConfig
 from models.network import Network, NetworkConfig
+from models.stems import StepConvolution
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
@@ -191,7 +192,7 @@ def test_concat_r3d():
         network.stems[key] for key in ("text/bert-base-uncased", "audio/log-mel", "vision/r3d_18")
     )
     assert linears(text) == [(768, 128)] and linears(pictures) == [(512, 128)]
-    convolutions = [one for one in sound.modules() if isinstance(one, nn.Conv1d)]
+    convolutions = [one for one in sound.modules() if isinstance(one, StepConvolution)]
     norms = [one for one in sound.modules() if isinstance(one, nn.BatchNorm1d)]
     assert len(convolutions) == len(norms) == 2 and linears(sound)[-1][1] == 128
     assert linears(network.fusion) == [(384, 256)]

@@ -1,17 +1,14 @@
 """Stems and contexts against torch's own layers, and what padding may not do."""
 
-import copy
-
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
 from models.context import CONTEXTS, GRUContext, TransformerContext, sinusoids, to_dialogues
-from models.misls import AttentionPool, masked_mean
-from models.stems import MAX_STEPS, STEMS, MaskedBatchNorm, adaptive_average, max_pool_pairs, pad_packed, step_mask
+from models.misls import AttentionPool
+from models.sequences import longest, masked_mean, pack, pad, step_mask
+from models.stems import MAX_STEPS, STEMS, BatchNorm, StepConvolution, adaptive_average, max_pool_pairs
 
 LENGTHS = torch.tensor([4, 1, 7])
 REAL = step_mask(LENGTHS, 7)
@@ -24,64 +21,61 @@ def ragged(dim: int = 8, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", STEMS)
-def test_a_stem_reads_no_padding_in_training_either(name):
+def test_a_stem_gives_an_utterance_what_it_gives_it_alone(name):
     torch.manual_seed(0)
-    stem, values = STEMS[name](8, 12, 0.0).train(), ragged()
-    clean, steps = stem(values, LENGTHS)
-    dirty, _ = stem(torch.where(step_mask(LENGTHS, 7).unsqueeze(-1), values, 9.0), LENGTHS)
-    real = step_mask(steps, clean.shape[1])
+    stem, values = STEMS[name](8, 12, 0.0), ragged()
+    stem.train()(pack(values, LENGTHS), LENGTHS)  # the norms' statistics are no longer 0 and 1
+    together, steps = stem.eval()(pack(values, LENGTHS), LENGTHS)
+    alone = [stem(one[:length], length.view(1)) for one, length in zip(values, LENGTHS, strict=True)]
     assert steps.min() >= 1
-    torch.testing.assert_close(clean[real], dirty[real])
+    assert torch.equal(steps, torch.cat([each for _, each in alone]))
+    torch.testing.assert_close(together, torch.cat([each for each, _ in alone]))
 
 
-@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=6), name=st.sampled_from(list(STEMS)))
-def test_packed_steps_give_the_answers_and_gradients_of_padded_ones(lengths, name):
+def test_padding_restores_what_packing_dropped():
+    values = ragged()
+    assert torch.equal(pad(pack(values, LENGTHS), LENGTHS, 7), values)
+    assert torch.equal(pack(values, LENGTHS), values[REAL])
+    assert longest(LENGTHS) == 7
+    assert longest(LENGTHS[:0]) == 1
+
+
+def test_the_convolution_over_packed_steps_is_torchs_over_padded_ones():
     torch.manual_seed(0)
-    steps, padded_stem = torch.tensor(lengths), STEMS[name](8, 12, 0.0).train()
-    packed_stem = copy.deepcopy(padded_stem)
-    packed = torch.randn(sum(lengths), 8, requires_grad=True)
-    padded = pad_packed(packed.detach(), steps).requires_grad_()
-    padded_output, left = padded_stem(padded, steps)
-    briefly, kept = packed_stem(packed, steps)
-    briefly = functional.pad(pad_packed(briefly, kept), (0, 0, 0, padded_output.shape[1] - int(kept.max())))
-    real = step_mask(left, padded_output.shape[1])
-    wanted = torch.randn_like(padded_output)[real]
-    for answer in (padded_output[real], briefly[real]):
-        (answer - wanted).square().mean().backward()
-    assert torch.equal(left, kept)
-    torch.testing.assert_close(briefly[real], padded_output[real], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(pad_packed(packed.grad, steps), padded.grad, rtol=1e-4, atol=1e-5)
-    for own, other in zip(packed_stem.parameters(), padded_stem.parameters(), strict=True):
-        torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(packed_stem.state_dict(), padded_stem.state_dict())  # running statistics
+    ours, torchs = StepConvolution(8, 5), nn.Conv1d(8, 5, 3, padding=1)
+    with torch.no_grad():
+        ours.linear.weight.copy_(torchs.weight.permute(0, 2, 1).flatten(1))
+        ours.linear.bias.copy_(torchs.bias)
+    expected = torchs(ragged().transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(ours(pack(ragged(), LENGTHS), LENGTHS), pack(expected, LENGTHS))
 
 
-def test_masked_batch_norm_is_batch_norm_over_the_real_steps():
+def test_batch_norm_is_torchs_and_a_single_row_does_not_stop_training():
     torch.manual_seed(0)
-    ours, torchs, values = MaskedBatchNorm(8), nn.BatchNorm1d(8), ragged() * 3 + 1
-    real = step_mask(LENGTHS, 7)
+    ours, torchs, values = BatchNorm(8), nn.BatchNorm1d(8), pack(ragged() * 3 + 1, LENGTHS)
     for training in (True, True, False):
         ours.train(training), torchs.train(training)
-        torch.testing.assert_close(ours(values, real)[real], torchs(values[real]))
-    torch.testing.assert_close(ours.state_dict(), torchs.state_dict())
+        assert torch.equal(ours(values), torchs(values))
+    assert torch.equal(ours.train()(values[:1]), torchs(values[:1]))
+    assert torch.equal(ours.running_mean, torchs.running_mean)
 
 
 @pytest.mark.parametrize("length", [1, 7, 8, 9, 20, 33])
 def test_adaptive_average_is_torchs_for_each_length(length):
-    values = torch.randn(1, 40, 5)
-    pooled, steps = adaptive_average(values, torch.tensor([length]), MAX_STEPS)
-    assert steps.tolist() == [min(length, MAX_STEPS)]
-    expected = functional.adaptive_avg_pool1d(values[:, :length].transpose(1, 2), min(length, MAX_STEPS))
-    torch.testing.assert_close(pooled[:, : int(steps)], expected.transpose(1, 2))
+    values, other = torch.randn(length, 5), torch.randn(40, 5)
+    pooled, steps = adaptive_average(torch.cat([other, values]), torch.tensor([40, length]), MAX_STEPS)
+    assert steps.tolist() == [MAX_STEPS, min(length, MAX_STEPS)]
+    expected = functional.adaptive_avg_pool1d(values.T, min(length, MAX_STEPS)).T
+    torch.testing.assert_close(pooled[MAX_STEPS:], expected)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8])
 def test_halving_is_torchs_max_pool(length):
-    values = torch.rand(2, length, 5)
-    pooled, steps = max_pool_pairs(values, torch.tensor([length, 1]))
-    expected = functional.max_pool1d(values.transpose(1, 2), 2, ceil_mode=True).transpose(1, 2)
-    assert torch.equal(pooled, expected)
-    assert steps.tolist() == [expected.shape[1], 1]
+    values = torch.rand(length + 3, 5)
+    pooled, steps = max_pool_pairs(values, torch.tensor([length, 3]))
+    expected = [functional.max_pool1d(each.T, 2, ceil_mode=True).T for each in (values[:length], values[length:])]
+    assert torch.equal(pooled, torch.cat(expected))
+    assert steps.tolist() == [len(each) for each in expected]
 
 
 def test_the_pool_starts_as_the_mean_and_reads_real_steps_alone():

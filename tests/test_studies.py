@@ -39,7 +39,7 @@ def test_a_file_of_results_is_whole(file):
     assert text == json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     for row in content["rows"]:
         assert row["test_scored"] == (content["until"] == "evaluate") == (row["test"] is not None)
-        assert row["seeds"] and len(row["lock"]) == 64 and str(ROOT) not in text
+        assert row["seeds"] and len(row["lock"]) == 64 and len(row["commit"]) == 7 and str(ROOT) not in text
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -158,6 +158,8 @@ def test_a_study_runs_its_rows_once_and_leaves_the_project_as_it_was(project, ca
     assert [row["flags"] for row in written["rows"]] == [{"train.lr": 0.25}, {"train.lr": 0.5}]
     assert written["rows"][0]["params"] == {"train.seeds": [1], "train.lr": 0.25}
     assert written["rows"][0]["lock"] != written["rows"][1]["lock"]
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    assert {row["commit"] for row in written["rows"]} == {head[:7]}
     assert "fast: done with this code" in capsys.readouterr().out
     file = (project / "docs/results/rates.json").read_bytes()
     shutil.rmtree(project / "docs")

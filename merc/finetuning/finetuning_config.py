@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from merc.runtime.params import StrictModel
+from merc.training.core.loop_config import LoopConfig
 
 
 class AugmentationConfig(StrictModel):
@@ -17,16 +18,13 @@ class AugmentationConfig(StrictModel):
     mixup: float = Field(ge=0, le=1)
 
 
-class UnfreezingConfig(StrictModel):
+class UnfreezingConfig(LoopConfig):
     """Fields that the sections adapt.<modality> and finetune share."""
 
-    epochs: int = Field(ge=0)
     freeze_epochs: int = Field(ge=0)
-    lr: float = Field(gt=0)
     layer_decay: float = Field(gt=0, le=1)
     lora: int = Field(ge=0)
-    batch: int = Field(ge=1)
-    accumulate: int = Field(ge=1)
+    class_weight_power: float = Field(ge=0)
     checkpointing: bool
     seed: int
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ from merc.data.records.labels import TASKS, LabelSpace
 from merc.encoders.base.encoder import Encoder, length_sorted_batches
 from merc.encoders.base.registry import Reader
 from merc.finetuning.augmentation import AugmentedBatch, no_augmentation
-from merc.finetuning.tuning_loop import DevScorer, to_device
 from merc.runtime.errors import UserError
-from merc.training.core.scores import scores
+from merc.training.core.loop import SCORE
+from merc.training.core.objectives import balanced_weights
+from merc.training.core.scores import scores_by_task
 
-CLASS_WEIGHT_POWER = 0.5  # exponent of inverse class frequencies: a compromise of accuracy and macro F1
 POOL_BATCHES = 8  # batches whose utterances are sorted by length together, to reduce padding
 
 
@@ -83,6 +83,12 @@ class LinearProbe(nn.Module):
         """The parameters trained from the beginning: all but the encoder's pretrained layers."""
         return [*self.norm.parameters(), *self.heads.parameters(), *self.encoder.new_parameters()]
 
+    def train(self, mode: bool = True) -> Self:
+        """A pretrained encoder stays in eval mode: no batch statistics, no masks on its input (SpecAugment)."""
+        super().train(mode)
+        self.encoder.train(mode and self.encoder.untaught)
+        return self
+
     def forward(self, inputs: Sequence) -> dict[str, Tensor]:
         """Logits (N, classes) of each task: the mean over the parts."""
         return {task: logits.mean(dim=0) for task, logits in self.part_logits(inputs).items()}
@@ -90,7 +96,7 @@ class LinearProbe(nn.Module):
     def part_logits(self, inputs: Sequence) -> dict[str, Tensor]:
         """Logits (parts, N, classes) of each task."""
         device = self.norm.weight.device
-        values, lengths = self.encoder(to_device(device, self.encoder.prepare(inputs)))
+        values, lengths = self.encoder({name: t.to(device) for name, t in self.encoder.prepare(inputs).items()})
         lengths = lengths.to(device)
         mask = (torch.arange(values.shape[1], device=device) < lengths[:, None]).unsqueeze(2)
         mean = self.norm((values * mask).sum(dim=1) / lengths[:, None])
@@ -104,7 +110,7 @@ def _part_logits(head: nn.Linear, parts: Tensor) -> Tensor:
     return parts @ weights.permute(1, 2, 0) + head.bias
 
 
-class EpochBatches:
+class UtteranceBatches:
     """Random batches of training utterances of similar length, drawn as often as their shares say.
 
     `longest` is the maximum length of an input after augmentation, in the encoder's unit. Longer inputs are cropped
@@ -117,8 +123,8 @@ class EpochBatches:
         self.size, self.random, self.share = size, np.random.default_rng(seed), train.share
         self.lengths = np.array([min(encoder.size(utterance), longest) for utterance in train.inputs])
 
-    def __call__(self) -> list[np.ndarray]:
-        """The row indices of each batch of one epoch."""
+    def draw(self) -> list[np.ndarray]:
+        """The row indices of each batch of the next epoch."""
         times = np.floor(self.share + self.random.random(len(self.share))).astype(int)
         if not times.any():  # an epoch must not be empty
             times[self.random.choice(len(times), p=self.share / self.share.sum())] = 1
@@ -127,82 +133,90 @@ class EpochBatches:
         batches = [batch for pool in pools for batch in self._sorted_batches(pool)]
         return [batches[index] for index in self.random.permutation(len(batches))]
 
+    def build(self, drawn: np.ndarray, progress: float) -> np.ndarray:
+        """The rows themselves: the objective reads their inputs."""
+        return drawn
+
+    def describe(self, draws: Sequence[np.ndarray]) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
     def _sorted_batches(self, pool: np.ndarray) -> list[np.ndarray]:
         pool = pool[np.argsort(self.lengths[pool], kind="stable")]
         return np.split(pool, range(self.size, len(pool), self.size))
 
 
-class ProbeLoss:
-    """Class-weighted cross-entropy of every head, summed over tasks.
+class ProbeObjective:
+    """Class-weighted cross-entropy of every head.
 
     `augment` is applied to each batch; a mixture of two utterances has both their labels, weighted.
     """
 
     def __init__(
         self,
-        probe: LinearProbe,
         train: LabelledUtterances,
+        classes: dict[str, int],
+        class_weight_power: float,
         smoothing: float = 0.0,
         augment: Callable[[list], AugmentedBatch] = no_augmentation,
     ) -> None:
-        self.probe, self.train, self.device = probe, train, probe.norm.weight.device
-        self.smoothing, self.augment = smoothing, augment
+        self.train, self.smoothing, self.augment = train, smoothing, augment
         self.weights = {
-            task: _class_weights(train.targets[task], cast(nn.Linear, head).out_features).to(self.device)
-            for task, head in probe.heads.items()
+            task: _class_weights(train.targets[task], count, class_weight_power) for task, count in classes.items()
         }
 
-    def __call__(self, rows: np.ndarray) -> Tensor:
+    def __call__(self, probe: LinearProbe, rows: np.ndarray) -> dict[str, Tensor]:
         batch = self.augment([self.train.inputs[row] for row in rows])
-        losses = [
-            torch.stack([self._part_loss(task, logits, rows, batch) for logits in part_logits]).mean()
-            for task, part_logits in self.probe.part_logits(batch.inputs).items()
-        ]
-        return torch.stack(losses).sum()
+        return {
+            task: torch.stack([self._part_loss(task, logits, rows, batch) for logits in part_logits]).mean()
+            for task, part_logits in probe.part_logits(batch.inputs).items()
+        }
 
     def _part_loss(self, task: str, logits: Tensor, rows: np.ndarray, batch: AugmentedBatch) -> Tensor:
         """The mean over labels; a mixed utterance has two, which share a weight of 1."""
-        total, count = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        total, count = logits.new_zeros(()), logits.new_zeros(())
         for labelled, label_weight in (
             (rows, batch.label_weight),
             (rows[batch.partner], 1 - batch.label_weight),
         ):
-            target = torch.from_numpy(self.train.targets[task][labelled]).to(self.device)
-            weight = torch.from_numpy(label_weight).float().to(self.device)
+            target = torch.from_numpy(self.train.targets[task][labelled]).to(logits.device)
+            weight = torch.from_numpy(label_weight).float().to(logits.device)
             losses = functional.cross_entropy(
-                logits, target, self.weights[task], reduction="none", label_smoothing=self.smoothing
+                logits, target, self.weights[task].to(logits), reduction="none", label_smoothing=self.smoothing
             )
             total = total + (weight * losses).sum()
             count = count + (weight * (target >= 0)).sum()
         return total / count.clamp(min=1)
 
 
-class ProbeScorer(DevScorer):
-    """Scores a probe on dev."""
+def _class_weights(target: np.ndarray, classes: int, power: float) -> Tensor:
+    counts = torch.from_numpy(np.bincount(target[target >= 0], minlength=classes)).float()
+    return balanced_weights(counts, counts, power)
 
-    def __init__(self, probe: LinearProbe, dev: LabelledUtterances) -> None:
+
+class ProbeScorer:
+    """Scores a probe on dev; the macro F1 of the emotions selects the best epoch."""
+
+    def __init__(self, dev: LabelledUtterances, encoder: Encoder) -> None:
         if not dev.has_labels("emotion"):
             raise UserError("dev: no utterance has an emotion; the best epoch cannot be chosen without")
-        self.probe, self.dev = probe, dev
+        self.dev = dev
         self.batches = list(
-            length_sorted_batches([probe.encoder.size(utterance) for utterance in dev.inputs], probe.encoder.budget)
+            length_sorted_batches([encoder.size(utterance) for utterance in dev.inputs], encoder.budget)
         )
 
+    def __call__(self, probe: LinearProbe) -> dict[str, float]:
+        return {SCORE: self.scores(probe)["emotion"]["macro_f1"]}
+
     @torch.inference_mode()
-    def scores(self) -> dict[str, dict[str, float]]:
+    def scores(self, probe: LinearProbe) -> dict[str, dict[str, float]]:
         """The headline scores of every task."""
-        predicted = {task: np.zeros(len(self.dev), np.int64) for task in self.probe.heads}
-        for batch in self.batches:
-            for task, logits in self.probe([self.dev.inputs[row] for row in batch]).items():
-                predicted[task][batch] = logits.argmax(dim=1).cpu().numpy()
-        return {
-            task: scores(self.dev.targets[task], predictions, cast(nn.Linear, self.probe.heads[task]).out_features)
-            for task, predictions in predicted.items()
+        probe.eval()
+        logits = {
+            task: np.zeros((len(self.dev), cast(nn.Linear, head).out_features), np.float32)
+            for task, head in probe.heads.items()
         }
-
-
-def _class_weights(target: np.ndarray, classes: int) -> Tensor:
-    """(C,) class weights, scaled to a mean of 1 over utterances."""
-    frequency = np.maximum(np.bincount(target[target >= 0], minlength=classes), 1)
-    weights = frequency**-CLASS_WEIGHT_POWER
-    return torch.from_numpy(weights * frequency.sum() / (weights * frequency).sum()).float()
+        for batch in self.batches:
+            for task, batch_logits in probe([self.dev.inputs[row] for row in batch]).items():
+                logits[task][batch] = batch_logits.float().cpu().numpy()
+        return scores_by_task(self.dev.targets, logits)

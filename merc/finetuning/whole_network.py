@@ -2,13 +2,13 @@
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from merc.data.batches.dataset import Split, build_split
-from merc.data.batches.sampling import DrawnBatch
 from merc.data.batches.streams import FeatureStream
 from merc.data.records import labels
 from merc.data.records import manifest as manifests
@@ -16,13 +16,13 @@ from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder, extract_features
 from merc.encoders.base.registry import EncodingSection
-from merc.finetuning.tuning_loop import DevScorer, check_trainable, to_device
+from merc.finetuning.trainable_layers import check_trainable
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
 from merc.training.core import loop
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import LabelLoss
-from merc.training.core.scores import scores
+from merc.training.core.scores import scores_by_task
 from merc.training.core.supervision import TrainingData
 
 
@@ -119,33 +119,18 @@ class EndToEndNetwork(nn.Module):
     batch once it is unfrozen.
     """
 
-    def __init__(
-        self, network: MultimodalNetwork, trainable: dict[str, Encoder], source: EncodedSplit, loss: LabelLoss
-    ) -> None:
+    def __init__(self, network: MultimodalNetwork, trainable: dict[str, Encoder]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.trainable = network, trainable
         self.encoders = nn.ModuleDict({stream.replace(".", "_"): encoder for stream, encoder in trainable.items()})
-        self.trainable, self.source, self.loss = trainable, source, loss
 
-    def step(self, draw: DrawnBatch) -> Tensor:
-        """The label loss on a batch of dialogues."""
-        self.network.train()
-        batch = self.source.split.batch(draw.dialogues)
-        for stream, encoder in self._unfrozen().items():
-            if stream in batch["values"]:
-                batch["values"][stream], batch["steps"][stream] = self._encode_batch(encoder, stream, batch)
-        return torch.stack(list(self.loss(self.network(batch), batch).values())).sum()
+    def train(self, mode: bool = True) -> Self:
+        """Encoders stay in eval mode: no batch statistics, no masking of their input (as SpecAugment)."""
+        super().train(mode)
+        self.encoders.eval()
+        return self
 
-    def predict(self, source: EncodedSplit) -> dict[str, np.ndarray]:
-        """Logits (N, C) of each task with the encoders' current weights."""
-        device = source.split.starts.device
-        current = {
-            stream: encode_inputs(encoder, source.inputs[stream]).to(device)
-            for stream, encoder in self._unfrozen().items()
-        }
-        return loop.predict(self.network, replace(source.split, features=source.split.features | current))
-
-    def _unfrozen(self) -> dict[str, Encoder]:
+    def unfrozen(self) -> dict[str, Encoder]:
         """The encoders that are not frozen."""
         return {
             stream: encoder
@@ -153,26 +138,45 @@ class EndToEndNetwork(nn.Module):
             if any(parameter.requires_grad for parameter in encoder.parameters())
         }
 
-    def _encode_batch(self, encoder: Encoder, stream: str, batch: dict) -> tuple[Tensor, Tensor]:
-        device = batch["index"].device
-        rows = batch["index"][batch["rows"][stream]].tolist()
-        inputs = [self.source.inputs[stream][row] for row in rows]
-        values, steps = encoder(to_device(device, encoder.prepare(inputs)))
-        return values, steps.to(device)
+
+@dataclass(frozen=True)
+class EndToEndObjective:
+    """The label loss on a batch of dialogues, through the encoders that are not frozen."""
+
+    source: EncodedSplit
+    loss: LabelLoss
+
+    def __call__(self, end_to_end: EndToEndNetwork, batch: dict) -> dict[str, Tensor]:
+        for stream, encoder in end_to_end.unfrozen().items():
+            if stream in batch["values"]:
+                rows = batch["index"][batch["rows"][stream]].tolist()
+                tensors = encoder.prepare([self.source.inputs[stream][row] for row in rows])
+                values, steps = encoder(
+                    {name: tensor.to(batch["index"].device) for name, tensor in tensors.items()}
+                )
+                batch["values"][stream], batch["steps"][stream] = values, steps.to(batch["index"].device)
+        return self.loss(end_to_end.network(batch), batch)
 
 
 @dataclass(frozen=True)
-class EndToEndScorer(DevScorer):
-    """Scores the network on dev."""
+class EndToEndScorer:
+    """Scores the network on dev; the macro F1 of the emotions selects the best epoch."""
 
-    network: EndToEndNetwork
     dev: EncodedSplit
 
-    def scores(self) -> dict[str, dict[str, float]]:
+    def __call__(self, end_to_end: EndToEndNetwork) -> dict[str, float]:
+        return {loop.SCORE: self.scores(end_to_end)["emotion"]["macro_f1"]}
+
+    def scores(self, end_to_end: EndToEndNetwork) -> dict[str, dict[str, float]]:
         """The headline scores of every task."""
         targets = {task: target.cpu().numpy() for task, target in self.dev.split.targets.items()}
-        logits = self.network.predict(self.dev)
-        return {
-            task: scores(targets[task], task_logits.argmax(axis=1), task_logits.shape[1])
-            for task, task_logits in logits.items()
+        return scores_by_task(targets, self.predict(end_to_end))
+
+    def predict(self, end_to_end: EndToEndNetwork) -> dict[str, np.ndarray]:
+        """Logits (N, C) of each task with the encoders' current weights."""
+        split = self.dev.split
+        current = {
+            stream: encode_inputs(encoder, self.dev.inputs[stream]).to(split.starts.device)
+            for stream, encoder in end_to_end.unfrozen().items()
         }
+        return loop.predict(end_to_end.network, replace(split, features=split.features | current))

@@ -56,7 +56,9 @@ def _run_row(clone: Path, name: str, study: Study, row: StudyRow) -> None:
         return
     print(f"{name}: {row.name} ...", flush=True)
     _reproduce(clone, study, row)
-    results[row.name] = measure.measure_row(clone, study, row, yaml.safe_load(text)) | {"key": key}
+    commit = _git(clone, "rev-parse", "--short=7", "HEAD").strip()
+    measured = measure.measure_row(clone, study, row, yaml.safe_load(text))
+    results[row.name] = measured | {"commit": commit, "key": key}
     if study.against:
         measure.keep_predictions(clone, key)
         measure.add_comparisons(study, results)

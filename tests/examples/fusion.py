@@ -10,9 +10,7 @@ from models.misls import AttentionPool
 class Mean(nn.Module):
     """u = ReLU(W mean_m(p_m) + b); p_m: pooled steps of modality m, or its absent token if it is missing."""
 
-    def __init__(
-        self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, roles: int, fused: int
-    ):
+    def __init__(self, modalities: tuple[str, ...], dim: int, emotions: int, dropout: float, fused: int):
         super().__init__()
         self.pools = nn.ModuleDict({m: AttentionPool(dim) for m in modalities})
         self.output = nn.Linear(dim, fused)

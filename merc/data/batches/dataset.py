@@ -71,19 +71,16 @@ class Split:
             **{name: getattr(self, name).to(device) for name in ("present", "speaker", "starts")},
         )
 
-    def batch(
-        self, dialogues: Sequence[int] | Tensor, device: torch.device | str | None = None, *, packed: bool = False
-    ) -> dict:
+    def batch(self, dialogues: Sequence[int] | Tensor, device: torch.device | str | None = None) -> dict:
         """Collate whole dialogues, in the given order, on the split's device; then move the batch to `device`.
 
         With n of the batch's N utterances present in a stream, `values` is (n, S, D), zero-padded to the longest
-        utterance; packed, it is (sum of steps, D) without padding. `rows` (n,) are positions within the batch,
-        `steps` (n,) the lengths, `place` (N, 2) dialogue and turn, `index` (N,) the rows of the split.
+        utterance. `rows` (n,) are positions within the batch, `steps` (n,) the lengths, `place` (N, 2) dialogue and
+        turn, `index` (N,) the rows of the split.
         """
         selected = torch.as_tensor(dialogues, dtype=torch.long, device=self.starts.device)
         place, index = self._rows(selected)
-        collate = FeatureStream.pack if packed else FeatureStream.gather
-        inputs = {name: collate(stream, index) for name, stream in self.features.items()}
+        inputs = {name: stream.gather(index) for name, stream in self.features.items()}
         # streams without a row in this batch are left out
         inputs = {name: (values, rows, steps) for name, (values, rows, steps) in inputs.items() if len(rows)}
         batch = {

@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol, cast
 import numpy as np
 import pandas as pd
 import soundfile
-from pydantic import Field
 
 from merc.data.records import face_tracks
 from merc.data.records import manifest as manifests
@@ -16,22 +15,11 @@ from merc.encoders.lipsync import clip_inputs
 from merc.encoders.lipsync.clip_inputs import LipSyncClip
 from merc.runtime import workers
 from merc.runtime.errors import UserError
-from merc.runtime.params import StrictModel
 
 MIN_PICTURES = 10  # pictures; a shorter clip is too short to compare
 MAX_SYNCHRONOUS_SHIFT = 1  # maximum shift in pictures between sound and mouth that counts as synchronous
 MAX_SHIFT = 15  # maximum shift in pictures that is searched for the offset
 METRIC_NAMES = ("active_speaker_accuracy", "mouth_that_moves_most", "offset_accuracy")
-
-
-class LipSyncConfig(StrictModel):
-    """Section lipsync of params.yaml."""
-
-    epochs: int = Field(ge=0)
-    lr: float = Field(gt=0)
-    batch: int = Field(ge=1)
-    clips: int = Field(ge=1)
-    seed: int
 
 
 @dataclass(frozen=True)

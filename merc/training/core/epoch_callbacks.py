@@ -3,6 +3,7 @@
 The logs (tensorboard --logdir out/runs) are no declared output of a stage, because they contain times.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ from merc.training.core.loop import SCORE
 from merc.training.core.network import MultimodalNetwork
 
 TENSORBOARD_FOLDER = Path("out/runs")
+
+
+def log_folder(stage: str) -> Path:
+    """The folder of the logs of a run of the stage that begins now."""
+    return TENSORBOARD_FOLDER / stage / time.strftime("%Y%m%d-%H%M%S")
 
 
 class TensorBoardLogger:

@@ -1,20 +1,21 @@
-"""The training loop of the stages pretrain, train and distill, which differ in objective and dev score only."""
+"""The training loop of every stage that trains, and predictions of a network."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from merc.data.batches.dataset import Split, move_batch
-from merc.data.batches.sampling import DrawnBatch
 from merc.runtime.divergence import check_losses, check_weights
 from merc.runtime.params import StrictModel
+from merc.training.core.loop_config import LoopConfig
 from merc.training.core.network import MultimodalNetwork
-from merc.training.core.objectives import Objective
-from merc.training.core.optim import OPTIMISERS, MovingAverage, ParameterGroup, learning_rate_factor
+from merc.training.core.optim import TrainablePart, moving_average, new_optimiser, set_learning_rate
 
 SCORE = "dev_score"  # metric that selects the best epoch; higher is better
 EVALUATION_BATCH_SIZE = 32  # batch size, in dialogues, of evaluation
@@ -28,72 +29,143 @@ class LearningRateScale(StrictModel):
     vision: float = Field(gt=0)
 
 
-class OptimisationConfig(StrictModel):
+class OptimisationConfig(LoopConfig):
     """Optimiser settings, shared by the sections pretrain, train and distill of params.yaml."""
 
-    epochs: int = Field(ge=1)
-    patience: int = Field(ge=1)
-    lr: float = Field(gt=0)
     lr_scale: LearningRateScale
-    optimiser: Literal["adamw", "adam"]
-    schedule: Literal["constant", "cosine", "plateau"]
-    warmup: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    clip: float = Field(gt=0)
-    average: float = Field(ge=0, lt=1)
-    batch: int = Field(ge=1)
-    accumulate: int = Field(ge=1)
-    precision: Literal["float32", "bfloat16"]
 
 
-DrawEpoch = Callable[[], Iterator[DrawnBatch]]
-ScoreNetwork = Callable[[MultimodalNetwork], dict[str, float]]
-History = list[dict[str, float]]
-EpochCallback = Callable[
-    [dict[str, float], MultimodalNetwork], None
-]  # called after every epoch: its metrics, the scored network
+Objective = Callable[[Any, Any], dict[str, Tensor]]  # a network and a batch -> the weighted terms of the loss
+Scorer = Callable[[Any], dict[str, float]]  # a network -> its metrics on dev, SCORE among them
+History = list[dict[str, float]]  # the metrics of each epoch
+EpochCallback = Callable[[dict[str, float], Any], None]  # called after an epoch: its metrics, the scored network
+
+
+class Batches(Protocol):
+    """The training batches: each is drawn as a small description, and built when its turn comes."""
+
+    def draw(self) -> Sequence[Any]:
+        """The batches of the next epoch."""
+        ...
+
+    def build(self, drawn: Any, progress: float) -> Any:
+        """A drawn batch as the objective takes it; `progress`: fraction of the training completed after it."""
+        ...
+
+    def describe(self, draws: Sequence[Any]) -> dict[str, float]:
+        """Metrics of an epoch's batches, for the history."""
+        ...
+
+
+class SavedState(Protocol):
+    """Stores the state of a training after each epoch, so that a killed one is resumed."""
+
+    def write(self, training: "Training") -> None: ...
+
+    def restore(self, training: "Training") -> None: ...
+
+
+@dataclass
+class Training:
+    """The state of a training after some epochs."""
+
+    network: nn.Module
+    parts: Sequence[TrainablePart]
+    config: LoopConfig
+    average: AveragedModel | None
+    optimiser: torch.optim.Optimizer | None = None
+    history: History = field(default_factory=list)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network that is scored and kept."""
+        return self.network if self.average is None else self.average.module
+
+    def unfreeze(self, epoch: int) -> torch.optim.Optimizer:
+        """The optimiser of this epoch (counted from 0): a new one when further parts are unfrozen.
+
+        All moments then start anew, because those of the unfrozen parts would lag behind the others.
+        """
+        if self.optimiser is None or epoch in {part.first_epoch for part in self.parts}:
+            self.optimiser = new_optimiser(self.network, self.parts, epoch, self.config)
+        return self.optimiser
 
 
 def fit(
-    network: MultimodalNetwork,
+    network: Any,
     objective: Objective,
-    train: Split,
-    draws: DrawEpoch,
-    score: ScoreNetwork,
-    config: OptimisationConfig,
-    watches: Sequence[EpochCallback] = (),
-    describe: Callable[[list[DrawnBatch]], dict[str, float]] = lambda _: {},
+    batches: Batches,
+    score: Scorer,
+    config: LoopConfig,
+    parts: Sequence[TrainablePart] = (),
+    callbacks: Sequence[EpochCallback] = (),
+    saved: SavedState | None = None,
 ) -> History:
     """Minimise the objective over the batches of each epoch; the network ends with the weights of its best epoch.
 
     After every epoch, `score` evaluates the moving average of the weights; its `dev_score` selects the best epoch.
-    `describe` adds metrics of the epoch's batches to the history.
+    Without `parts` all parameters are trained from the beginning.
     """
-    optimiser = OPTIMISERS[config.optimiser](_groups(network, config), config.weight_decay)
-    average = MovingAverage(network, config.average)
-    history, best, best_weights = [], 0, _copy(network)
-    for epoch in range(config.epochs):
-        batch_draws, losses = list(draws()), []
-        network.train()
-        for progress, step_draws in _steps(epoch, batch_draws, config):
-            losses += _gradients(network, objective, [_batch(train, draw, progress) for draw in step_draws], config)
-            optimiser.step(
-                learning_rate_factor(config.schedule, config.warmup, progress, [row[SCORE] for row in history])
-            )
-            average.update()
-        train_losses = _mean(losses)
-        check_losses(train_losses, epoch + 1)
-        history.append({"epoch": epoch + 1, **train_losses, **describe(batch_draws), **score(average.network)})
-        for callback in watches:
-            callback(history[-1], average.network)
-        if epoch == 0 or history[-1][SCORE] > history[best][SCORE]:
-            best, best_weights = epoch, _copy(average.network)
-        if epoch - best >= config.patience:
+    parts = parts or [TrainablePart(list(network.parameters()), config.lr)]
+    training = Training(network, parts, config, moving_average(network, config.average) if config.average else None)
+    if saved is not None:
+        saved.restore(training)
+    for epoch in range(len(training.history), config.epochs):
+        draws = batches.draw()
+        losses = _train_epoch(training, objective, batches, draws, epoch)
+        row = {"epoch": epoch + 1, **losses, **batches.describe(draws), **score(training.scored)}
+        check_losses({name: value for name, value in row.items() if name.endswith("_loss")}, epoch + 1)
+        training.history.append(row)
+        for callback in callbacks:
+            callback(row, training.scored)
+        best = best_epoch(training.history)
+        if best == epoch + 1:
+            weights = training.scored.state_dict()
+            training.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
+        if epoch + 1 - best >= config.patience:
             break
-    network.load_state_dict(best_weights)
-    check_weights(cast(nn.Module, network))
+        if saved is not None and epoch + 1 < config.epochs:
+            saved.write(training)
+    network.load_state_dict(training.best_weights)
+    check_weights(network)
     network.eval()
-    return history
+    return training.history
+
+
+def _train_epoch(
+    training: Training, objective: Objective, batches: Batches, draws: Sequence[Any], epoch: int
+) -> dict[str, float]:
+    """Train for one epoch; returns the mean loss over its batches, in total and by term."""
+    config, optimiser, losses = training.config, training.unfreeze(epoch), []
+    scores = [row[SCORE] for row in training.history]
+    groups = [draws[first : first + config.accumulate] for first in range(0, len(draws), config.accumulate)]
+    training.network.train()
+    for step, group in enumerate(groups):
+        before, after = ((epoch + done / len(groups)) / config.epochs for done in (step, step + 1))
+        losses += _gradients(training, objective, [batches.build(drawn, after) for drawn in group])
+        set_learning_rate(optimiser, config, before, after, scores)
+        optimiser.step()
+        optimiser.zero_grad()
+        if training.average is not None:
+            training.average.update_parameters(training.network)
+    terms = {f"train_{name}": torch.stack([batch[name] for batch in losses]).mean().item() for name in losses[0]}
+    return {"train_loss": sum(terms.values()), **terms}
+
+
+def _gradients(training: Training, objective: Objective, batches: list[Any]) -> list[dict[str, Tensor]]:
+    """Accumulate the gradient of the batches' mean loss, clip it, and return each batch's loss terms, detached."""
+    network, config, batch_losses = training.network, training.config, []
+    device = next(network.parameters()).device.type
+    # in half precision on a GPU that has it; on a CPU it has a cost and no benefit
+    is_half = config.precision == "bfloat16" and device == "cuda" and torch.cuda.is_bf16_supported()
+    for batch in batches:
+        with torch.autocast(device, torch.bfloat16, enabled=is_half):
+            losses = {name: loss.float() for name, loss in objective(network, batch).items()}
+        (torch.stack([*losses.values()]).sum() / len(batches)).backward()
+        batch_losses.append({name: loss.detach() for name, loss in losses.items()})
+    nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+    return batch_losses
 
 
 def best_epoch(history: History) -> int:
@@ -147,53 +219,10 @@ def standardise(network: MultimodalNetwork, train: Split) -> None:
         network.standardise(stream, mean, deviation)
 
 
-def _groups(network: MultimodalNetwork, config: OptimisationConfig) -> list[ParameterGroup]:
+def modality_parts(network: MultimodalNetwork, config: OptimisationConfig) -> list[TrainablePart]:
     """The parameters of each modality at its scaled learning rate, then the shared ones."""
-    parameters_by_modality = {m: network.parameters_of(m) for m in network.modalities}
-    modality_ids = {id(parameter) for group in parameters_by_modality.values() for parameter in group}
-    shared = [parameter for parameter in network.parameters() if id(parameter) not in modality_ids]
-    groups = [
-        ParameterGroup.of(group, config.lr * getattr(config.lr_scale, m))
-        for m, group in parameters_by_modality.items()
-    ]
-    return [*groups, ParameterGroup.of(shared, config.lr)]
-
-
-def _steps(
-    epoch: int, draws: list[DrawnBatch], config: OptimisationConfig
-) -> Iterator[tuple[float, list[DrawnBatch]]]:
-    """The batches of each optimiser step of an epoch, and the fraction of the training completed after it."""
-    groups = [draws[first : first + config.accumulate] for first in range(0, len(draws), config.accumulate)]
-    for step, step_draws in enumerate(groups, start=1):
-        yield (epoch + step / len(groups)) / config.epochs, step_draws
-
-
-def _batch(train: Split, draw: DrawnBatch, progress: float) -> dict:
-    batch: dict[str, Any] = train.batch(draw.dialogues, packed=True) | {"progress": progress}
-    return batch if draw.count is None else batch | {"count": draw.count.to(batch["index"].device)[batch["index"]]}
-
-
-def _gradients(
-    network: MultimodalNetwork, objective: Objective, batches: list[dict], config: OptimisationConfig
-) -> list[dict[str, Tensor]]:
-    """Accumulate the gradient of the batches' mean loss, clip it, and return each batch's loss terms, detached."""
-    batch_losses = []
-    for batch in batches:
-        device = batch["present"].device.type
-        is_bfloat16 = config.precision == "bfloat16" and device == "cuda"  # on a CPU it has a cost and no benefit
-        with torch.autocast(device, torch.bfloat16, enabled=is_bfloat16):
-            losses = objective(network, batch)
-        (torch.stack([loss.float() for loss in losses.values()]).sum() / len(batches)).backward()
-        batch_losses.append({name: loss.detach() for name, loss in losses.items()})
-    nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-    return batch_losses
-
-
-def _mean(losses: list[dict[str, Tensor]]) -> dict[str, float]:
-    """The mean loss over an epoch's batches, in total and by term."""
-    terms = {f"train_{name}": torch.stack([batch[name] for batch in losses]).mean().item() for name in losses[0]}
-    return {"train_loss": sum(terms.values()), **terms}
-
-
-def _copy(network: MultimodalNetwork) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    by_modality = {m: network.parameters_of(m) for m in network.modalities}
+    own_ids = {id(parameter) for parameters in by_modality.values() for parameter in parameters}
+    shared = [parameter for parameter in network.parameters() if id(parameter) not in own_ids]
+    parts = [TrainablePart(own, config.lr * getattr(config.lr_scale, m)) for m, own in by_modality.items()]
+    return [*parts, TrainablePart(shared, config.lr)]

@@ -5,33 +5,16 @@ An objective returns its weighted terms by name; the loss is their sum.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from merc.data.batches.dataset import Split
 from merc.data.records.stream_name import StreamName
 from merc.runtime.numerics import square_root
-from merc.runtime.params import StrictModel
+from merc.training.core.loop_config import TaskWeights
 from merc.training.core.network import MultimodalNetwork
-
-MAX_NOISE_LEVEL = 2.0  # noise level, in standard deviations of the training split's features
-
-
-class Objective(Protocol):
-    """Computes the weighted terms of the loss of one batch."""
-
-    def __call__(self, network: MultimodalNetwork, batch: dict) -> dict[str, Tensor]: ...
-
-
-class TaskWeights(StrictModel):
-    """Weight of each task in the label loss."""
-
-    emotion: float = Field(ge=0)
-    sentiment: float = Field(ge=0)
 
 
 def class_frequencies(split: Split, task: str) -> Tensor:
@@ -59,7 +42,12 @@ CLASS_COUNTS: dict[str, Callable[[Tensor], Tensor]] = {"plain": plain_counts, "e
 def class_weights(split: Split, task: str, power: float, counted: str = "plain") -> Tensor:
     """(C,) inverse class counts to a power, scaled to a mean weight of 1 over utterances."""
     counts = class_frequencies(split, task)
-    weights = CLASS_COUNTS[counted](counts).clamp(min=1) ** -power
+    return balanced_weights(CLASS_COUNTS[counted](counts), counts, power)
+
+
+def balanced_weights(inverse_of: Tensor, counts: Tensor, power: float) -> Tensor:
+    """(C,) weights `inverse_of`^-power, scaled to a mean of 1 over utterances with these class counts."""
+    weights = inverse_of.clamp(min=1) ** -power
     return weights * counts.sum() / (weights * counts).sum()
 
 
@@ -160,11 +148,12 @@ class FeatureNoise:
     """Partial absence: Gaussian noise on the features of modalities of utterances, or of entire dialogues.
 
     x' = x + s d (sqrt(r) c + sqrt(1 - r) e), where d is the features' standard deviation. e is drawn for every step
-    (like hiss), c once for the utterance (like another microphone or light); s is uniform in 0..MAX_NOISE_LEVEL and
+    (like hiss), c once for the utterance (like another microphone or light); s is uniform in 0..`loudest` and
     r in 0..1. The signal is then 1 / (1 + s^2) of the power of standardised features.
     """
 
     chance: float
+    loudest: float  # in standard deviations of the training split's features
     generator: torch.Generator
 
     def __call__(self, network: MultimodalNetwork, batch: dict) -> tuple[dict, Tensor]:
@@ -172,25 +161,22 @@ class FeatureNoise:
         if not self.chance:
             return batch, torch.ones_like(batch["present"], dtype=torch.float)
         uniform = _uniform(batch, self.generator).to(batch["present"].device)
-        levels = MAX_NOISE_LEVEL * (1 - uniform / self.chance).clamp(min=0)
+        levels = self.loudest * (1 - uniform / self.chance).clamp(min=0)
         values = {}
         for stream, features in batch["values"].items():
             level = levels[:, network.modalities.index(StreamName.parse(stream).modality)]
-            rows, steps, deviation = batch["rows"][stream], batch["steps"][stream], network.spread(stream)
-            values[stream] = self._add_noise(features, rows, steps, deviation, level)
+            values[stream] = self._add_noise(features, level[batch["rows"][stream]], network.spread(stream))
         return {**batch, "values": values}, 1 / (1 + levels.square())
 
-    def _add_noise(self, values: Tensor, rows: Tensor, steps: Tensor, deviation: Tensor, level: Tensor) -> Tensor:
-        """Packed features (sum of steps, D) with noise on the utterances whose level (N,) is above 0."""
-        row_level = level[rows]
-        owner = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), steps)
-        noisy = (row_level[owner] > 0).nonzero().squeeze(1)
-        owner = owner[noisy]
-        ratio = torch.rand(len(rows), 1, generator=self.generator).to(values.device)[owner]
-        constant = torch.randn(len(rows), values.shape[1], generator=self.generator).to(values.device)[owner]
-        varying = torch.randn(len(noisy), values.shape[1], generator=self.generator).to(values.device)
+    def _add_noise(self, values: Tensor, level: Tensor, deviation: Tensor) -> Tensor:
+        """Features (n, S, D) with noise on utterances whose level (n,) is above 0; padding gets some, unused."""
+        noisy = (level > 0).nonzero().squeeze(1)
+        shape = (len(noisy), *values.shape[1:])
+        ratio = torch.rand(shape[0], 1, 1, generator=self.generator).to(values.device)
+        constant = torch.randn(shape[0], 1, shape[2], generator=self.generator).to(values.device)
+        varying = torch.randn(shape, generator=self.generator).to(values.device)
         noise = square_root(ratio) * constant + square_root(1 - ratio) * varying
-        return values.index_add(0, noisy, noise * deviation * row_level[owner].unsqueeze(1))
+        return values.index_add(0, noisy, noise * deviation * level[noisy].view(-1, 1, 1))
 
 
 def _uniform(batch: dict, generator: torch.Generator) -> Tensor:

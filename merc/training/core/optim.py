@@ -1,130 +1,64 @@
-"""Optimisers AdamW and Adam, learning rate schedules, and the moving average of weights.
+"""Optimisers, the learning rate's schedules and the moving average of weights, around those of torch.optim.
 
-A step is PyTorch's fused kernel, whose square root is the same on every processor (runtime/numerics.py).
-torch.optim calls that kernel too, but imports torch's compiler, which takes 3.5 s per process and is not needed.
+torch's learning rate schedulers are not used. They count the steps of one optimiser, of which all are known before;
+here shares of corpora make epochs of different lengths, and unfreezing begins a new optimiser in mid-training. A
+schedule is a function of the fraction of the training completed and of the dev scores, which needs no saved state.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from merc.training.core.network import TrainedModule
+from merc.training.core.loop_config import LoopConfig
 
 PLATEAU_PATIENCE, PLATEAU_FACTOR = 2, 0.1
-MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # beta1, beta2, epsilon, as in the paper and torch
-NetworkT = TypeVar("NetworkT", bound=TrainedModule)
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters with a common learning rate, and the moments of their gradients."""
+class TrainablePart(NamedTuple):
+    """Parameters with a common learning rate, which are frozen before their first epoch (counted from 0)."""
 
-    parameters: list[Tensor]
+    parameters: list[nn.Parameter]
     rate: float
-    means: list[Tensor]
-    squares: list[Tensor]
-
-    @classmethod
-    def of(cls, parameters: Iterable[Tensor], rate: float) -> "ParameterGroup":
-        parameters = list(parameters)
-        means, squares = ([torch.zeros_like(parameter) for parameter in parameters] for _ in range(2))
-        return cls(parameters, rate, means, squares)
+    first_epoch: int = 0
 
 
-class AdamW:
-    """p <- p - a (w p + m' / (sqrt(v') + e)): Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+# Loshchilov and Hutter 2019: weight decay apart from the gradient; Kingma and Ba 2015: inside it
+OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
-    m' and v' are bias-corrected moving averages of the gradient and its square. A parameter without a gradient is
-    treated as having gradient 0: it and its moments decay (torch.optim skips it).
+
+def new_optimiser(
+    network: nn.Module, parts: Sequence[TrainablePart], epoch: int, config: LoopConfig
+) -> torch.optim.Optimizer:
+    """An optimiser of the parts that are trained in this epoch; all other parameters are frozen.
+
+    A parameter without a gradient (its modality is absent from a batch) keeps value and moments in that step.
     """
-
-    kernel: Callable[..., None] = staticmethod(
-        torch._fused_adamw_  # pyright: ignore[reportPrivateImportUsage] missing in torch's stub
-    )
-
-    def __init__(self, groups: list[ParameterGroup], weight_decay: float) -> None:
-        self.groups, self.weight_decay, self.steps = groups, weight_decay, 0
-
-    @torch.no_grad()
-    def step(self, factor: float = 1.0) -> None:
-        """Update the parameters at `factor` times their learning rates, then clear their gradients."""
-        self.steps += 1
-        for group in self.groups:
-            if group.parameters:
-                self._update(group, group.rate * factor)
-        for group in self.groups:
-            for parameter in group.parameters:
-                parameter.grad = None
-
-    def _update(self, group: ParameterGroup, rate: float) -> None:
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in group.parameters]
-        steps = torch.tensor(float(self.steps), device=group.parameters[0].device)
-        self.kernel(
-            group.parameters,
-            gradients,
-            group.means,
-            group.squares,
-            [],
-            [steps] * len(gradients),
-            lr=rate,
-            beta1=MEAN_DECAY,
-            beta2=SQUARE_DECAY,
-            weight_decay=self.weight_decay,
-            eps=EPSILON,
-            amsgrad=False,
-            maximize=False,
-        )
+    trained = [part for part in parts if part.first_epoch <= epoch]
+    network.requires_grad_(False)
+    for part in trained:
+        for parameter in part.parameters:
+            parameter.requires_grad_(True)
+    groups = [{"params": part.parameters, "lr": part.rate, "initial_lr": part.rate} for part in trained]
+    options: dict[str, Any] = {"weight_decay": config.weight_decay, "fused": True}
+    # fused: the square root of its kernel is the same on every processor (runtime/numerics.py)
+    return OPTIMISERS[config.optimiser](groups, **options)
 
 
-class Adam(AdamW):
-    """Adam with weight decay in the gradient, g <- g + w p, and thus in the moments (Kingma and Ba 2015)."""
-
-    kernel = staticmethod(
-        torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage] missing in torch's stub
-    )
-
-
-OPTIMISERS: dict[str, type[AdamW]] = {"adamw": AdamW, "adam": Adam}
-
-
-class MovingAverage(Generic[NetworkT]):
-    """Exponential moving average of the weights, a <- d a + (1 - d) w, in a copy of the network.
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of weights and buffers, a <- d a + (1 - d) w, in a copy of the network.
 
     The decay d starts as updates / (updates + 1), which gives the plain mean, and is at most `decay`.
     """
 
-    def __init__(self, network: NetworkT, decay: float) -> None:
-        self.network, self.decay, self.updates = deepcopy(network).eval(), decay, 0
-        pairs: list[tuple[Tensor, Tensor]] = [*zip(self.network.parameters(), network.parameters(), strict=True)]
-        self.averaged, self.current = [average for average, _ in pairs], [parameter for _, parameter in pairs]
-        self.buffers = [*zip(self.network.buffers(), network.buffers(), strict=True)]
+    def average(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
+        get_ema_multi_avg_fn(min(decay, int(updates) / (int(updates) + 1)))(averaged, current, updates)
 
-    @torch.no_grad()
-    def update(self) -> None:
-        """Include the network's current weights and buffers (batch norm statistics)."""
-        decay = min(self.decay, self.updates / (self.updates + 1))
-        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage] missing in torch's stub
-            self.averaged, self.current, 1 - decay
-        )
-        for average, buffer in self.buffers:
-            average.lerp_(buffer, 1 - decay) if average.is_floating_point() else average.copy_(buffer)
-        self.updates += 1
-
-    @contextmanager
-    def applied_to(self, network: TrainedModule) -> Iterator[None]:
-        """Give the network the averaged weights within the context, and its own afterwards."""
-        weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        network.load_state_dict(self.network.state_dict())
-        try:
-            yield
-        finally:
-            network.load_state_dict(weights)
+    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
 
 
 def constant_schedule(progress: float, scores: Sequence[float]) -> float:
@@ -156,7 +90,14 @@ SCHEDULES: dict[str, Callable[[float, Sequence[float]], float]] = {
 }
 
 
-def learning_rate_factor(schedule: str, warmup: float, progress: float, scores: Sequence[float] = ()) -> float:
-    """The schedule's learning rate factor, with linear warm-up over the first fraction `warmup` of the training."""
-    ramp = min(1.0, progress / warmup) if warmup else 1.0
-    return ramp * SCHEDULES[schedule](progress, scores)
+def set_learning_rate(
+    optimiser: torch.optim.Optimizer, config: LoopConfig, before: float, after: float, scores: Sequence[float]
+) -> None:
+    """Set the rates of a step, given the fractions of the training that are completed before and after it.
+
+    The rates rise linearly over the first fraction `warmup`. No step has the rate 0.
+    """
+    ramp = min(1.0, after / config.warmup) if config.warmup else 1.0
+    factor = ramp * SCHEDULES[config.schedule](before, scores)
+    for group in optimiser.param_groups:
+        group["lr"] = group["initial_lr"] * factor

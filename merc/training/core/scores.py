@@ -13,6 +13,11 @@ def scores(actual: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str,
     return {name: float(summary[name]) for name in HEADLINE_METRICS}
 
 
+def scores_by_task(targets: dict[str, np.ndarray], logits: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """The headline scores of every task that has logits (N, C)."""
+    return {task: scores(targets[task], each.argmax(1), each.shape[1]) for task, each in logits.items()}
+
+
 def confusion(actual: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """(..., C, C) confusion counts, a row per actual class, of (N,) labels and (..., N) predictions."""
     return grouped_confusion(actual, predicted, np.zeros(len(actual), np.int64), 1, classes)[..., 0, :, :]

@@ -1,10 +1,11 @@
 """Shared by the training stages: data settings, seeding, initial weights, dev score, metrics over seeds."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from torch.nn import functional
 
 from merc.data.batches import dataset
 from merc.data.batches.dataset import Split
-from merc.data.batches.sampling import SAMPLERS, sampling_shares
+from merc.data.batches.sampling import SAMPLERS, DrawnBatch, drawn_class_fractions, sampling_shares
 from merc.data.records import labels, manifest, packs
 from merc.runtime import params, results
 from merc.runtime.device import select_device
@@ -23,7 +24,6 @@ from merc.runtime.errors import UserError
 from merc.training.core import calibration, stage_checkpoints
 from merc.training.core.loop import (
     SCORE,
-    DrawEpoch,
     History,
     OptimisationConfig,
     predict,
@@ -32,7 +32,7 @@ from merc.training.core.loop import (
 )
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import FeatureNoise, LabelLoss, ModalityDropout, TaskWeights
-from merc.training.core.scores import HEADLINE_METRICS, scores
+from merc.training.core.scores import HEADLINE_METRICS, scores, scores_by_task
 
 PRETRAINED = Path("out/pretrain")
 NetworkT = TypeVar("NetworkT", bound=MultimodalNetwork)
@@ -81,6 +81,7 @@ def read_data(modalities: list[str]) -> TrainingData:
 class SupervisionConfig(OptimisationConfig):
     """Settings of supervised training, with separate values for the teacher and the student."""
 
+    epochs: int = Field(ge=1)
     sampling: Literal["shuffled", "stratified", "weighted"]
     loss: Literal["cross_entropy", "focal", "poly"]
     class_counts: Literal["plain", "effective"]
@@ -104,6 +105,29 @@ class SupervisionConfig(OptimisationConfig):
         )
 
 
+@dataclass(frozen=True)
+class DialogueBatches:
+    """Batches of whole dialogues of the training split."""
+
+    train: Split
+    sampler: Callable[[], Iterable[DrawnBatch]]
+
+    def draw(self) -> list[DrawnBatch]:
+        """The dialogues of each batch of the next epoch."""
+        return list(self.sampler())
+
+    def build(self, drawn: DrawnBatch, progress: float) -> dict:
+        """Collate the dialogues; `count` is how often each utterance was drawn."""
+        batch: dict[str, Any] = self.train.batch(drawn.dialogues) | {"progress": progress}
+        if drawn.count is not None:
+            batch["count"] = drawn.count.to(batch["index"].device)[batch["index"]]
+        return batch
+
+    def describe(self, draws: Sequence[DrawnBatch]) -> dict[str, float]:
+        """The fraction of each emotion among the labelled utterances drawn."""
+        return drawn_class_fractions(self.train, draws)
+
+
 class SeedRandomness(NamedTuple):
     """Randomness of one seed: torch's global state (weights, dropout) and a generator (order, hiding, noise)."""
 
@@ -117,20 +141,20 @@ class SeedRandomness(NamedTuple):
         torch.manual_seed(number)
         return cls(number, torch.Generator().manual_seed(number))
 
-    def draws(
+    def batches(
         self, train: Split, share: dict[str, float], sampling: str, size: int, *, unlabelled: bool = True
-    ) -> DrawEpoch:
-        """The sampler of each epoch's batches, from all dialogues or only from those with a label."""
+    ) -> "DialogueBatches":
+        """Batches of dialogues, from all or only from those with a label."""
         dialogue_shares = sampling_shares(train, share, unlabelled=unlabelled)
-        return partial(SAMPLERS[sampling], train, dialogue_shares, size, self.generator)
+        return DialogueBatches(train, partial(SAMPLERS[sampling], train, dialogue_shares, size, self.generator))
 
     def hide(self, rate: float, warmup: float) -> ModalityDropout:
         """Modality dropout at this rate."""
         return ModalityDropout(rate, self.generator, warmup)
 
-    def noise(self, rate: float) -> FeatureNoise:
-        """Gaussian noise on features at this rate."""
-        return FeatureNoise(rate, self.generator)
+    def noise(self, rate: float, loudest: float) -> FeatureNoise:
+        """Gaussian noise on features at this rate, up to this level."""
+        return FeatureNoise(rate, loudest, self.generator)
 
 
 def weight_files(*folders: Path) -> list[Path]:
@@ -193,10 +217,7 @@ def calibrate_and_score(network: MultimodalNetwork, dev: Split, folder: Path) ->
     targets = {task: dev.targets[task].cpu().numpy() for task in logits}
     calibrations = {task: calibration.fit(logits[task], targets[task]) for task in logits}
     results.write_json(folder / "calibration.json", calibrations)
-    return {
-        task: scores(targets[task], task_logits.argmax(1), task_logits.shape[1])
-        for task, task_logits in logits.items()
-    }
+    return scores_by_task(targets, logits)
 
 
 def write_metrics(stage: str, seeds: list[int], outcomes: list[SeedResult]) -> None:

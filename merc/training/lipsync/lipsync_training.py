@@ -1,76 +1,64 @@
 """Self-supervised training of the lip-sync network: synchronised sound against shifted sound, without labels."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from merc.encoders.lipsync import synchrony
-from merc.encoders.lipsync.candidates import MAX_SYNCHRONOUS_SHIFT, LipSyncConfig
+from merc.encoders.lipsync.candidates import MAX_SYNCHRONOUS_SHIFT
 from merc.encoders.lipsync.clip_inputs import FRAMES_PER_PICTURE, LipSyncClip
-from merc.runtime.divergence import check_losses, check_weights
-from merc.training.core.optim import AdamW, ParameterGroup, learning_rate_factor
+from merc.training.core.loop import SCORE
 
 SEGMENT_FRAMES = 29  # video frames of a clip per training step: 25 embeddings, 1 second
-WARMUP = 0.1  # fraction of the training over which the learning rate rises
-WEIGHT_DECAY = 0.01
-MAX_GRADIENT_NORM = 1.0  # norm to which gradients are clipped
 
 
-def fit(network: nn.Module, train: list[LipSyncClip], dev: list[LipSyncClip], config: LipSyncConfig) -> list[float]:
-    """Minimise the loss over random segments of the training clips; returns the dev loss of every epoch.
+class SegmentBatches:
+    """Random batches of clips, a random segment of each, all of a batch of the same length."""
 
-    The network ends with the weights of the epoch with the lowest dev loss (without dev clips: training loss).
-    Neither loss uses labels.
-    """
-    training = LipSyncTrainer(network, [clip for clip in train if len(clip) >= SEGMENT_FRAMES] or train, config)
-    history, best_weights = [], {}
-    for epoch in range(config.epochs):
-        train_loss = training.epoch()
-        history.append(mean_loss(network, dev) if dev else train_loss)
-        check_losses({"training": train_loss, "dev" if dev else "training": history[-1]}, epoch + 1)
-        if history[-1] == min(history):
-            best_weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    network.load_state_dict(best_weights)
-    check_weights(network)
-    network.eval()
-    return history
+    def __init__(self, clips: Sequence[LipSyncClip], size: int, seed: int) -> None:
+        self.clips = [clip for clip in clips if len(clip) >= SEGMENT_FRAMES] or list(clips)
+        self.size, self.random = size, np.random.default_rng(seed)
 
-
-class LipSyncTrainer:
-    """The training clips, the optimiser and the random state."""
-
-    def __init__(self, network: nn.Module, clips: list[LipSyncClip], config: LipSyncConfig) -> None:
-        self.network, self.clips, self.config = network, clips, config
-        self.random = np.random.default_rng(config.seed)
-        self.optimiser = AdamW([ParameterGroup.of(network.parameters(), config.lr)], WEIGHT_DECAY)
-        self.steps = config.epochs * math.ceil(len(clips) / config.batch)
-
-    def epoch(self) -> float:
-        """Train for one epoch; returns its mean loss."""
-        self.network.train()
+    def draw(self) -> list[np.ndarray]:
+        """The clips of each batch of the next epoch."""
         order = self.random.permutation(len(self.clips))
-        batches = np.split(order, range(self.config.batch, len(order), self.config.batch))
-        return float(np.mean([self._step([self.clips[index] for index in batch]) for batch in batches]))
+        return np.split(order, range(self.size, len(order), self.size))
 
-    def _step(self, clips: list[LipSyncClip]) -> float:
-        batch = synchrony.collate_clips(list(self._segments(clips)), synchrony.device_of(self.network))
-        value = synchronisation_loss(self.network(*batch), batch[-1])
-        value.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
-        self.optimiser.step(learning_rate_factor("cosine", WARMUP, self.optimiser.steps / self.steps))
-        return value.item()
+    def build(self, drawn: np.ndarray, progress: float) -> list[LipSyncClip]:
+        """The segments of the drawn clips."""
+        length = min([SEGMENT_FRAMES, *(len(self.clips[index]) for index in drawn)])
+        return [self._segment(self.clips[index], length) for index in drawn]
 
-    def _segments(self, clips: list[LipSyncClip]) -> Iterator[LipSyncClip]:
-        """A random segment of each clip, all of the same length."""
-        length = min([SEGMENT_FRAMES, *map(len, clips)])
-        for clip in clips:
-            first = int(self.random.integers(len(clip) - length + 1))
-            pictures = slice(first, first + length)
-            sound = slice(first * FRAMES_PER_PICTURE, (first + length) * FRAMES_PER_PICTURE)
-            yield LipSyncClip(clip.mouths[:, pictures], clip.seen[:, pictures], clip.sound[sound])
+    def describe(self, draws: Sequence[np.ndarray]) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+    def _segment(self, clip: LipSyncClip, length: int) -> LipSyncClip:
+        first = int(self.random.integers(len(clip) - length + 1))
+        pictures = slice(first, first + length)
+        sound = slice(first * FRAMES_PER_PICTURE, (first + length) * FRAMES_PER_PICTURE)
+        return LipSyncClip(clip.mouths[:, pictures], clip.seen[:, pictures], clip.sound[sound])
+
+
+def synchronisation_objective(network: nn.Module, clips: Sequence[LipSyncClip]) -> dict[str, Tensor]:
+    """The loss of a batch of clips; it needs no labels."""
+    batch = synchrony.collate_clips(list(clips), synchrony.device_of(network))
+    return {"synchronisation": synchronisation_loss(network(*batch), batch[-1])}
+
+
+class SynchronisationScore:
+    """Minus the mean loss over entire clips."""
+
+    def __init__(self, clips: Sequence[LipSyncClip]) -> None:
+        self.clips = clips
+
+    @torch.inference_mode()
+    def __call__(self, network: nn.Module) -> dict[str, float]:
+        network.eval()
+        losses = [synchronisation_objective(network, [clip])["synchronisation"].item() for clip in self.clips]
+        return {"dev_loss": float(np.mean(losses)), SCORE: -float(np.mean(losses))}
 
 
 def synchronisation_loss(evidence: Tensor, owner: Tensor) -> Tensor:
@@ -88,11 +76,3 @@ def synchronisation_loss(evidence: Tensor, owner: Tensor) -> Tensor:
     is_counted = torch.ones(num_shifts, dtype=torch.bool, device=owner.device)
     is_counted[1 : MAX_SYNCHRONOUS_SHIFT + 1] = is_counted[num_shifts - MAX_SYNCHRONOUS_SHIFT :] = False
     return (logits[:, :, is_counted].flatten(1).logsumexp(1) - logits[:, :, 0].logsumexp(1)).mean()
-
-
-@torch.inference_mode()
-def mean_loss(network: nn.Module, clips: list[LipSyncClip]) -> float:
-    """The mean loss over entire clips."""
-    network.eval()
-    batches = (synchrony.collate_clips([clip], synchrony.device_of(network)) for clip in clips)
-    return float(np.mean([synchronisation_loss(network(*batch), batch[-1]).item() for batch in batches]))

@@ -1,0 +1,31 @@
+"""Settings that every training has in params.yaml. Does not import torch."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from merc.runtime.params import StrictModel
+
+
+class LoopConfig(StrictModel):
+    """The settings of `fit`, in the sections lipsync, adapt.<modality>, finetune, pretrain, train and distill."""
+
+    epochs: int = Field(ge=0)
+    patience: int = Field(ge=1)
+    lr: float = Field(gt=0)
+    optimiser: Literal["adamw", "adam"]
+    schedule: Literal["constant", "cosine", "plateau"]
+    warmup: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    clip: float = Field(gt=0)
+    average: float = Field(ge=0, lt=1)
+    batch: int = Field(ge=1)
+    accumulate: int = Field(ge=1)
+    precision: Literal["float32", "bfloat16"]
+
+
+class TaskWeights(StrictModel):
+    """Weight of each task in the label loss."""
+
+    emotion: float = Field(ge=0)
+    sentiment: float = Field(ge=0)
