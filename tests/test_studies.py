@@ -239,7 +239,7 @@ def test_the_table_by_corpus_has_the_differences_and_the_verdicts():
     told = {"difference": 0.1, "low": 0.05, "high": 0.15, "permutation_p": 0.01, "verdict": "both beats A by 0.1"}
     by_task = {"emotion": scores, "sentiment": scores}
     known = {"dev": {"teacher": {"emotion": {"macro_f1": 0.5}}}, "test": {"teacher": by_task}}
-    known |= {"corpora": {"a": {"teacher": by_task}}, "about": "", "flags": {}, "seeds": [1]}
+    known |= {"corpora": {"a": {"teacher": by_task}}, "about": "", "flags": {}, "seeds": [1], "commit": "abc"}
     rows = [{"name": name} | known for name in ("A", "both")]
     rows[1]["against"] = {"a": {"row": "A", "teacher": told}}
     study = {"study": "x", "title": "X", "preset": "joint", "until": "evaluate", "rows": rows}

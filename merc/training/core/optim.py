@@ -56,7 +56,11 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     """
 
     def average(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
-        get_ema_multi_avg_fn(min(decay, int(updates) / (int(updates) + 1)))(averaged, current, updates)
+        if averaged[0].is_floating_point():
+            get_ema_multi_avg_fn(min(decay, int(updates) / (int(updates) + 1)))(averaged, current, updates)
+        else:  # counts of batches
+            for old, new in zip(averaged, current, strict=True):
+                old.copy_(new)
 
     return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
 
