@@ -1,15 +1,18 @@
 """Registry of audio encoders: their names, settings and constructors."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from pydantic import Field
 
 from merc.data.records import encoder_inputs
+from merc.encoders.audio.mel_network import MelNetwork
 from merc.encoders.audio.prosody import Prosody
+from merc.encoders.audio.spectrum import LogMel
 from merc.encoders.audio.speech_model import HiddenLayer, load_speech_encoder
 from merc.encoders.base.encoder import Encoder
-from merc.encoders.base.registry import EncoderCard, EncodingSection, Reader, hub_card, no_encoder_card
+from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, hub_card
 from merc.encoders.pretrained import sources
 
 
@@ -30,20 +33,9 @@ def pretrained(name: str, config: AudioEncoding, source: str) -> Encoder:
     return load_speech_encoder(name, sources.model_folder(source), config.frame_rate, config.layer)
 
 
-def _prosody(name: str, config: AudioEncoding) -> Encoder:
-    return Prosody(name, config.frame_rate)
-
-
-def _log_mel(name: str, config: AudioEncoding) -> Encoder:
-    from merc.encoders.audio.spectrum import LogMel
-
-    return LogMel(name, config.frame_rate)
-
-
-def _mel_network(name: str, config: AudioEncoding) -> Encoder:
-    from merc.encoders.audio.mel_network import MelNetwork
-
-    return MelNetwork(name, config.frame_rate)
+def _framed(kind: Callable[[str, float], Encoder]) -> Callable[[str, AudioEncoding], Encoder]:
+    """Constructor of a card, of an encoder that takes its name and the frame rate alone."""
+    return lambda name, config: kind(name, config.frame_rate)
 
 
 def _egemaps(name: str, config: AudioEncoding) -> Encoder:
@@ -61,14 +53,14 @@ def _lipsync(name: str, config: AudioEncoding, home: Path) -> Encoder:
 _hub = partial(hub_card, pretrained)
 ENCODERS: dict[str, EncoderCard] = {
     "prosody": EncoderCard(
-        make=_prosody,
+        make=_framed(Prosody),
         source="merc/encoders/audio/prosody.py",
         licence="MIT",
         width=109,
         description="the offline default; training-free: log-mel, pitch, voicing, energy",
     ),
     "log-mel": EncoderCard(
-        make=_log_mel,
+        make=_framed(LogMel),
         source="merc/encoders/audio/spectrum.py",
         licence="MIT",
         width=64,
@@ -78,7 +70,7 @@ ENCODERS: dict[str, EncoderCard] = {
         presets="concat-r3d",
     ),
     "mel-network": EncoderCard(
-        make=_mel_network,
+        make=_framed(MelNetwork),
         source="merc/encoders/audio/mel_network.py, taught by adapt.audio",
         licence="MIT",
         width=32,
@@ -126,5 +118,5 @@ ENCODERS: dict[str, EncoderCard] = {
         presets="graph-lipsync",
         home=Path("out/lipsync/audio"),
     ),
-    "none": no_encoder_card(),
+    "none": NO_ENCODER,
 }

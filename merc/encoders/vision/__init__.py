@@ -10,7 +10,8 @@ from merc.data.records import encoder_inputs
 from merc.data.records.encoder_inputs import AudioInput
 from merc.data.records.face_tracks import Track
 from merc.encoders.base.encoder import Encoder
-from merc.encoders.base.registry import EncoderCard, EncodingSection, Reader, hub_card, no_encoder_card
+from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, hub_card
+from merc.encoders.lipsync import synchrony
 from merc.encoders.pretrained import sources
 from merc.encoders.vision.hog import Hog
 
@@ -29,16 +30,12 @@ class _SpeakerChoice:
         self.folder = folder
 
     def __call__(self, tracks: list[Track], sound: AudioInput | None) -> int | None:
-        from merc.encoders.lipsync import speaker
-
-        return speaker.choose_speaker(tracks, sound, self.scorer)
+        return synchrony.choose_speaker(tracks, sound, self.scorer)
 
     @cached_property
     def scorer(self):
         """The lip-sync network, or None if the stage is off."""
-        from merc.encoders.lipsync import speaker
-
-        return speaker.load_scorer(self.folder)
+        return synchrony.load_scorer(self.folder)
 
 
 def _no_face(tracks: list[Track], sound: AudioInput | None) -> None:
@@ -123,5 +120,5 @@ ENCODERS: dict[str, EncoderCard] = {
         presets="graph-lipsync",
         home=Path("out/lipsync/vision"),
     ),
-    "none": no_encoder_card(),
+    "none": NO_ENCODER,
 }
