@@ -1,12 +1,13 @@
 """Registry of audio encoders: their names, settings and constructors."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from pydantic import Field
 
 from merc.data.records import encoder_inputs
+from merc.encoders.audio.egemaps import Egemaps
+from merc.encoders.audio.lipsync_audio import load_lipsync_audio
 from merc.encoders.audio.mel_network import MelNetwork
 from merc.encoders.audio.prosody import Prosody
 from merc.encoders.audio.spectrum import LogMel
@@ -33,34 +34,17 @@ def pretrained(name: str, config: AudioEncoding, source: str) -> Encoder:
     return load_speech_encoder(name, sources.model_folder(source), config.frame_rate, config.layer)
 
 
-def _framed(kind: Callable[[str, float], Encoder]) -> Callable[[str, AudioEncoding], Encoder]:
-    """Constructor of a card, of an encoder that takes its name and the frame rate alone."""
-    return lambda name, config: kind(name, config.frame_rate)
-
-
-def _egemaps(name: str, config: AudioEncoding) -> Encoder:
-    from merc.encoders.audio.egemaps import Egemaps
-
-    return Egemaps(name)
-
-
-def _lipsync(name: str, config: AudioEncoding, home: Path) -> Encoder:
-    from merc.encoders.audio.lipsync_audio import load_lipsync_audio
-
-    return load_lipsync_audio(name, home, config.frame_rate)
-
-
 _hub = partial(hub_card, pretrained)
 ENCODERS: dict[str, EncoderCard] = {
     "prosody": EncoderCard(
-        make=_framed(Prosody),
+        make=lambda name, config: Prosody(name, config.frame_rate),
         source="merc/encoders/audio/prosody.py",
         licence="MIT",
         width=109,
         description="the offline default; training-free: log-mel, pitch, voicing, energy",
     ),
     "log-mel": EncoderCard(
-        make=_framed(LogMel),
+        make=lambda name, config: LogMel(name, config.frame_rate),
         source="merc/encoders/audio/spectrum.py",
         licence="MIT",
         width=64,
@@ -70,14 +54,14 @@ ENCODERS: dict[str, EncoderCard] = {
         presets="concat-r3d",
     ),
     "mel-network": EncoderCard(
-        make=_framed(MelNetwork),
+        make=lambda name, config: MelNetwork(name, config.frame_rate),
         source="merc/encoders/audio/mel_network.py, taught by adapt.audio",
         licence="MIT",
         width=32,
         description="a small residual network over log-mel, nothing pretrained: needs adapt.audio.epochs above 0",
     ),
     "egemaps": EncoderCard(
-        make=_egemaps,
+        make=lambda name, config: Egemaps(name),
         source="openSMILE's eGeMAPSv02 functionals, package opensmile 2.6.0",
         licence="research only (audEERING)",
         width=88,
@@ -110,7 +94,7 @@ ENCODERS: dict[str, EncoderCard] = {
         description="self-supervised, with noise and other voices mixed in",
     ),
     "lipsync": EncoderCard(
-        make=_lipsync,
+        make=lambda name, config, home: load_lipsync_audio(name, home, config.frame_rate),
         source="out/lipsync/audio, from the lipsync stage",
         licence="MIT",
         width=64,
