@@ -13,7 +13,7 @@ import yaml
 from scenes import conversation, extracted, face, loudness, sound
 
 from merc.data.records.encoder_inputs import AudioInput
-from merc.encoders.lipsync import candidates, clip_inputs, speaker, synchrony
+from merc.encoders.lipsync import candidates, clip_inputs, synchrony
 from merc.runtime.results import read_json
 from merc.training.lipsync import lipsync_training
 from models.lipsync import Synchrony, TowersConfig
@@ -123,12 +123,12 @@ def test_without_sound_or_network_the_largest_face_speaks():
     long, brief = (
         AudioInput(np.zeros(640 * pictures, np.float32)) for pictures in (40, candidates.MIN_PICTURES - 1)
     )
-    assert speaker.choose_speaker([], long, first) is None
-    assert speaker.choose_speaker([small, large], long, first) == 0
-    assert speaker.choose_speaker([small, large], None, first) == 1
-    assert speaker.choose_speaker([small, large], long, None) == 1
-    assert speaker.choose_speaker([small, large], brief, first) == 1
-    assert speaker.choose_speaker([large, large], None, None) == 0
+    assert synchrony.choose_speaker([], long, first) is None
+    assert synchrony.choose_speaker([small, large], long, first) == 0
+    assert synchrony.choose_speaker([small, large], None, first) == 1
+    assert synchrony.choose_speaker([small, large], long, None) == 1
+    assert synchrony.choose_speaker([small, large], brief, first) == 1
+    assert synchrony.choose_speaker([large, large], None, None) == 0
 
 
 @pytest.fixture
@@ -160,11 +160,11 @@ def test_the_stage_writes_towers_that_encode_can_use_twice_the_same(project):
     main()
     assert {path: path.read_bytes() for path in sorted(Path("out/lipsync").rglob("*.*"))} == first
     tracks, samples, _ = conversation(7)
-    scorer = speaker.load_scorer(Path("out/lipsync/vision"))
-    assert speaker.choose_speaker(tracks, AudioInput(samples), scorer) == int(
+    scorer = synchrony.load_scorer(Path("out/lipsync/vision"))
+    assert synchrony.choose_speaker(tracks, AudioInput(samples), scorer) == int(
         scorer(clip_inputs.align_clip(tracks, samples)).argmax()
     )
-    assert speaker.load_scorer(Path("out/lipsync/text")) is None
+    assert synchrony.load_scorer(Path("out/lipsync/text")) is None
     assert sorted(path.name for path in Path("out/lipsync/audio").iterdir()) == ["config.json", "model.safetensors"]
 
 

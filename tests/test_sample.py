@@ -15,10 +15,9 @@ import yaml
 
 from merc.corpora.synthesis.clip import utterance_sentence
 from merc.corpora.synthesis.plan import plan, process
+from merc.corpora.synthesis.sentences import COMMON_PATTERNS, HELD_OUT_PATTERNS, TOPICS, fill_pattern
 from merc.corpora.synthesis.voice.espeak import speak
 from merc.corpora.synthesis.voice.voice import FRAME_RATE
-from merc.corpora.synthesis.words.phrases import COMMON_PATTERNS, HELD_OUT_PATTERNS, TOPICS
-from merc.corpora.synthesis.words.sentences import fill_pattern
 from merc.data.records import truth
 from merc.data.records.labels import MELD_EMOTIONS
 from merc.data.records.manifest import MODALITIES, SPLITS

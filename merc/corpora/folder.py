@@ -47,17 +47,15 @@ def read(folder: Path, scratch: Path, options: Options) -> Listing:
         utterance = _utterance(row, folder)
         first = first_rows.setdefault((utterance.split, utterance.name), row)
         if first is not row:
-            raise row.problem("utterance" if row.cells["utterance"] else "clip", _duplicate(utterance, first))
+            remedy = f"stands in line {first.line} already; name each once (column utterance)"
+            column = "utterance" if row.cells["utterance"] else "clip"
+            raise row.problem(column, f"the utterance {utterance.name} {remedy}")
         other_split = dialogue_rows.setdefault(utterance.dialogue, row).cells["split"]
         if other_split != utterance.split:
             raise row.problem("dialogue", f"is in {other_split} too; keep it in one split")
         dialogues.setdefault((utterance.split, utterance.dialogue), []).append(utterance)
     ordered = sorted(dialogues, key=lambda key: SPLITS.index(key[0]))
     return Listing([utterance for key in ordered for utterance in dialogues[key]])
-
-
-def _duplicate(utterance: Utterance, first: _TableRow) -> str:
-    return f"the utterance {utterance.name} stands in line {first.line} already; name each once (column utterance)"
 
 
 def _rows(path: Path) -> list[_TableRow]:
@@ -101,8 +99,7 @@ def _utterance(row: _TableRow, folder: Path) -> Utterance:
         media=clip,
         clip=clip.relative_to(folder).as_posix(),
         window=window,
-        text_flags=("repaired",) if num_repaired else (),
-        text_reason=f"{num_repaired} characters read as cp1252" if num_repaired else "",
+        num_repaired=num_repaired,
     )
 
 

@@ -71,11 +71,11 @@ def read(folder: Path, scratch: Path, options: Options) -> Listing:
 
 
 def _read_session(session: Path, split: str, listing: Listing) -> None:
-    tables = sorted((session / "dialog/EmoEvaluation").glob("*.txt"))
-    tables = [path for path in tables if not path.name.startswith(".")]
+    tables = sorted((session / "dialog/EmoEvaluation").glob("[!.]*.txt"))
     if not tables:
         add_note(listing.decided, split, session.name, "is not there, or has no dialog/EmoEvaluation/*.txt")
-    videos = {path.stem: path for path in sorted((session / "dialog/avi").rglob("*.*")) if _is_video(path)}
+    files = sorted((session / "dialog/avi").rglob("[!.]*.*"))
+    videos = {path.stem: path for path in files if path.suffix.lower() in (".avi", ".mp4")}
     for table in tables:
         texts = _transcript(session / "dialog/transcriptions" / table.name, split, listing)
         turns = _turns(table, split, listing)
@@ -83,10 +83,6 @@ def _read_session(session: Path, split: str, listing: Listing) -> None:
             listing.utterances.append(_utterance(turn, table.stem, session, split, texts, videos, listing))
         for name in sorted(texts.keys() - {turn.name for turn in turns}):
             add_note(listing.ignored, split, name, "transcribed, and not in EmoEvaluation")
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in (".avi", ".mp4") and not path.name.startswith(".")
 
 
 def _turns(path: Path, split: str, listing: Listing) -> list[_Turn]:
@@ -148,6 +144,5 @@ def _utterance(
         absent="" if video else "no video of this dialogue" if audio else "neither video nor wav of this utterance",
         sound=audio,
         window=video and Window(turn.start, turn.end, LEFT if dialogue[5] == turn.speaker else RIGHT),
-        text_flags=("repaired",) if num_repaired else (),
-        text_reason=f"{num_repaired} characters read as cp1252" if num_repaired else "",
+        num_repaired=num_repaired,
     )

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from merc.data.records.labels import RAVDESS_EMOTIONS
 from merc.data.records.listing import Listing, Utterance, add_note
 from merc.data.records.manifest import SPLITS
 from merc.runtime.errors import UserError
@@ -22,16 +23,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".mov", ".
 FULL, VIDEO_ONLY, AUDIO_ONLY = "01", "02", "03"
 PREFERRED = (FULL, AUDIO_ONLY, VIDEO_ONLY)  # order of preference among the recordings of one performance
 CHANNELS = {"01": "speech", "02": "song"}
-EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happy",
-    "04": "sad",
-    "05": "angry",
-    "06": "fearful",
-    "07": "disgusted",
-    "08": "surprised",
-}
+EMOTIONS = {f"{number:02}": emotion for number, emotion in enumerate(RAVDESS_EMOTIONS, start=1)}
 INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
 ACTORS = range(1, 25)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from merc.corpora.meld_layout.files import CLIP_PATTERN, SPLIT_FOLDERS, TABLE_PATTERN
+from merc.corpora.meld_layout.files import CLIP_PATTERN, SPLIT_FOLDERS, TABLE_PATTERN, folder_split
 from merc.runtime.errors import UserError
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
@@ -82,7 +82,7 @@ def _unpack_members(
         elif name.endswith(SUFFIXES) and name[0] != ".":
             notes += _unpack_members(name, content, _split_of(name) or split, scratch, splits)
         else:
-            notes += _save(name, modified, content, _folder_split(path) or split, scratch, splits)
+            notes += _save(name, modified, content, folder_split(path) or split, scratch, splits)
     return notes
 
 
@@ -130,9 +130,3 @@ def _write(path: Path, content: IO[bytes], modified: float) -> None:
 def _split_of(archive: str) -> str | None:
     """Split named by an archive's name."""
     return SPLIT_FOLDERS.get(archive.split(".")[0])
-
-
-def _folder_split(member: str) -> str | None:
-    """Split named by the innermost folder of a member's path."""
-    folders = reversed(PurePosixPath(member).parts[:-1])
-    return next((SPLIT_FOLDERS[part] for part in folders if part in SPLIT_FOLDERS), None)

@@ -55,6 +55,11 @@ def find_files(*folders: Path) -> LayoutFiles:
     return files
 
 
+def folder_split(path: str) -> str | None:
+    """Split named by the innermost folder of a relative path."""
+    return next((SPLIT_FOLDERS[part] for part in reversed(path.split("/")[:-1]) if part in SPLIT_FOLDERS), None)
+
+
 def splits_without_clips(files: LayoutFiles) -> list[str]:
     """Splits without any clip."""
     return [split for split in SPLITS if not any(key[0] == split for key in files.clips)]
@@ -77,7 +82,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _add(path: Path, name: str, files: LayoutFiles) -> None:
     """Add a file to the tables, clips or ignored files."""
-    split = next((SPLIT_FOLDERS[part] for part in reversed(name.split("/")[:-1]) if part in SPLIT_FOLDERS), None)
+    split = folder_split(name)
     if match := TABLE_PATTERN.fullmatch(path.name):
         _add_table(match[1], path, name, files)
     elif match := CLIP_PATTERN.fullmatch(path.name):

@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from merc.corpora.meld_layout import archives, twin_clips
+from merc.corpora.meld_layout import archives
 from merc.corpora.meld_layout.files import ClipFile, LayoutFiles, find_files, splits_without_clips
 from merc.data.records import transcripts
 from merc.data.records.labels import MELD_EMOTIONS, MELD_SENTIMENTS
 from merc.data.records.listing import Listing, Utterance, add_note
 from merc.data.records.manifest import SPLITS
+from merc.media import clip_reader
 from merc.runtime.errors import UserError
 
 TEXT_COLUMNS = ("Utterance", "Text")  # the second in copies from Kaggle
@@ -126,8 +127,7 @@ def _utterance(
         media=clip and clip.path,
         clip=clip and clip.name,
         absent="" if clip else absent,
-        text_flags=("repaired",) if num_repaired else (),
-        text_reason=f"{num_repaired} characters read as cp1252" if num_repaired else "",
+        num_repaired=num_repaired,
     )
 
 
@@ -164,9 +164,21 @@ def _choose(
     clips = files.clips.get((row.split, row.dialogue, row.number), {})
     if len(clips) < 2:
         return next(iter(clips.values()), None)
-    kind, reason = (twins, "data.meld.twins") if twins != "evidence" else twin_clips.by_duration(clips, duration)
+    kind, reason = (twins, "data.meld.twins") if twins != "evidence" else _by_duration(clips, duration)
     add_note(listing.decided, row.split, row.name, f"of {len(clips)} twins {clips[kind].name} is used: {reason}")
     return clips[kind]
+
+
+def _by_duration(clips: dict[str, ClipFile], duration: float | None) -> tuple[str, str]:
+    """Kind of the clip whose duration is nearest to the CSV's, and the reason for the report."""
+    lengths = {kind: clip_reader.clip_duration(clip.path) for kind, clip in sorted(clips.items(), reverse=True)}
+    distances = {
+        kind: float("inf") if length is None else abs(length - (duration if duration is not None else length))
+        for kind, length in lengths.items()
+    }
+    parts = [f"{kind} {'broken' if length is None else f'{length:.2f} s'}" for kind, length in lengths.items()]
+    in_table = "no times" if duration is None else f"{duration:.2f} s"
+    return min(distances, key=distances.__getitem__), f"{', '.join(parts)}; in the CSV {in_table}"
 
 
 def _report_gaps(rows: list[_LabelRow], split: str, listing: Listing) -> None:

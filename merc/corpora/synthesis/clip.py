@@ -11,8 +11,8 @@ from merc.corpora.synthesis.picture import scene
 from merc.corpora.synthesis.plan.cast import CAST, PEOPLE
 from merc.corpora.synthesis.plan.process import EMOTION, MOODS
 from merc.corpora.synthesis.plan.randomness import clipped_normal, named_generator, pick
+from merc.corpora.synthesis.sentences import Sentence, draw_sentence
 from merc.corpora.synthesis.voice.voice import mouth_opening, synthesise_voice
-from merc.corpora.synthesis.words.sentences import Sentence, draw_sentence
 
 MUTTER_PROBABILITY = 0.5  # probability that a silent character's mouth moves
 LISTENER_OPENING = 1.3  # how far it opens, relative to a speaker's

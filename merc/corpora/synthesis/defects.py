@@ -1,5 +1,6 @@
 """MELD's defects, reproduced in the synthetic corpus: one of each kind, never in the first dialogue of a split."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,22 @@ LOST_MODALITIES = {"corrupt": ("audio", "vision"), "missing": ("audio", "vision"
 
 def write_clip(path: Path, defect: str, scene: Scene, sound: np.ndarray) -> float:
     """Write a scene's clip with the defect (or none, ""); returns the duration in its label row, in seconds."""
-    pictures = scene.pictures()
-    if defect in _WRITERS:
-        return _WRITERS[defect](path, pictures, sound)
+    pictures, seconds = scene.pictures(), len(sound) / ESPEAK_RATE
+    if defect == "missing":
+        return seconds
+    if defect == "near-zero":
+        pictures, sound = [next(pictures)], sound[:SAMPLES_PER_FRAME]
+        seconds = SAMPLES_PER_FRAME / ESPEAK_RATE
+    elif defect == "overlong":  # far beyond its label row
+        pictures, sound = _extended(pictures, sound, OVERLONG_SECONDS * FRAME_RATE)
+    elif defect == "mistaken":  # longer than any label row, so that it fits none by its duration
+        frames = len(sound) // SAMPLES_PER_FRAME + HELD_SECONDS * FRAME_RATE
+        pictures, sound = _extended(pictures, sound, frames)
     mp4.write_mp4(path, pictures, sound)
-    return len(sound) / ESPEAK_RATE
+    if defect == "corrupt":  # truncated before the index (moov) at the end of an .mp4
+        content = path.read_bytes()
+        path.write_bytes(content[: content.rindex(b"moov") - 4])
+    return seconds
 
 
 def still_shown(shown: tuple[str, ...], defect: str) -> tuple[str, ...]:
@@ -41,50 +53,8 @@ def apple_double(clip: Path) -> None:
     clip.with_name(f"._{clip.name}").write_bytes(head.ljust(82, b"\0"))
 
 
-def _corrupt(path: Path, pictures, sound: np.ndarray) -> float:
-    """Truncate before the index (moov) at the end of an .mp4."""
-    mp4.write_mp4(path, pictures, sound)
-    content = path.read_bytes()
-    path.write_bytes(content[: content.rindex(b"moov") - 4])
-    return len(sound) / ESPEAK_RATE
-
-
-def _missing(path: Path, pictures, sound: np.ndarray) -> float:
-    """Write no clip."""
-    return len(sound) / ESPEAK_RATE
-
-
-def _near_zero(path: Path, pictures, sound: np.ndarray) -> float:
-    """Write a clip of a single frame."""
-    mp4.write_mp4(path, [next(pictures)], sound[:SAMPLES_PER_FRAME])
-    return SAMPLES_PER_FRAME / ESPEAK_RATE
-
-
-def _overlong(path: Path, pictures, sound: np.ndarray) -> float:
-    """Extend the clip far beyond its label row."""
-    return _extend(path, pictures, sound, OVERLONG_SECONDS * FRAME_RATE)
-
-
-def _mistaken(path: Path, pictures, sound: np.ndarray) -> float:
-    """Write a clip longer than any label row, so that it fits none by its duration."""
-    return _extend(path, pictures, sound, len(sound) // SAMPLES_PER_FRAME + HELD_SECONDS * FRAME_RATE)
-
-
-def _extend(path: Path, pictures, sound: np.ndarray, num_frames: int) -> float:
-    """Extend a clip to `num_frames` by silence and its repeated last frame."""
+def _extended(pictures: Iterable[np.ndarray], sound: np.ndarray, num_frames: int) -> tuple[list, np.ndarray]:
+    """Extend a clip to `num_frames` by its repeated last frame and silence."""
     frames = list(pictures)
-    mp4.write_mp4(
-        path,
-        frames + [frames[-1]] * (num_frames - len(frames)),
-        np.pad(sound, (0, num_frames * SAMPLES_PER_FRAME - len(sound))),
-    )
-    return len(sound) / ESPEAK_RATE
-
-
-_WRITERS = {
-    "corrupt": _corrupt,
-    "missing": _missing,
-    "near-zero": _near_zero,
-    "overlong": _overlong,
-    "mistaken": _mistaken,
-}
+    silence = num_frames * SAMPLES_PER_FRAME - len(sound)
+    return frames + [frames[-1]] * (num_frames - len(frames)), np.pad(sound, (0, silence))

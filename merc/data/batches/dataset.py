@@ -148,19 +148,19 @@ def _present(features: dict[str, FeatureStream], modalities: Sequence[str], rows
     return present
 
 
-def _dialogue_keys(manifest: pd.DataFrame) -> pd.Series:
+def dialogue_keys(manifest: pd.DataFrame) -> pd.Series:
     """(N,) dialogue ids that are unique across corpora."""
     return cast("pd.Series", manifest["corpus"] + "/" + manifest["dialogue"])
 
 
 def _starts(manifest: pd.DataFrame) -> np.ndarray:
     """(dialogues + 1,) first row of each dialogue, and the number of rows."""
-    keys = _dialogue_keys(manifest)
+    keys = dialogue_keys(manifest)
     return np.append(np.flatnonzero(keys != keys.shift()), len(keys)).astype(np.int64)
 
 
 def _speaker_indices(manifest: pd.DataFrame) -> np.ndarray:
     """(N,) speaker index within the dialogue: 0 for the first speaker, 1 for the next new one, and so on."""
-    speakers = manifest["speaker"].fillna("").groupby(_dialogue_keys(manifest), sort=False)
+    speakers = manifest["speaker"].fillna("").groupby(dialogue_keys(manifest), sort=False)
     indices = speakers.transform(lambda names: pd.factorize(names)[0])
     return indices.to_numpy(dtype=np.int64, copy=True)  # a writable copy, which torch requires

@@ -6,14 +6,14 @@ The subset depends on the seed and the dialogues' ids only, and a larger fractio
 import hashlib
 import math
 from dataclasses import replace
-from typing import Annotated, NamedTuple, cast
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field
 
-from merc.data.batches.dataset import Split
+from merc.data.batches.dataset import Split, dialogue_keys
 from merc.data.records.labels import UNLABELLED
 from merc.runtime import params
 
@@ -28,7 +28,7 @@ class LabelSubset(NamedTuple):
 
     def rows(self, manifest: pd.DataFrame) -> np.ndarray:
         """(N,) bool: the rows whose labels are kept."""
-        keys = cast("pd.Series", manifest["corpus"] + "/" + manifest["dialogue"])
+        keys = dialogue_keys(manifest)
         dialogues = pd.DataFrame({"corpus": manifest["corpus"], "key": keys}).drop_duplicates()
         corpora = dialogues.groupby("corpus", sort=False)
         kept = {key for _, corpus in corpora for key in self._sample(corpus["key"].tolist())}

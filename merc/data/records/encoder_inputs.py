@@ -47,6 +47,9 @@ class VisionInput:
     times: np.ndarray  # (F,) seconds
 
 
+BLACK_PICTURE = VisionInput(
+    np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 4), np.float32), np.zeros(1, np.float32)
+)
 TrackChooser = Callable[[list[Track], AudioInput | None], int | None]
 CONTEXT_UTTERANCES = 16  # utterances of context on either side of a line
 

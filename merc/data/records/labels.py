@@ -10,7 +10,16 @@ from merc.runtime.errors import UserError
 UNLABELLED = -100  # torch's cross-entropy ignores this target
 MELD_EMOTIONS = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
 IEMOCAP_EMOTIONS = ("happy", "sad", "neutral", "angry", "excited", "frustrated")
-RAVDESS_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
+RAVDESS_EMOTIONS = (
+    "neutral",
+    "calm",
+    "happy",
+    "sad",
+    "angry",
+    "fearful",
+    "disgusted",
+    "surprised",
+)  # as it numbers them
 MELD_SENTIMENTS = ("negative", "neutral", "positive")
 
 

@@ -35,8 +35,7 @@ class Utterance:
     sound: Path | None = None  # file with the sound, if not `media`
     window: Window | None = None  # the part of `media` to keep, if not all
     intensity: str | None = None  # if the corpus has it
-    text_flags: tuple[str, ...] = ()
-    text_reason: str = ""
+    num_repaired: int = 0  # characters of the text that were read as cp1252
 
 
 @dataclass

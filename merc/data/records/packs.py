@@ -39,14 +39,9 @@ class Pack:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
 
-def split_folder(split: str) -> Path:
-    """Output folder of encode for a split."""
-    return Path("out/encode") / split
-
-
 def pack_path(split: str, corpus: str, modality: str) -> Path:
-    """Path of a pack."""
-    return split_folder(split) / f"{corpus}.{modality}.safetensors"
+    """Path of a pack that encode writes."""
+    return Path("out/encode") / split / f"{corpus}.{modality}.safetensors"
 
 
 def build_pack(

@@ -6,10 +6,14 @@ from pathlib import Path
 from pydantic import Field
 
 from merc.data.records import encoder_inputs
+from merc.encoders.audio.egemaps import Egemaps
+from merc.encoders.audio.lipsync_audio import load_lipsync_audio
+from merc.encoders.audio.mel_network import MelNetwork
 from merc.encoders.audio.prosody import Prosody
+from merc.encoders.audio.spectrum import LogMel
 from merc.encoders.audio.speech_model import HiddenLayer, load_speech_encoder
 from merc.encoders.base.encoder import Encoder
-from merc.encoders.base.registry import EncoderCard, EncodingSection, Reader, hub_card, no_encoder_card
+from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, hub_card
 from merc.encoders.pretrained import sources
 
 
@@ -30,45 +34,17 @@ def pretrained(name: str, config: AudioEncoding, source: str) -> Encoder:
     return load_speech_encoder(name, sources.model_folder(source), config.frame_rate, config.layer)
 
 
-def _prosody(name: str, config: AudioEncoding) -> Encoder:
-    return Prosody(name, config.frame_rate)
-
-
-def _log_mel(name: str, config: AudioEncoding) -> Encoder:
-    from merc.encoders.audio.spectrum import LogMel
-
-    return LogMel(name, config.frame_rate)
-
-
-def _mel_network(name: str, config: AudioEncoding) -> Encoder:
-    from merc.encoders.audio.mel_network import MelNetwork
-
-    return MelNetwork(name, config.frame_rate)
-
-
-def _egemaps(name: str, config: AudioEncoding) -> Encoder:
-    from merc.encoders.audio.egemaps import Egemaps
-
-    return Egemaps(name)
-
-
-def _lipsync(name: str, config: AudioEncoding, home: Path) -> Encoder:
-    from merc.encoders.audio.lipsync_audio import load_lipsync_audio
-
-    return load_lipsync_audio(name, home, config.frame_rate)
-
-
 _hub = partial(hub_card, pretrained)
 ENCODERS: dict[str, EncoderCard] = {
     "prosody": EncoderCard(
-        make=_prosody,
+        make=lambda name, config: Prosody(name, config.frame_rate),
         source="merc/encoders/audio/prosody.py",
         licence="MIT",
         width=109,
         description="the offline default; training-free: log-mel, pitch, voicing, energy",
     ),
     "log-mel": EncoderCard(
-        make=_log_mel,
+        make=lambda name, config: LogMel(name, config.frame_rate),
         source="merc/encoders/audio/spectrum.py",
         licence="MIT",
         width=64,
@@ -78,14 +54,14 @@ ENCODERS: dict[str, EncoderCard] = {
         presets="concat-r3d",
     ),
     "mel-network": EncoderCard(
-        make=_mel_network,
+        make=lambda name, config: MelNetwork(name, config.frame_rate),
         source="merc/encoders/audio/mel_network.py, taught by adapt.audio",
         licence="MIT",
         width=32,
         description="a small residual network over log-mel, nothing pretrained: needs adapt.audio.epochs above 0",
     ),
     "egemaps": EncoderCard(
-        make=_egemaps,
+        make=lambda name, config: Egemaps(name),
         source="openSMILE's eGeMAPSv02 functionals, package opensmile 2.6.0",
         licence="research only (audEERING)",
         width=88,
@@ -118,7 +94,7 @@ ENCODERS: dict[str, EncoderCard] = {
         description="self-supervised, with noise and other voices mixed in",
     ),
     "lipsync": EncoderCard(
-        make=_lipsync,
+        make=lambda name, config, home: load_lipsync_audio(name, home, config.frame_rate),
         source="out/lipsync/audio, from the lipsync stage",
         licence="MIT",
         width=64,
@@ -126,5 +102,5 @@ ENCODERS: dict[str, EncoderCard] = {
         presets="graph-lipsync",
         home=Path("out/lipsync/audio"),
     ),
-    "none": no_encoder_card(),
+    "none": NO_ENCODER,
 }

@@ -11,8 +11,7 @@ from merc.data.records.face_tracks import TRACK_FPS
 from merc.encoders.audio.framed_encoder import FramedAudioEncoder, frames_per_step_for
 from merc.encoders.audio.spectrum import frame_signal
 from merc.encoders.lipsync import clip_inputs
-from merc.encoders.lipsync.mel import mel_filterbank
-from merc.encoders.lipsync.towers import CONTEXT_PICTURES, embedding_width
+from merc.encoders.lipsync.synchrony import CONTEXT_PICTURES, embedding_width
 from models import lipsync
 
 
@@ -29,7 +28,7 @@ class LipSyncAudioEncoder(FramedAudioEncoder):
         self.tower, self.dim = tower, dim
         window = torch.from_numpy(np.hanning(clip_inputs.WINDOW).astype(np.float32))
         self.register_buffer("window", window, persistent=False)
-        bands = mel_filterbank(clip_inputs.BANDS, clip_inputs.FFT_SIZE)
+        bands = clip_inputs.mel_filterbank(clip_inputs.BANDS, clip_inputs.FFT_SIZE)
         self.register_buffer("bands", bands, persistent=False)
 
     def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch.nn import functional
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.encoders.audio.framed_encoder import FramedAudioEncoder
 from merc.encoders.audio.spectrum import POWER_FLOOR, frame_signal
-from merc.encoders.lipsync.mel import mel_filterbank
+from merc.encoders.lipsync.clip_inputs import mel_filterbank
 from merc.runtime.numerics import square_root
 
 BANDS = 64

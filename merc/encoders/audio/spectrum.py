@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.encoders.audio.framed_encoder import FramedAudioEncoder, frames_per_step_for
-from merc.encoders.lipsync.mel import mel_filterbank
+from merc.encoders.lipsync.clip_inputs import mel_filterbank
 
 POWER_FLOOR = 1e-7  # power added before the logarithm; 16-bit rounding noise lies near 1e-10
 FRAMES_PER_SECOND = 100  # maximum frame rate

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from safetensors.torch import load_file
+
 from merc.data.records.stream_name import StreamName
 from merc.encoders.base import tuned
 from merc.encoders.base.encoder import Encoder
@@ -56,7 +58,7 @@ def build(modality: str, name: str, config: EncodingSection, *, weights: Path | 
     else:
         raise UserError(f"{params.FILE}: encode.{modality}: no encoder {name!r}; {_choices(registry.ENCODERS)}")
     if encoder is not None and weights is not None and tuned.is_tuned(weights):
-        tuned.load(encoder, weights)
+        encoder.load_state_dict(load_file(weights / "model.safetensors"))
     return encoder and encoder.eval()
 
 

@@ -40,6 +40,4 @@ def hub_card(
     return EncoderCard(partial(pretrained, source=source), source, licence, width, description, presets)
 
 
-def no_encoder_card() -> EncoderCard:
-    """The entry `none`: no encoder."""
-    return EncoderCard(lambda name, config: None, "", "", None, "the modality is absent everywhere")
+NO_ENCODER = EncoderCard(lambda name, config: None, "", "", None, "the modality is absent everywhere")

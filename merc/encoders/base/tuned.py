@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from merc.encoders.base.encoder import Encoder
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
@@ -29,11 +27,6 @@ def check_is_trained(encoder: Encoder, modality: str, weights: Path | None) -> N
             f"params.yaml: encode.{modality}: {encoder.name} has learnt nothing yet: name it in "
             f"encode.{modality}.encoder and set adapt.{modality}.epochs above 0, or choose another encoder"
         )
-
-
-def load(encoder: Encoder, path: Path) -> None:
-    """Load the weights of a folder into the encoder."""
-    encoder.load_state_dict(load_file(path / "model.safetensors"))
 
 
 def _has_weights(path: Path, name: str) -> bool:

@@ -105,16 +105,17 @@ def _part(path: Path, parts: list[str], wanted: str, modality: str) -> str:
 
 def _width(files: FeatureFiles) -> int:
     """The width of all vectors; raises a UserError if they differ."""
-    first, width = "", 0
-    for split, entries in files.entries.items():
-        for key, array in entries.items():
-            if array.size and not width:
-                first, width = key, array.shape[1]
-            if array.size and array.shape[1] != width:
-                location = f"{', '.join(files.paths)}: {split or 'any split'}"
-                raise UserError(
-                    f"{location}: {key} is {array.shape[1]} numbers wide, {first} {width}; all must be alike"
-                )
-    if not width:
+    widths = [
+        (split, key, array.shape[1])
+        for split, entries in files.entries.items()
+        for key, array in entries.items()
+        if array.size
+    ]
+    if not widths:
         raise UserError(f"{', '.join(files.paths)}: holds no vector")
+    _, first, width = widths[0]
+    for split, key, other in widths:
+        if other != width:
+            location = f"{', '.join(files.paths)}: {split or 'any split'}"
+            raise UserError(f"{location}: {key} is {other} numbers wide, {first} {width}; all must be alike")
     return width

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -32,26 +32,6 @@ class Candidate:
     clip: LipSyncClip
 
 
-class _ManifestRow(Protocol):
-    """A row of a manifest, of an utterance with sound and tracks."""
-
-    corpus: str
-    utterance: str
-    wav: str
-    wav_start: float
-    tracks: str
-
-
-class _TruthRow(Protocol):
-    """A row of the truth table."""
-
-    corpus: str
-    utterance: str
-    boxes: list[dict[str, int]]
-    speaker_face: int
-    faces: int
-
-
 class _ClipFiles(NamedTuple):
     """Files of one utterance that a worker process reads."""
 
@@ -70,7 +50,7 @@ def read_candidates(split: str, corpora: list[str], limit: int | None = None, se
     rows = cast(pd.DataFrame, rows[rows["wav"].notna() & rows["tracks"].notna()])
     if limit is not None and len(rows) > limit:
         rows = rows.iloc[np.sort(np.random.default_rng(seed).choice(len(rows), limit, replace=False))]
-    files = [_clip_files(split, row) for row in cast("Iterable[_ManifestRow]", rows.itertuples())]
+    files = [_clip_files(split, row) for row in rows.itertuples()]
     clip_inputs.mel_bands()  # cached before the workers fork: each would import torch for it, which takes 1.7 s
     results = workers.run(files, _read_candidate, label=f"lipsync: {split}")
     if failures := [result.reason for result in results if isinstance(result, workers.JobFailure)]:
@@ -109,7 +89,7 @@ def speaker_accuracy(candidates: list[Candidate], chosen: list[int], truth: pd.D
 
     None without truth. A track that overlaps no face counts as wrong, as does a clip whose speaker has no track.
     """
-    rows = cast("Iterable[_TruthRow]", truth.itertuples())
+    rows = cast("Iterable[Any]", truth.itertuples())
     facts = {(row.corpus, row.utterance): row for row in rows if row.faces >= 2}
     correct = [
         _face(candidate.boxes[index], fact.boxes) == fact.speaker_face
@@ -119,7 +99,7 @@ def speaker_accuracy(candidates: list[Candidate], chosen: list[int], truth: pd.D
     return float(np.mean(correct)) if correct else None
 
 
-def _clip_files(split: str, row: _ManifestRow) -> _ClipFiles:
+def _clip_files(split: str, row: Any) -> _ClipFiles:
     folder = manifests.split_folder(split, row.corpus)
     return _ClipFiles(row.corpus, row.utterance, folder / row.wav, folder / row.tracks, manifests.wav_start(row))
 

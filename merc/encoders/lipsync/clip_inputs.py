@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.data.records.face_tracks import TRACK_FPS, Track
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HEIGHT, WIDTH = 32, 48  # of a mouth region, pixels: lower half of a 64 x 64 crop without its outer eighths
 BANDS = 40
@@ -15,6 +19,8 @@ HOP = int(SAMPLE_RATE / TRACK_FPS) // FRAMES_PER_PICTURE
 WINDOW = 400  # samples: 25 ms
 FFT_SIZE = 512  # FFT size
 POWER_FLOOR = 1e-6  # power added before the logarithm
+LOWEST, HIGHEST = 60.0, 7600.0  # Hz, of the mel bands
+NO_WARPING = (0.0, 0.0, 1.0)  # of the frequencies to a speaker's vocal tract
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -67,9 +73,19 @@ def log_mel(samples: np.ndarray, pictures: int) -> np.ndarray:
 @cache
 def mel_bands() -> np.ndarray:
     """Mel filterbank (FFT_SIZE // 2 + 1, BANDS); imports torch."""
-    from merc.encoders.lipsync.mel import mel_filterbank
-
     return mel_filterbank(BANDS, FFT_SIZE).numpy()
+
+
+def mel_filterbank(num_bands: int, fft_size: int) -> "Tensor":
+    """(fft_size // 2 + 1, num_bands) float32 triangles of equal width on the mel scale (O'Shaughnessy 1987).
+
+    Kaldi's; torchaudio.functional.melscale_fbanks has triangles in hertz between the same edges.
+    """
+    from torch.nn import functional
+    from torchaudio.compliance import kaldi
+
+    bands, _ = kaldi.get_mel_banks(num_bands, fft_size, SAMPLE_RATE, LOWEST, HIGHEST, *NO_WARPING)
+    return functional.pad(bands.T, (0, 0, 0, 1))  # Kaldi leaves out half the sample rate, which lies in no band
 
 
 def _mouths_by_picture(track: Track, count: int) -> np.ndarray:

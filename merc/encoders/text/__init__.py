@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from merc.data.records import encoder_inputs
-from merc.encoders.base.registry import EncoderCard, EncodingSection, Reader, hub_card, no_encoder_card
+from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, hub_card
 from merc.encoders.pretrained import sources
 from merc.encoders.text.cleaning import CleanerName
 from merc.encoders.text.language_model_encoder import ContextWindow, LanguageModelEncoder
@@ -76,5 +76,5 @@ ENCODERS: dict[str, EncoderCard] = {
         width=768,
         description="with before, after and speakers: what EmoBERTa reads",
     ),
-    "none": no_encoder_card(),
+    "none": NO_ENCODER,
 }

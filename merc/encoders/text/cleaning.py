@@ -65,18 +65,14 @@ def _lowercase(text: str) -> Iterator[Edit]:
             yield index, index + 1, character.lower()
 
 
-def _blank_out(pattern: re.Pattern[str], text: str) -> Iterator[Edit]:
-    yield from ((match.start(), match.end(), " ") for match in pattern.finditer(text))
-
-
-def _repeats(text: str) -> Iterator[Edit]:
-    yield from ((match.start(), match.end(), match[1]) for match in REPEATED.finditer(text))
+def _replace(pattern: re.Pattern[str], template: str, text: str) -> Iterator[Edit]:
+    yield from ((match.start(), match.end(), match.expand(template)) for match in pattern.finditer(text))
 
 
 CLEANERS: dict[CleanerName, Cleaner] = {
     "cp1252": _cp1252,  # repairs U+0080-U+009F: cp1252 that was decoded as latin-1
     "lowercase": _lowercase,
-    "asides": partial(_blank_out, ASIDE),
-    "links": partial(_blank_out, LINK),
-    "repeats": _repeats,  # !!! becomes !; ?!?! stays
+    "asides": partial(_replace, ASIDE, " "),
+    "links": partial(_replace, LINK, " "),
+    "repeats": partial(_replace, REPEATED, r"\1"),  # !!! becomes !; ?!?! stays
 }

@@ -1,7 +1,7 @@
 """Hugging Face language models as text encoders."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -43,20 +43,12 @@ def load_language_model(name: str, folder: Path, window: ContextWindow) -> Langu
     special = SpecialTokens(
         first=_first_known(tokenizer.cls_token_id, tokenizer.bos_token_id),
         separator=_first_known(tokenizer.sep_token_id, tokenizer.eos_token_id),
-        padding=_first_known(tokenizer.pad_token_id, 0),
+        padding=0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
     )
     encoder = model.get_encoder() if config.is_encoder_decoder else model
     return LanguageModelEncoder(
         name, LastHidden(encoder), config.hidden_size, tokenizer.backend_tokenizer, special, window
     )
-
-
-@overload
-def _first_known(token_id: int | None, default: int, /) -> int: ...
-
-
-@overload
-def _first_known(*ids: int | None) -> int | None: ...
 
 
 def _first_known(*ids: int | None) -> int | None:

@@ -10,9 +10,11 @@ from merc.data.records import encoder_inputs
 from merc.data.records.encoder_inputs import AudioInput
 from merc.data.records.face_tracks import Track
 from merc.encoders.base.encoder import Encoder
-from merc.encoders.base.registry import EncoderCard, EncodingSection, Reader, hub_card, no_encoder_card
+from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, hub_card
+from merc.encoders.lipsync import synchrony
 from merc.encoders.pretrained import sources
 from merc.encoders.vision.hog import Hog
+from merc.encoders.vision.lipsync_mouth import load_lipsync_mouth
 
 
 class VisionEncoding(EncodingSection):
@@ -29,16 +31,12 @@ class _SpeakerChoice:
         self.folder = folder
 
     def __call__(self, tracks: list[Track], sound: AudioInput | None) -> int | None:
-        from merc.encoders.lipsync import speaker
-
-        return speaker.choose_speaker(tracks, sound, self.scorer)
+        return synchrony.choose_speaker(tracks, sound, self.scorer)
 
     @cached_property
     def scorer(self):
         """The lip-sync network, or None if the stage is off."""
-        from merc.encoders.lipsync import speaker
-
-        return speaker.load_scorer(self.folder)
+        return synchrony.load_scorer(self.folder)
 
 
 def _no_face(tracks: list[Track], sound: AudioInput | None) -> None:
@@ -60,26 +58,16 @@ def pretrained(name: str, config: VisionEncoding, source: str) -> Encoder:
     return load_vision_model(name, sources.model_folder(source), config.frame_rate)
 
 
-def _hog(name: str, config: VisionEncoding) -> Encoder:
-    return Hog(name, config.frame_rate)
-
-
 def _torchvision(name: str, config: VisionEncoding) -> Encoder:
     from merc.encoders.vision.backbones import load_torchvision_model
 
     return load_torchvision_model(name, config.frame_rate)
 
 
-def _lipsync(name: str, config: VisionEncoding, home: Path) -> Encoder:
-    from merc.encoders.vision.lipsync_mouth import load_lipsync_mouth
-
-    return load_lipsync_mouth(name, home, config.frame_rate)
-
-
 _hub = partial(hub_card, pretrained)
 ENCODERS: dict[str, EncoderCard] = {
     "hog": EncoderCard(
-        make=_hog,
+        make=lambda name, config: Hog(name, config.frame_rate),
         source="merc/encoders/vision/hog.py",
         licence="MIT",
         width=320,
@@ -115,7 +103,7 @@ ENCODERS: dict[str, EncoderCard] = {
         description="Kinetics-400; 8 frames per step: use a frame_rate of about 1",
     ),
     "lipsync": EncoderCard(
-        make=_lipsync,
+        make=lambda name, config, home: load_lipsync_mouth(name, home, config.frame_rate),
         source="out/lipsync/vision, from the lipsync stage",
         licence="MIT",
         width=64,
@@ -123,5 +111,5 @@ ENCODERS: dict[str, EncoderCard] = {
         presets="graph-lipsync",
         home=Path("out/lipsync/vision"),
     ),
-    "none": no_encoder_card(),
+    "none": NO_ENCODER,
 }

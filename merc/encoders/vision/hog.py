@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from merc.data.records.encoder_inputs import VisionInput
+from merc.data.records.encoder_inputs import BLACK_PICTURE, VisionInput
 from merc.encoders.base.encoder import Encoder
 
 SIDE = 64  # pixels to which crops are resized
@@ -24,9 +24,7 @@ class Hog(Encoder):
     unit_names = ("time", "left", "top", "width", "height")
     differentiable = "crops"
     budget = 256  # crops
-    silent_input = VisionInput(
-        np.zeros((1, SIDE, SIDE, 3), np.uint8), np.zeros((1, 4), np.float32), np.zeros(1, np.float32)
-    )
+    silent_input = BLACK_PICTURE
     dim = CELLS * CELLS * BINS + BRIGHTNESS_CELLS * BRIGHTNESS_CELLS
 
     def __init__(self, name: str, frame_rate: float) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from merc.data.records.encoder_inputs import VisionInput
+from merc.data.records.encoder_inputs import BLACK_PICTURE, VisionInput
 from merc.data.records.face_tracks import TRACK_FPS
 from merc.encoders.base.encoder import Encoder
 from merc.encoders.lipsync import clip_inputs
-from merc.encoders.lipsync.towers import CONTEXT_PICTURES, embedding_width
+from merc.encoders.lipsync.synchrony import CONTEXT_PICTURES, embedding_width
 from models import lipsync
 
 
@@ -21,9 +21,7 @@ class LipSyncMouthEncoder(Encoder):
     unit_names = ("time", "left", "top", "width", "height")
     differentiable = "mouths"
     budget = 2048  # pictures
-    silent_input = VisionInput(
-        np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 4), np.float32), np.zeros(1, np.float32)
-    )
+    silent_input = BLACK_PICTURE
 
     def __init__(self, name: str, tower: nn.Module, dim: int, frame_rate: float) -> None:
         super().__init__()

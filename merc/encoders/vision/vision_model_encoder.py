@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from merc.data.records.encoder_inputs import VisionInput
+from merc.data.records.encoder_inputs import BLACK_PICTURE, VisionInput
 from merc.encoders.base.encoder import Encoder
 
 
@@ -30,9 +30,7 @@ class VisionModelEncoder(Encoder):
     supports_half_precision = True
     differentiable = "clips"
     budget = 64  # frames
-    silent_input = VisionInput(
-        np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 4), np.float32), np.zeros(1, np.float32)
-    )
+    silent_input = BLACK_PICTURE
     mean: Tensor
     std: Tensor
 

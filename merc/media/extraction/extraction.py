@@ -176,6 +176,6 @@ def _text(utterance: Utterance, unaligned: str) -> dict[str, str]:
     """The text's status and reason; `unaligned` is the reason why words have no times, or empty."""
     if not utterance.text:
         return {"text_status": MISSING, "text_reason": "no text"}
-    flags = [*utterance.text_flags, *([UNALIGNED] if unaligned else [])]
-    reasons = [reason for reason in (utterance.text_reason, unaligned) if reason]
-    return {"text_status": ",".join(flags) or "ok", "text_reason": "; ".join(reasons)}
+    repaired = f"{utterance.num_repaired} characters read as cp1252" if utterance.num_repaired else ""
+    notes = {flag: reason for flag, reason in (("repaired", repaired), (UNALIGNED, unaligned)) if reason}
+    return {"text_status": ",".join(notes) or "ok", "text_reason": "; ".join(notes.values())}

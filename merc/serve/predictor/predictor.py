@@ -14,7 +14,7 @@ from merc.data.records import encoder_inputs
 from merc.data.records.stream_name import StreamName
 from merc.encoders.base import packing
 from merc.encoders.base.encoder import extract_features
-from merc.encoders.lipsync import speaker
+from merc.encoders.lipsync import synchrony
 from merc.export import bundle
 from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.runtime import results
@@ -58,7 +58,7 @@ class Predictor:
             if (encoder := ENGINES[engine].load_encoder(folder, modality, description)) is not None
         }
         self.forward = ENGINES[engine].load_forward(folder)
-        scorer = None if self._picture_kind == "frame" else speaker.load_scorer(folder / "lipsync")
+        scorer = None if self._picture_kind == "frame" else synchrony.load_scorer(folder / "lipsync")
         self.reader = recording_reader.Reader(self.settings, self._speaker_chooser(scorer), scorer)
 
     @classmethod
@@ -219,11 +219,11 @@ class Predictor:
             if modality not in self.encoders:
                 utterance.missing[modality] = "this model has no encoder that can read it"
 
-    def _speaker_chooser(self, scorer: speaker.SpeakerScorer | None) -> encoder_inputs.TrackChooser:
+    def _speaker_chooser(self, scorer: synchrony.SpeakerScorer | None) -> encoder_inputs.TrackChooser:
         """Choose the speaker's face by lip-sync, the largest without a scorer, none if the encoder gets a frame."""
         if self._picture_kind == "frame":
             return lambda tracks, sound: None
-        return lambda tracks, sound: speaker.choose_speaker(tracks, sound, scorer)
+        return lambda tracks, sound: synchrony.choose_speaker(tracks, sound, scorer)
 
 
 def _set_texts(utterances: Sequence[RecordedUtterance], texts: Sequence[str] | None) -> None:

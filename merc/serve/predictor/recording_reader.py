@@ -9,7 +9,7 @@ import numpy as np
 
 from merc.data.records import encoder_inputs, face_tracks
 from merc.data.records.encoder_inputs import SAMPLE_RATE, TrackChooser
-from merc.encoders.lipsync.speaker import SpeakerScorer
+from merc.encoders.lipsync.synchrony import SpeakerScorer
 from merc.media import clip_reader
 from merc.media.extraction import processing
 from merc.media.extraction.extraction_config import ExtractionConfig

@@ -9,7 +9,7 @@ from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.data.records.face_tracks import TRACK_FPS, Track
 from merc.encoders.lipsync import clip_inputs
 from merc.encoders.lipsync.clip_inputs import FRAMES_PER_PICTURE, LipSyncClip
-from merc.encoders.lipsync.speaker import SpeakerScorer
+from merc.encoders.lipsync.synchrony import SpeakerScorer
 from merc.media.images import Pictures
 
 WINDOW = 29  # pictures: length of the lip-sync network's training windows

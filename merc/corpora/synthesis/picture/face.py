@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from merc.corpora.synthesis.picture import canvas, features
-from merc.corpora.synthesis.picture.expressions import Expression
+from merc.corpora.synthesis.picture.features import Expression
 from merc.corpora.synthesis.plan.cast import Person
 
 SHADOW_BLUR, LIGHT = 0.045, 0.16

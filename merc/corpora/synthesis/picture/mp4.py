@@ -12,7 +12,7 @@ import numpy.typing as npt
 from av.codec.context import Flags
 from av.container import OutputContainer
 
-from merc.corpora.synthesis.picture.room import HEIGHT, WIDTH
+from merc.corpora.synthesis.picture.scene import HEIGHT, WIDTH
 from merc.corpora.synthesis.voice.espeak import ESPEAK_RATE
 from merc.corpora.synthesis.voice.voice import FRAME_RATE
 

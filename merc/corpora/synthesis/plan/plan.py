@@ -42,7 +42,7 @@ def plan_strays(rows: list[Utterance]) -> list[Stray]:
     last = rows[-1]
     if last.dialogue == 0:
         return []
-    return [_STRAY_PLANNERS[kind](last) for kind in STRAYS[last.split]]
+    return [_stray(kind, last) for kind in STRAYS[last.split]]
 
 
 def _dialogue(seed: int, split: str, dialogue: int, folder: Path) -> list[Utterance]:
@@ -71,21 +71,12 @@ def _plant_defects(rows: list[Utterance], defects: tuple[str, ...]) -> list[Utte
     return rows
 
 
-def _unlabelled(last: Utterance) -> Stray:
-    """An extra clip in the last dialogue, without a label row."""
-    path = last.path.with_name(f"dia{last.dialogue}_utt{last.number + 1}.mp4")
-    return Stray(path, replace(last, dialogue=last.dialogue + STRAY_OFFSET, path=path, defect=""))
-
-
-def _twin(last: Utterance) -> Stray:
-    """A second clip for the same label row, with different content."""
+def _stray(kind: str, last: Utterance) -> Stray:
+    """An AppleDouble file, an extra clip in the last dialogue, or a second clip for its last label row."""
+    if kind == "apple":
+        return Stray(last.path, None)
+    if kind == "unlabelled":
+        path = last.path.with_name(f"dia{last.dialogue}_utt{last.number + 1}.mp4")
+        return Stray(path, replace(last, dialogue=last.dialogue + STRAY_OFFSET, path=path, defect=""))
     path = last.path.with_name(f"final_videos_test{last.path.name}")
     return Stray(path, replace(last, dialogue=last.dialogue + STRAY_OFFSET + 1, path=path, defect="mistaken"))
-
-
-def _apple(last: Utterance) -> Stray:
-    """An AppleDouble file beside a clip."""
-    return Stray(last.path, None)
-
-
-_STRAY_PLANNERS = {"apple": _apple, "unlabelled": _unlabelled, "twin": _twin}
