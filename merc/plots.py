@@ -31,8 +31,7 @@ def confusion_matrix(path: Path, matrix: np.ndarray, labels: Sequence[str], titl
     axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
     rows = [f"{label} ({count:,.0f})" for label, count in zip(labels, support, strict=True)]
     axes.set_yticks(range(len(labels)), rows)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("actual (utterances)")
+    axes.set(xlabel="predicted", ylabel="actual (utterances)")
     axes.set_title(title, fontsize=10)
     axes.tick_params(length=0)
     save_figure(figure, path)
@@ -56,8 +55,7 @@ def curves(path: Path, table: pd.DataFrame, x: str, models: Sequence[str], texts
         axes.plot(table[x], table[model], color=colour, label=model, linewidth=1.6)
         if f"{model}_low" in table:
             axes.fill_between(table[x], table[f"{model}_low"], table[f"{model}_high"], color=colour, alpha=0.15)
-    axes.set_xlabel(texts["x"])
-    axes.set_ylabel(texts["y"])
+    axes.set(xlabel=texts["x"], ylabel=texts["y"])
     axes.set_title(texts["title"], fontsize=10)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)

@@ -18,8 +18,7 @@ from merc.runtime.errors import UserError
 from merc.serve.predictor import recording_files
 from merc.serve.web import application, handlers, jobs, uploads
 from merc.serve.web.examples import ExampleDialogue
-from merc.serve.web.jobs import JobClip
-from merc.serve.web.upload_limits import PageLimits
+from merc.serve.web.jobs import JobClip, PageLimits
 
 HOME = "http://127.0.0.1:8017"
 LIMITS = PageLimits(clips=3, clip_bytes=1000, job_bytes=1500, waiting=4, kept=3, idle=60.0, text=50)
@@ -430,8 +429,7 @@ def test_an_unknown_modality_is_refused(user):
 def test_what_a_killed_server_left_is_swept_and_a_living_ones_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     code = (
-        "import os; from pathlib import Path; from merc.serve.web.jobs import JobQueue; "
-        "from merc.serve.web.upload_limits import PageLimits; "
+        "import os; from pathlib import Path; from merc.serve.web.jobs import JobQueue, PageLimits; "
         f"desk = JobQueue(None, PageLimits(), Path({str(tmp_path)!r})); desk.open('s', [('a.mp4', '', '')], None)"
         ".clips[0].path.write_text('x'); os._exit(9)"
     )

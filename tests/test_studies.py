@@ -17,7 +17,7 @@ from merc.evaluation.predictions import BlockKey, Predictions
 from merc.runtime import params
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
-from merc.studies import cells, definitions, digest, label_studies, measure, presets, results_page, run
+from merc.studies import cells, definitions, label_studies, measure, presets, results_page, run
 from merc.studies.definitions import STUDIES, Study, StudyRow
 from merc.training.core.scores import HEADLINE_METRICS
 
@@ -302,10 +302,10 @@ def test_the_tables_across_studies_take_the_rows_that_they_name():
         row("teacher and student", 0.9, parts={"only:text": 0.24, "only:audio+vision": 0.53, "only:audio": 1})
     ]
     rows = {"subsets": {row["name"]: row for row in subsets}, "student": {row["name"]: row for row in student}}
-    lines = [(corpus, line, emotion["uar"]["mean"]) for corpus, line, emotion in digest.four_lines(rows)]
+    lines = [(corpus, line, emotion["uar"]["mean"]) for corpus, line, emotion in results_page.four_lines(rows)]
     assert lines == [("sample", "text only", 0.25), ("sample", "late fusion", 0.75)]
-    assert digest.student_beside(rows) == [("text", 0.24, 0.25), ("audio and vision", 0.53, 0.5)]
-    assert digest.four_lines({}) == digest.student_beside({}) == []
+    assert results_page.student_beside(rows) == [("text", 0.24, 0.25), ("audio and vision", 0.53, 0.5)]
+    assert results_page.four_lines({}) == results_page.student_beside({}) == []
 
 
 def test_what_pretraining_saves_is_told_by_share_of_labels():
@@ -322,5 +322,5 @@ def test_what_pretraining_saves_is_told_by_share_of_labels():
 
 
 def test_the_tables_across_studies_name_rows_that_there_are():
-    for study, lines in digest.FOUR_LINES.values():
+    for study, lines in results_page.FOUR_LINES.values():
         assert set(lines.values()) <= {row.name for row in STUDIES[study].rows}

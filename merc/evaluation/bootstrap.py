@@ -36,21 +36,21 @@ def _multiplicities(generator: np.random.Generator, count: int, rounds: int) -> 
 
 def replicate(counts: np.ndarray, draws: Draws) -> dict[str, np.ndarray]:
     """{score: (R,)} of every round, from (S, K, G, C, C) counts: means over the drawn seeds and all K blocks."""
-    by_seed = scores.summarise(_resampled(counts, draws))
+    by_seed = scores.summarise(weighted_sums(counts, draws.groups))
     return {name: (value.mean(2) * draws.seeds).sum(1) for name, value in by_seed.items()}
 
 
 def replicate_classes(counts: np.ndarray, draws: Draws) -> np.ndarray:
     """(R, C) the F1 of every class in every round."""
-    f1 = scores.per_class(_resampled(counts, draws))["f1"]
+    f1 = scores.per_class(weighted_sums(counts, draws.groups))["f1"]
     return (f1.mean(2) * draws.seeds[:, :, None]).sum(1)
 
 
-def _resampled(counts: np.ndarray, draws: Draws) -> np.ndarray:
-    """(R, S, K, C, C) confusion matrices of each round, summed over its groups."""
+def weighted_sums(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(R, S, K, C, C) sums over groups of (S, K, G, C, C) counts, in each round by its weights (R, G)."""
     seeds, blocks, groups, classes, _ = counts.shape
     flat = counts.transpose(2, 0, 1, 3, 4).reshape(groups, seeds * blocks * classes * classes)
-    return (draws.groups @ flat).reshape(-1, seeds, blocks, classes, classes)
+    return (weights @ flat).reshape(-1, seeds, blocks, classes, classes)
 
 
 def interval(replicates: np.ndarray, level: float = LEVEL) -> tuple[float, float]:

@@ -75,10 +75,8 @@ def corrupt(split: Split, name: str, seed: int) -> Split | None:
     for corpus, rows in by_corpus:
         table = rows.reset_index(drop=True)
         pack = packs.read_pack(packs.pack_path("test", corpus, damage.modality), table)
-        stream, features = (
-            str(StreamName(damage.modality, pack.encoder)),
-            KINDS[damage.kind](damage, corpus, table, pack),
-        )
+        stream = str(StreamName(damage.modality, pack.encoder))
+        features = KINDS[damage.kind](damage, corpus, table, pack)
         if features is None:
             print(f"evaluate: {name}: {corpus}'s {stream} cannot be encoded anew: left as it is")
         is_corrupted |= features is not None
@@ -134,11 +132,8 @@ def _noise(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> F
     if encoder is None:
         return None
     reader = partial(_read_noisy, damage, damage.number(), selection.reader())
-    return _steps(
-        packing.encode_to_pack(
-            packing.to_compute_device(encoder), reader, manifests.split_folder("test", corpus), rows
-        )
-    )
+    folder = manifests.split_folder("test", corpus)
+    return _steps(packing.encode_to_pack(packing.to_compute_device(encoder), reader, folder, rows))
 
 
 def _read_noisy(

@@ -9,8 +9,7 @@ from scipy import stats
 from merc.evaluation import bootstrap
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions, read_predictions
-from merc.runtime.command_line import CommandLine
-from merc.runtime.errors import UserError
+from merc.runtime.errors import CommandLine, UserError
 from merc.training.core import scores
 
 LEVEL = 0.05
@@ -91,7 +90,7 @@ def permutation(first: np.ndarray, second: np.ndarray, rounds: int, seed: int) -
     """
     swaps = np.random.default_rng(seed).integers(0, 2, (rounds, first.shape[2])).astype(float)
     observed = float((_by_seed(second) - _by_seed(first)).mean())
-    change = _weighted_sums(swaps, second - first)
+    change = bootstrap.weighted_sums(second - first, swaps)[:, :, 0]
     swapped_first, swapped_second = first.sum(axis=2)[:, 0] + change, second.sum(axis=2)[:, 0] - change
     null = (scores.summarise(swapped_second)[MEASURE] - scores.summarise(swapped_first)[MEASURE]).mean(1)
     # with a tolerance, because equal sums in another order differ in the last bit
@@ -151,13 +150,6 @@ def _by_seed(counts: np.ndarray) -> np.ndarray:
 def _gain(first: np.ndarray, second: np.ndarray, draws: bootstrap.Draws) -> np.ndarray:
     """(R,) the gain in every bootstrap round; both models are scored on the same drawn groups."""
     return bootstrap.replicate(second, draws)[MEASURE] - bootstrap.replicate(first, draws)[MEASURE]
-
-
-def _weighted_sums(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(R, S, C, C) weighted sums over groups of (S, 1, G, C, C) counts."""
-    seeds, _, groups, classes, _ = counts.shape
-    flat = counts[:, 0].transpose(1, 0, 2, 3).reshape(groups, -1)
-    return (weights @ flat).reshape(-1, seeds, classes, classes)
 
 
 def _correct(first: Predictions, second: Predictions, models: tuple[str, str], task: str) -> list[np.ndarray]:

@@ -60,12 +60,9 @@ class Probe:
                 self.changed_logits(rows[chunk], None if present is None else present[chunk])
                 for chunk in self.chunks(rows)
             ]
-        return self._concatenate(parts)
-
-    def _concatenate(self, parts: list[Tensor]) -> Tensor:
-        """The logits of all passes; (0, C) if there are none, because there is no query."""
-        num_emotions = len(self.network.labels["emotion"])
-        return torch.cat(parts) if parts else torch.zeros(0, num_emotions, device=self.dialogue.device)
+        if not parts:  # there is no query
+            return torch.zeros(0, len(self.network.labels["emotion"]), device=self.dialogue.device)
+        return torch.cat(parts)
 
     def changed_logits(self, rows: Tensor, present: Tensor | None = None, change: Change | None = None) -> Tensor:
         """(Q, C) emotion logits of the changed query rows, in one pass; differentiable in what `change` returns."""

@@ -30,8 +30,7 @@ def contributions(path: Path, table: pd.DataFrame, title: str) -> None:
     names = [f"{emotion} ({count})" for emotion, count in zip(emotions, counts, strict=True)]
     axes.set_yticks(range(len(emotions)), names)
     axes.invert_yaxis()
-    axes.set_xlabel("mean |Shapley value|, log-odds of the predicted emotion")
-    axes.set_ylabel("predicted (utterances)")
+    axes.set(xlabel="mean |Shapley value|, log-odds of the predicted emotion", ylabel="predicted (utterances)")
     axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -68,7 +67,8 @@ def beeswarm(path: Path, values: np.ndarray, means: np.ndarray, names: list[str]
     np.random.seed(0)  # noqa: NPY002 (shap draws the order of the dots from numpy's global generator)
     shap = import_shap()
     plt.figure()
-    shap.plots.beeswarm(_explanation(values, means, names), max_display=SHOWN, show=False, plot_size=(7.0, 4.6))
+    explanation = shap.Explanation(values, data=means, feature_names=names)
+    shap.plots.beeswarm(explanation, max_display=SHOWN, show=False, plot_size=(7.0, 4.6))
     _finish(path, UNIT.format(task=task), "One dot an utterance")
 
 
@@ -76,12 +76,9 @@ def bar(path: Path, values: np.ndarray, means: np.ndarray, names: list[str], tas
     """Mean |value| of the features (n, F)."""
     shap = import_shap()
     plt.figure(figsize=(7.0, 4.2))
-    shap.plots.bar(_explanation(values, means, names), max_display=SHOWN, show=False, ax=plt.gca())
+    explanation = shap.Explanation(values, data=means, feature_names=names)
+    shap.plots.bar(explanation, max_display=SHOWN, show=False, ax=plt.gca())
     _finish(path, "mean |" + UNIT.format(task=task).replace(",", "|,", 1), f"{len(values)} utterances")
-
-
-def _explanation(values: np.ndarray, means: np.ndarray, names: list[str]):
-    return import_shap().Explanation(values, data=means, feature_names=names)
 
 
 def _finish(path: Path, unit: str, title: str) -> None:

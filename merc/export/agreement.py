@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from merc.data.batches.dataset import Split
@@ -52,15 +51,12 @@ def _encode(split: Split, stream: FeatureStream, modality: str, encoder: Encoder
     """Recompute a stream's features for the rows that have any."""
     read = factory.modality_package(modality).reader(config)
     raw: list[Any] = []
-    for _, rows in split.manifest.groupby("corpus", sort=False):
-        raw += read(_folder(rows), rows.reset_index(drop=True))
+    for corpus, rows in split.manifest.groupby("corpus", sort=False):
+        folder = manifests.split_folder(rows["split"].iloc[0], str(corpus))
+        raw += read(folder, rows.reset_index(drop=True))
     present = np.flatnonzero(stream.lengths.numpy())
     encoded = extract_features(encoder, [raw[row] for row in present])
     lengths = np.zeros(len(split), np.int64)
     lengths[present] = [len(values) for values in encoded]
     values = np.concatenate(encoded).astype(encoder.stored).astype(np.float32) if encoded else stream.values.numpy()
     return FeatureStream(*map(torch.from_numpy, (values, np.cumsum(lengths) - lengths, lengths)))
-
-
-def _folder(rows: pd.DataFrame) -> Path:
-    return Path(manifests.split_folder(rows["split"].iloc[0], rows["corpus"].iloc[0]))

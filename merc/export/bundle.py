@@ -49,9 +49,8 @@ def copy_stage(source: Path, folder: Path) -> bool:
 
 def write_hashes(folder: Path) -> None:
     """Write the hashes of all files; must be called last."""
-    write_json(
-        folder / HASHES, {"format": FORMAT, "files": {name: sha256(folder / name) for name in _files(folder)}}
-    )
+    hashes = {name: sha256(folder / name) for name in _files(folder)}
+    write_json(folder / HASHES, {"format": FORMAT, "files": hashes})
 
 
 def verify(folder: Path) -> dict[str, str]:

@@ -13,15 +13,10 @@ from merc.data.records import packs
 from merc.data.records.packs import Pack
 from merc.encoders.imported.formats import keys
 from merc.runtime import params
-from merc.runtime.command_line import CommandLine
-from merc.runtime.errors import UserError
+from merc.runtime.errors import CommandLine, UserError
 
 FOLDER = Path("out/features")  # not an output of the DVC pipeline
-FILE_NAMES = {
-    "text": "text",
-    "audio": "audio",
-    "vision": "visual",
-}  # file names that are usual in published data sets
+FILE_NAMES = {"text": "text", "audio": "audio", "vision": "visual"}  # as is usual in published data sets
 ROW_GROUP_SIZE = 500  # utterances in a row group of a parquet file
 
 Entries = Iterator[tuple[str, np.ndarray]]  # utterance, features (width,), or (steps, width) of sequences
@@ -29,7 +24,14 @@ Entries = Iterator[tuple[str, np.ndarray]]  # utterance, features (width,), or (
 
 def command(*words: str) -> None:
     """Write every pack as <folder>/<corpus>/<split>_features/<modality>_features.<format>."""
-    arguments = _parser().parse_args(words)
+    parser = CommandLine(
+        "python -m merc features",
+        usage="python -m merc features --to json|npz|parquet [<folder>]",
+        description="Write the features of `encode` as files that other programs read.",
+    )
+    parser.add_argument("--to", required=True, metavar="FORMAT", help=", ".join(WRITERS))
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help=f"folder to write to ({FOLDER})")
+    arguments = parser.parse_args(words)
     if arguments.to not in WRITERS:
         raise UserError(f"features: --to {arguments.to}: choose one of {', '.join(WRITERS)}")
     for corpus, modality, split in product(
@@ -44,17 +46,6 @@ def command(*words: str) -> None:
         if count:
             _write(path, arguments.to, pack, names)
         print(f"{path}: {count} of {len(rows)} utterances" + ("" if count else ": not written"))
-
-
-def _parser() -> CommandLine:
-    parser = CommandLine(
-        "python -m merc features",
-        usage="python -m merc features --to json|npz|parquet [<folder>]",
-        description="Write the features of `encode` as files that other programs read.",
-    )
-    parser.add_argument("--to", required=True, metavar="FORMAT", help=", ".join(WRITERS))
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help=f"folder to write to ({FOLDER})")
-    return parser
 
 
 def _checked_names(names: list[str], source: str) -> list[str]:

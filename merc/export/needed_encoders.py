@@ -22,11 +22,13 @@ def describe_encoder(modality: str, streams: Iterable[str]) -> dict[str, Any] | 
         return None
     name = config.encoder if config.encoder in names else names[0]
     card = factory.modality_package(modality).ENCODERS.get(name)
+    is_imported = name.startswith(factory.IMPORTED_PREFIX)
+    source = "features that others computed; absent wherever they are not at hand" if is_imported else name
     weights = tuned.tuned_folder(modality, name) or (card and card.home)
     encoder = factory.build(modality, name, config, weights=weights)
     return {
         "encoder": name,
-        "source": card.source if card else _source(name),
+        "source": card.source if card else source,
         "licence": card.licence if card else "see its source",
         "settings": config.model_dump(exclude={"encoder", "by_corpus"}),
         "weights": None if weights is None else weights.as_posix(),
@@ -45,12 +47,6 @@ def restore_encoder(modality: str, description: dict[str, Any], folder: Path) ->
             f"({description['source']}, SHA-256 {sha256[:12]}...); bring those"
         )
     return encoder
-
-
-def _source(name: str) -> str:
-    if name.startswith(factory.IMPORTED_PREFIX):
-        return "features that others computed; absent wherever they are not at hand"
-    return name
 
 
 def weights_sha256(encoder: Encoder) -> str:

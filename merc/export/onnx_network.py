@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from merc.data.records.stream_name import StreamName
 from merc.export import onnx_files
+from merc.training.core.network import MultimodalNetwork
 
 PARTS = ("values", "rows", "steps")  # tensors of a stream (merc/data/batches/dataset.py)
 ROWS = ("present", "place", "speaker")  # tensors with a row per utterance
@@ -17,25 +18,10 @@ GRID = "grid"  # a tensor of which only the shape is used: number of dialogues, 
 GATE = "gate"
 
 
-class ExportableNetwork(Protocol):
-    """What is used here of models.network.Network, a module."""
-
-    @property
-    def streams(self) -> Mapping[str, int]: ...
-
-    @property
-    def labels(self) -> Mapping[str, tuple[str, ...]]: ...
-
-    @property
-    def modalities(self) -> tuple[str, ...]: ...
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]: ...
-
-
 class TensorNetwork(nn.Module):
     """Wraps a network so that its arguments are tensors, in the order of `names`."""
 
-    def __init__(self, network: ExportableNetwork, names: Iterable[str]) -> None:
+    def __init__(self, network: MultimodalNetwork, names: Iterable[str]) -> None:
         super().__init__()
         self.network, self.names = network, tuple(names)
 
@@ -66,7 +52,7 @@ def named_arrays(batch: Mapping[str, Any], streams: Mapping[str, int]) -> dict[s
     return {name: tensor.numpy() for name, tensor in named_tensors(batch, streams).items()}
 
 
-def export_network(folder: Path, network: ExportableNetwork) -> None:
+def export_network(folder: Path, network: MultimodalNetwork) -> None:
     """Export the network at full precision and in 8 bits."""
     example = named_tensors(_example(network), network.streams)
     outputs = [*network.labels, *_gates(network(_example(network))["weights"], names=True)]
@@ -89,7 +75,7 @@ def _axes(streams: Iterable[str], outputs: Iterable[str]) -> dict[str, dict[int,
     return axes | {GRID: {0: "dialogues", 1: "turns"}}
 
 
-def _example(network: ExportableNetwork) -> dict[str, Any]:
+def _example(network: MultimodalNetwork) -> dict[str, Any]:
     """A batch to trace with: three dialogues of different lengths, all modalities present, arbitrary values."""
     place = torch.tensor([(dialogue, turn) for dialogue, turns in enumerate((4, 2, 3)) for turn in range(turns)])
     count, indices = len(place), torch.arange(len(place))

@@ -21,12 +21,8 @@ def run(main: Callable[..., None]) -> None:
             print(line, file=sys.stderr)
         main(*sys.argv[1:])
     except UserError as problem:
-        sys.exit(_report(problem))
-
-
-def _report(problem: UserError) -> int:
-    print(f"merc: {problem}", file=sys.stderr)
-    return 2
+        print(f"merc: {problem}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _stop_when_orphaned(parent_pid: int) -> None:

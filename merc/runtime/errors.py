@@ -1,11 +1,21 @@
-"""The exception for mistakes that a user can correct: shown as one line, never as a traceback."""
+"""The exception for mistakes that a user can correct, shown as one line, never as a traceback."""
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 class UserError(Exception):
     """A mistake in input, parameters or environment; the message names the location, the value and the remedy."""
+
+
+class CommandLine(argparse.ArgumentParser):
+    """Parser of a command's arguments: raises a UserError where argparse prints the whole usage and exits."""
+
+    def error(self, message: str) -> NoReturn:
+        hint = f"usage: {self.usage}" if self.usage else f"{self.prog} --help says what there is"
+        raise UserError(f"{message} ({hint})")
 
 
 @contextmanager

@@ -74,11 +74,8 @@ def _explain(key: str, kind: Any, detail: Any, path: Path) -> str:
 def _keys(kind: Any, location: tuple[Any, ...]) -> list[str]:
     """Field names of the (nested) section at this location; empty if it is no section."""
     for name in location:
-        kind = (
-            getattr(kind, "model_fields", {})[name].annotation
-            if name in getattr(kind, "model_fields", {})
-            else None
-        )
+        field = getattr(kind, "model_fields", {}).get(name)
+        kind = field and field.annotation
     return list(getattr(kind, "model_fields", {}))
 
 

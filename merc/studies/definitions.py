@@ -5,6 +5,7 @@ at `distill` reads only the dev split; one that ends at `evaluate` scores the te
 `<name> / <part>` (cross-validation folds, for example) the table also has their mean.
 """
 
+from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 
@@ -110,21 +111,11 @@ STUDIES: dict[str, Study] = {
         models=("teacher",),
         rows=(
             StudyRow("text, audio and vision"),
-            StudyRow(
-                "late fusion",
-                {"model.fusion": "concat"},
-                "all three, each on its own until the end",
-            ),
+            StudyRow("late fusion", {"model.fusion": "concat"}, "all three, each on its own until the end"),
             *(
-                StudyRow(" and ".join(modalities), {"model.modalities": modalities})
-                for modalities in (
-                    ["text"],
-                    ["audio"],
-                    ["vision"],
-                    ["text", "audio"],
-                    ["text", "vision"],
-                    ["audio", "vision"],
-                )
+                StudyRow(" and ".join(modalities), {"model.modalities": list(modalities)})
+                for size in (1, 2)
+                for modalities in combinations(("text", "audio", "vision"), size)
             ),
         ),
         against={"sample": "text, audio and vision"},

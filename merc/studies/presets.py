@@ -6,8 +6,7 @@ from typing import Any
 import yaml
 
 from merc.runtime import params
-from merc.runtime.command_line import CommandLine
-from merc.runtime.errors import UserError
+from merc.runtime.errors import CommandLine, UserError
 from merc.studies.yaml_overlay import overlaid
 
 FOLDER = Path("presets")
@@ -18,14 +17,21 @@ UNQUOTED_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 
 def preset_command(*words: str) -> None:
     """Write params.yaml; with --flags, only print the flags that give `dvc exp run` the same values."""
-    options = _parser().parse_args(words)
+    parser = CommandLine(
+        prog="python -m merc preset",
+        description="Write params.yaml with the values of a preset, and print what changes.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(preset_names())}")
+    parser.add_argument(FLAGS, action="store_true", help="print flags for `dvc exp run`, write nothing")
+    options = parser.parse_args(words)
     if len(options.names) != 1:
         raise UserError(
             f"preset: one name is needed, and {FLAGS} if wanted: choose one of {', '.join(preset_names())}"
         )
     (name,) = options.names
     preset = preset_text(name)
-    changes = differences(_current(), yaml.safe_load(preset))
+    current = _load(params.FILE) if params.FILE.is_file() else {}
+    changes = differences(current, yaml.safe_load(preset))
     if options.flags:
         print(" ".join(hydra_flag(key, value) for key, (_, value) in changes.items()))
         return
@@ -33,16 +39,6 @@ def preset_command(*words: str) -> None:
     for key, (old, new) in changes.items():
         print(f"{key}: {_inline_yaml(old)} -> {_inline_yaml(new)}")
     print(f"{params.FILE} is now presets/{name}.yaml" + ("" if changes else "; no value has changed"))
-
-
-def _parser() -> CommandLine:
-    parser = CommandLine(
-        prog="python -m merc preset",
-        description="Write params.yaml with the values of a preset, and print what changes.",
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(preset_names())}")
-    parser.add_argument(FLAGS, action="store_true", help="print flags for `dvc exp run`, write nothing")
-    return parser
 
 
 def preset_names() -> list[str]:
@@ -91,15 +87,9 @@ def _hydra(key: str, value: Any) -> str:
 
 
 def _inline_yaml(value: Any) -> str:
-    return (
-        "(none)"
-        if value is Absent
-        else yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-    )
-
-
-def _current() -> Any:
-    return _load(params.FILE) if params.FILE.is_file() else {}
+    if value is Absent:
+        return "(none)"
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
 def _load(path: Path) -> Any:

@@ -141,7 +141,8 @@ def _share_cache(project: Path, clone: Path) -> None:
 
 def _link_raw(source: Path, target: Path) -> None:
     """Link to the corpora that the user provides; those that the pipeline generates are outputs of the clone."""
-    generated = {out if isinstance(out, str) else next(iter(out)) for stage in _stages() for out in stage["outs"]}
+    outs = (out for stage in stage_code.read_stages(Path()).values() for out in stage["outs"])
+    generated = {out if isinstance(out, str) else next(iter(out)) for out in outs}
     for entry in sorted(source.iterdir()):
         if f"data/raw/{entry.name}" not in generated:
             _link(entry, target / entry.name, as_folder=True)
@@ -158,10 +159,6 @@ def _link(source: Path, target: Path, as_folder: bool = False) -> None:
     elif not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(source.resolve(), target_is_directory=source.is_dir())
-
-
-def _stages() -> list[dict[str, Any]]:
-    return list(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].values())
 
 
 def _reproduce(clone: Path, study: Study, row: StudyRow) -> None:

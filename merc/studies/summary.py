@@ -3,22 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from merc.runtime.command_line import CommandLine
-from merc.runtime.errors import UserError
+from merc.runtime.errors import CommandLine, UserError
 from merc.runtime.results import read_json
 from merc.studies import committed
 from merc.studies.cells import format_number
 
 METRICS = Path("metrics")
 COLUMNS = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1", "uar": "UAR"}
-ROWS = (
-    ("student", "emotion"),
-    ("teacher", "emotion"),
-    ("baseline", "emotion"),
-    ("student", "sentiment"),
-    ("teacher", "sentiment"),
-    ("baseline", "sentiment"),
-)
+ROWS = [(model, task) for task in ("emotion", "sentiment") for model in ("student", "teacher", "baseline")]
 FURTHER_READING = """\
 Numbers  metrics/evaluate.json, metrics/robustness.json; dvc metrics show, diff
 Plots    plots/evaluate/*.png; dvc plots show (dvc_plots/index.html)
@@ -27,7 +19,13 @@ Words    README.md, "What comes out"; out/evaluate/report/index.html"""
 
 def results_command(*words: str) -> None:
     """Print the scores; if a study is named, run it, or only the rows named after it."""
-    options = _parser().parse_args(words)
+    parser = CommandLine(
+        prog="python -m merc results",
+        description="Print the scores of the last run and compare them with the last commit; or run a study.",
+    )
+    parser.add_argument("study", nargs="?", metavar="NAME", help="a study of merc/studies/definitions.py to run")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="rows of the study to run (default: all)")
+    options = parser.parse_args(words)
     if options.study is not None:
         from merc.studies import run
 
@@ -35,16 +33,6 @@ def results_command(*words: str) -> None:
         return
     print(summary_table(_read("evaluate"), _read("robustness")))
     print(f"Commit   {committed.compare_with_last_commit()}")
-
-
-def _parser() -> CommandLine:
-    parser = CommandLine(
-        prog="python -m merc results",
-        description="Print the scores of the last run and compare them with the last commit; or run a study.",
-    )
-    parser.add_argument("study", nargs="?", metavar="NAME", help="a study of merc/studies/definitions.py to run")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="rows of the study to run (default: all)")
-    return parser
 
 
 def _read(name: str) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from merc.data.records.encoder_inputs import AudioInput, VisionInput
 
@@ -44,15 +45,12 @@ def sound_panel(sound: AudioInput, scores: Sequence[tuple[float, float, float]],
 
 def face_image(faces: VisionInput, time: float, saliency: dict[str, Any] | None = None) -> str:
     """Data URL of the face crop nearest to a time, optionally overlaid with a saliency map."""
-    from PIL import Image
-
     picture = Image.fromarray(faces.crops[int(np.abs(faces.times - time).argmin())]).resize((128, 128))
     if saliency is not None:
         saliency_map = np.array(saliency["map"], np.float32)
         relative = saliency_map / (np.abs(saliency_map).max() or 1.0)
-        mask = np.asarray(Image.fromarray(relative).resize((128, 128), Image.Resampling.BICUBIC)).clip(-1, 1)[
-            ..., None
-        ]
+        resized = Image.fromarray(relative).resize((128, 128), Image.Resampling.BICUBIC)
+        mask = np.asarray(resized).clip(-1, 1)[..., None]
         tint = np.where(mask > 0, np.array(FOR), np.array(AGAINST))
         mixed = np.asarray(picture) * (1 - 0.7 * np.abs(mask)) + tint * 0.7 * np.abs(mask)
         picture = Image.fromarray(mixed.astype(np.uint8))
@@ -90,8 +88,6 @@ def _spectrogram(samples: np.ndarray) -> np.ndarray:
 
 def _png(pixels: np.ndarray) -> str:
     """Data URL."""
-    from PIL import Image
-
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -91,21 +91,17 @@ def _faces(entry: GalleryEntry) -> list[dict[str, Any]]:
 
 def _attention(entry: GalleryEntry) -> dict[str, tuple[list, list[str], list[str]]]:
     """Weights and the names of their rows and columns for each pair of modalities, "<query>><key>"."""
+    text = entry.rows.iloc[entry.row]["text"] or ""
     axes = {
-        "text": _tokens(entry),
+        "text": [text[start:end] or "[all]" for start, end in entry.explanation["token_spans"]],
         "audio": [f"{start:.1f} s" for start, _, _ in entry.explanation["sound"]],
         "vision": [f"{time:.1f} s" for time in entry.explanation["picture_times"]],
     }
     return {
-        name: (weights, *_axis_names(name, weights, axes))
+        name: (weights, _step_names(axes[query], len(weights)), _step_names(axes[key], len(weights[0])))
         for name, weights in entry.explanation["attention"].items()
+        for query, key in [name.split(">")]
     }
-
-
-def _axis_names(name: str, weights: list, axes: dict[str, list[str]]) -> tuple[list[str], list[str]]:
-    """Names of the rows and columns of the attention weights `name`, "<query>><key>" by modality."""
-    query, key = name.split(">")
-    return _step_names(axes[query], len(weights)), _step_names(axes[key], len(weights[0]))
 
 
 def _step_names(names: list[str], count: int) -> list[str]:
@@ -115,8 +111,3 @@ def _step_names(names: list[str], count: int) -> list[str]:
     cuts = [number * len(names) // count for number in range(count + 1)]
     pairs = [(names[first], names[end - 1]) for first, end in pairwise(cuts)]
     return [first if first == last else f"{first} .. {last}" for first, last in pairs]
-
-
-def _tokens(entry: GalleryEntry) -> list[str]:
-    text = entry.rows.iloc[entry.row]["text"] or ""
-    return [text[start:end] or "[all]" for start, end in entry.explanation["token_spans"]]

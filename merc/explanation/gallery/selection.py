@@ -1,4 +1,4 @@
-"""Selection of the gallery's utterances: one right, one wrong, the least certain, and one of every emotion."""
+"""The gallery's utterances: one right, one wrong, the least certain, one of every emotion; their raw inputs."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -6,9 +6,14 @@ from itertools import zip_longest
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
 from merc.data.batches.dataset import Split
-from merc.explanation import one_utterance, raw_inputs
+from merc.data.records import manifest as manifests
+from merc.data.records.stream_name import StreamName
+from merc.encoders.base import factory
+from merc.encoders.base.encoder import Encoder
+from merc.explanation import one_utterance
 from merc.explanation.gallery.page import GalleryEntry
 from merc.explanation.methods import token_shap
 
@@ -36,7 +41,7 @@ def explain_utterances(network: Any, name: str, split: Split, picks: list[tuple[
     """Explain each picked row by every method except SHAP values of its tokens."""
     return [
         GalleryEntry(reason, rows, row, raw, one_utterance.explain(network, batch, row, raw, encoders))
-        for reason, rows, row, raw, batch, encoders in _inputs(name, split, picks)
+        for reason, rows, row, raw, batch, encoders in inputs_of(name, split, picks)
     ]
 
 
@@ -44,7 +49,7 @@ def explain_tokens(network: Any, name: str, split: Split, picks: list[tuple[int,
     """SHAP values of each picked row's tokens."""
     return [
         token_shap.explain(network, batch, row, raw, encoders)
-        for _, _, row, raw, batch, encoders in _inputs(name, split, picks)
+        for _, _, row, raw, batch, encoders in inputs_of(name, split, picks)
     ]
 
 
@@ -54,14 +59,38 @@ def add_token_scores(shown: list[GalleryEntry], more: list[dict[str, Any]]) -> l
     return [replace(entry, explanation=entry.explanation | shap) for entry, shap in pairs]
 
 
-def _inputs(name: str, split: Split, picks: list[tuple[int, str]]) -> Iterator[tuple]:
+def inputs_of(name: str, split: Split, picks: list[tuple[int, str]]) -> Iterator[tuple]:
     """Of each pick: reason, rows of its dialogue, its index in them, its raw inputs, a batch, the encoders."""
-    starts, encoders = split.starts.cpu().numpy(), {}
+    starts, encoders_by_corpus = split.starts.cpu().numpy(), {}
     for row, reason in picks:
         number = int(np.searchsorted(starts, row, side="right")) - 1
         rows = np.arange(starts[number], starts[number + 1])
         index, corpus = row - int(starts[number]), split.manifest["corpus"].iloc[row]
-        encoders.setdefault(corpus, raw_inputs.encoders_by_stream(corpus, split))
-        dialogue = raw_inputs.read_inputs(name, corpus, split, rows, encoders[corpus])
-        raw = {modality: inputs[index] for modality, inputs in dialogue.items()}
-        yield reason, split.manifest.iloc[rows], index, raw, split.batch([number]), encoders[corpus]
+        if corpus not in encoders_by_corpus:
+            encoders_by_corpus[corpus] = _encoders_by_stream(corpus, split)
+        encoders, dialogue = encoders_by_corpus[corpus], split.manifest.iloc[rows]
+        raw = {
+            modality: inputs[index] for modality, inputs in _raw_inputs(name, corpus, dialogue, encoders).items()
+        }
+        yield reason, dialogue, index, raw, split.batch([number]), encoders
+
+
+def _encoders_by_stream(corpus: str, split: Split) -> dict[str, Encoder]:
+    """The encoder of each stream of the split's features, except imported streams, whose inputs are unknown."""
+    encoders = {}
+    for modality in split.modalities:
+        selection = factory.select_encoder(modality, corpus)
+        if selection.stream in split.features:
+            encoder = selection.build()
+            if encoder is not None and encoder.unit_names:
+                encoders[selection.stream] = encoder
+    return encoders
+
+
+def _raw_inputs(name: str, corpus: str, rows: pd.DataFrame, encoders: dict[str, Encoder]) -> dict[str, list[Any]]:
+    """By modality, the input of its encoder for each row of the manifest: texts, sounds, faces."""
+    folder, modalities = manifests.split_folder(name, corpus), {StreamName.parse(s).modality for s in encoders}
+    return {
+        modality: factory.modality_package(modality).reader(factory.encoding_section(modality))(folder, rows)
+        for modality in sorted(modalities)
+    }

@@ -134,9 +134,8 @@ def _attribute(way: IntegrationPaths, intervals: _Intervals) -> StreamAttributio
         gradients = way.gradients(intervals.path[interval[chunk]], alphas[chunk])
         for stream, (positions, scores) in gradients.items():
             index = interval[chunk[positions]]
-            batches.setdefault(stream, []).append(
-                (index, scores * (length[index] / len(QUADRATURE_NODES))[:, None])
-            )
+            weights = length[index] / len(QUADRATURE_NODES)
+            batches.setdefault(stream, []).append((index, scores * weights[:, None]))
     joined = {stream: tuple(map(torch.cat, zip(*batch, strict=True))) for stream, batch in batches.items()}
     return cast("StreamAttributions", joined)  # two tensors each
 

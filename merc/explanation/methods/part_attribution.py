@@ -120,12 +120,8 @@ def integrated_gradients(case: Case, rows: Tensor | None = None, rounds: int = M
 
     def scatter(values: Tensor) -> np.ndarray:
         """Values of the rows -> values of all N rows."""
-        return (
-            torch.zeros(len(case.probe), *values.shape[1:])
-            .index_copy(0, rows.cpu(), values.cpu().float())
-            .double()
-            .numpy()
-        )
+        all_rows = torch.zeros(len(case.probe), *values.shape[1:])
+        return all_rows.index_copy(0, rows.cpu(), values.cpu().float()).double().numpy()
 
     steps = {stream: scatter(attributions) for stream, attributions in result.steps.items()}
     return StepAttributions(steps, scatter(result.explained), scatter(result.gap))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from merc.data.records import manifest as manifests
-from merc.runtime.command_line import CommandLine
+from merc.runtime.errors import CommandLine
 
 PAGES_FOLDER = Path("out/runs/explain")  # not an output of the DVC pipeline
 MODEL = Path("out/export")

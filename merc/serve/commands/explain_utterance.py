@@ -6,7 +6,8 @@ import numpy as np
 
 from merc.data.batches.dataset import Split, read_split
 from merc.data.records import labels
-from merc.explanation import one_utterance, raw_inputs
+from merc.explanation import one_utterance
+from merc.explanation.gallery import selection
 from merc.explanation.gallery.page import GalleryEntry
 from merc.explanation.methods import token_shap
 from merc.runtime import params
@@ -25,19 +26,16 @@ def explain_corpus_utterance(split: str, corpus: str, dialogue: str, utterance: 
         .with_streams(list(network.streams))
         .to(select_device())
     )
-    rows, row = _find(dataset, corpus, dialogue, utterance, split)
-    encoders = raw_inputs.encoders_by_stream(corpus, dataset)
-    inputs = raw_inputs.read_inputs(split, corpus, dataset, rows, encoders)
-    raw = {modality: modality_inputs[row] for modality, modality_inputs in inputs.items()}
-    batch = dataset.batch([int((dataset.starts <= rows[0]).sum()) - 1])
-    arguments = (network, batch, row, raw, encoders)
+    row = _find(dataset, corpus, dialogue, utterance, split)
+    picks = [(row, dataset.manifest["utterance"].iloc[row])]
+    ((name, rows, index, raw, batch, encoders),) = selection.inputs_of(split, dataset, picks)
+    arguments = (network, batch, index, raw, encoders)
     explanation = one_utterance.explain(*arguments) | token_shap.explain(*arguments)
-    manifest = dataset.manifest.iloc[rows]
-    return GalleryEntry(manifest["utterance"].iloc[row], manifest, row, raw, explanation)
+    return GalleryEntry(name, rows, index, raw, explanation)
 
 
-def _find(dataset: Split, corpus: str, dialogue: str, utterance: str, split: str) -> tuple[np.ndarray, int]:
-    """Row numbers of the dialogue, and the index of the utterance among them."""
+def _find(dataset: Split, corpus: str, dialogue: str, utterance: str, split: str) -> int:
+    """Row number of the utterance."""
     rows = np.flatnonzero(dataset.manifest["dialogue"] == dialogue)
     if not len(rows):
         some = ", ".join(dataset.manifest["dialogue"].drop_duplicates()[:8])
@@ -47,4 +45,4 @@ def _find(dataset: Split, corpus: str, dialogue: str, utterance: str, split: str
     if not len(matches):
         names = ", ".join(table["utterance"])
         raise UserError(f"{corpus}/{split}: dialogue {dialogue} has no utterance {utterance!r}; it has {names}")
-    return rows, int(matches[0])
+    return int(rows[matches[0]])

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from merc.runtime.command_line import CommandLine
-from merc.runtime.errors import UserError
+from merc.runtime.errors import CommandLine, UserError
 from merc.serve.commands import outputs
 from merc.serve.predictor import recording_files
 from merc.serve.predictor.transcripts import NO_TEXT_REASON, SUFFIXES

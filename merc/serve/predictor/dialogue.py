@@ -56,11 +56,9 @@ class RecordedUtterance:
     @property
     def sound(self) -> encoder_inputs.AudioInput | None:
         """Input of an audio encoder."""
-        return (
-            None
-            if self.samples is None
-            else encoder_inputs.AudioInput(self.samples.astype(np.float32) / FULL_SCALE, start=self.sound_start)
-        )
+        if self.samples is None:
+            return None
+        return encoder_inputs.AudioInput(self.samples.astype(np.float32) / FULL_SCALE, start=self.sound_start)
 
     @property
     def picture(self) -> np.ndarray | None:

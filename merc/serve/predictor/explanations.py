@@ -60,10 +60,7 @@ class PredictionExplainer:
             window, dialogue.speakers[first:last], predictor.modalities, predictor.streams
         )
         batch = inference.hide_modalities(batch, predictor.modalities, hide)
-        raw = {
-            modality: None if modality in hide else encoder_input
-            for modality, encoder_input in self._raw(window, number - first).items()
-        }
+        raw = self._raw(window, number - first, hide)
         encoders = {
             predictor.streams[modality]: encoder
             for modality, encoder in predictor.encoders.items()
@@ -71,8 +68,8 @@ class PredictionExplainer:
         }
         return ExplanationArguments(self.network, batch, number - first, raw, encoders)
 
-    def _raw(self, window: list[RecordedUtterance], row: int) -> dict[str, Any]:
-        """Encoder inputs of an utterance by modality, None for those without features."""
+    def _raw(self, window: list[RecordedUtterance], row: int, hide: tuple[str, ...]) -> dict[str, Any]:
+        """Encoder inputs of an utterance by modality, None for those hidden or without features."""
         utterance = window[row]
         inputs = {
             "text": text_encoder_inputs(window)[row],
@@ -80,7 +77,7 @@ class PredictionExplainer:
             "vision": recording_reader.vision_encoder_input(utterance, self.predictor.whole_frame_rate),
         }
         return {
-            modality: encoder_input if modality in utterance.features else None
+            modality: encoder_input if modality in utterance.features and modality not in hide else None
             for modality, encoder_input in inputs.items()
         }
 

@@ -1,11 +1,14 @@
 """Predictor: loads an exported model and predicts emotion and sentiment for each utterance of recordings."""
 
+import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -29,13 +32,15 @@ from merc.serve.predictor.dialogue import (
 )
 from merc.serve.predictor.engines import ENGINES
 from merc.serve.predictor.recording_files import Recording, recordings
-from merc.serve.predictor.threads import map_in_threads
 from merc.serve.predictor.transcripts import Texts
 from models import checkpoint
 
 ENCODER_BATCH_SIZE = 32  # utterances in an encoder's batch
+MAX_THREADS = 4  # threads: the pictures of a clip that is being read may take 250 MB
 EXPORT_FOLDER = "out/export"
 Progress = Callable[[int, int, str], Any]  # steps done, total, description
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def _report_nothing(done: int, total: int, what: str) -> None:
@@ -107,14 +112,16 @@ class Predictor:
         read_file = partial(
             self._read_recording, reader, texts, cut, is_cancelled, report if len(files) == 1 else None
         )
-        with map_in_threads(read_file, files) as results_in_order:
+        with _map_in_threads(read_file, files) as results_in_order:
             try:
                 for number, recording in enumerate(files):
                     report(number, len(files), f"reading {recording.path.name}")
                     utterances += next(results_in_order)
             finally:
                 is_cancelled.set()
-        _set_texts(utterances, transcripts.texts_by_utterance(texts, len(utterances)))
+        given_texts = transcripts.texts_by_utterance(texts, len(utterances)) or ()
+        for utterance, text in zip(utterances, given_texts, strict=False):
+            utterance.text = text
         _refuse_empty(utterances, files)
         for utterance in utterances:
             self.write_down(utterance, asr)
@@ -168,7 +175,7 @@ class Predictor:
                 recording_reader.vision_encoder_input(utterance, self.whole_frame_rate) for utterance in utterances
             ],
         }
-        with map_in_threads(
+        with _map_in_threads(
             lambda modality: self._encode_modality(modality, utterances, inputs[modality]), self.encoders
         ) as modalities:
             for _ in modalities:
@@ -226,9 +233,22 @@ class Predictor:
         return lambda tracks, sound: synchrony.choose_speaker(tracks, sound, scorer)
 
 
-def _set_texts(utterances: Sequence[RecordedUtterance], texts: Sequence[str] | None) -> None:
-    for utterance, text in zip(utterances, texts or (), strict=False):
-        utterance.text = text
+@contextmanager
+def _map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Generator[Iterator[R], None, None]:
+    """Map `function`, which releases Python's lock, over items in parallel, results in order.
+
+    Leaving the context early cancels pending calls.
+    """
+    items = list(items)
+    num_threads = min(len(items), MAX_THREADS, os.cpu_count() or 1)
+    if num_threads < 2:
+        yield map(function, items)
+        return
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="merc")
+    try:
+        yield (future.result() for future in [pool.submit(function, item) for item in items])
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _refuse_empty(utterances: Sequence[RecordedUtterance], files: Sequence[Recording]) -> None:

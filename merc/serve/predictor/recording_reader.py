@@ -90,13 +90,9 @@ class Reader:
             return [self.fill(utterance, sound, pictures, tracks)]
         turns = []
         for begin, end in itertools.pairwise(edges):
+            start, stop = utterance.start + begin, utterance.start + end
             turn = RecordedUtterance(
-                "",
-                utterance.source,
-                utterance.start + begin,
-                utterance.start + end,
-                utterance.dialogue,
-                notes=[*utterance.notes],
+                "", utterance.source, start, stop, utterance.dialogue, notes=[*utterance.notes]
             )
             turn_pictures = speaker_changes.slice_pictures(pictures, begin, end)
             turns.append(self.fill(turn, self.part(sound, begin, end), turn_pictures))

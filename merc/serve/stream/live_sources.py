@@ -48,10 +48,8 @@ class ContainerSource:
     def __init__(self, container: InputContainer, name: str) -> None:
         self.container, self.name = container, name
         self.clock = ClipClock(container, Limits(0.0, math.inf), None)
-        self.audio, self.video = (
-            clip_reader.first_audio_stream(container),
-            clip_reader.first_video_stream(container),
-        )
+        self.audio = clip_reader.first_audio_stream(container)
+        self.video = clip_reader.first_video_stream(container)
         self.spacing = 1 / float((self.video and self.video.average_rate) or 1 / DEFAULT_SPACING)
 
     def flow(self) -> Iterator[AudioChunk | TimedPicture]:

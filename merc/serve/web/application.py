@@ -19,8 +19,7 @@ from merc.serve.web import uploads
 from merc.serve.web.examples import ExampleDialogue
 from merc.serve.web.guard import RequestGuard
 from merc.serve.web.handlers import PageHandlers, PageModel, with_session
-from merc.serve.web.jobs import UNEXPECTED, JobQueue
-from merc.serve.web.upload_limits import PageLimits
+from merc.serve.web.jobs import UNEXPECTED, JobQueue, PageLimits
 
 PAGE = Path(__file__).parent / "page"
 FILES = {  # URL path -> file and media type: the only files that are served

@@ -17,13 +17,26 @@ from filelock import FileLock, Timeout
 
 from merc.runtime.errors import UserError
 from merc.serve.predictor.recording_files import MEDIA_SUFFIXES
-from merc.serve.web.upload_limits import PageLimits
 
 PREFIX = "merc-serve-"
 LOCK_FILE = "alive.lock"  # lock file in a server's folder, held as long as the server runs
 # minimum age of a folder to delete: the server of a younger one may not hold its lock yet
 MIN_AGE_SECONDS = 60.0
 UNEXPECTED = "this went wrong for a reason that merc did not foresee; the terminal where it runs shows it"
+
+
+@dataclass(frozen=True)
+class PageLimits:
+    """Limits for the page's users; the page gets them as JSON under these names."""
+
+    clips: int = 100  # per job
+    clip_bytes: int = 500_000_000
+    job_bytes: int = 1_000_000_000
+    seconds: float = 900.0  # per job, by the clips' headers
+    text: int = 200_000  # characters per clip, enough for a film's subtitles
+    waiting: int = 20  # jobs not yet read, of all users
+    kept: int = 50  # jobs in memory, of all users; beyond that the least recently used is forgotten
+    idle: float = 1800.0  # seconds without a request until a job is forgotten
 
 
 @dataclass

@@ -15,8 +15,7 @@ from merc.serve.predictor import transcripts
 from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance
 from merc.serve.predictor.explanations import PredictionExplainer
 from merc.serve.predictor.predictor import Predictor
-from merc.serve.web.jobs import PREFIX, PageJob
-from merc.serve.web.upload_limits import PageLimits
+from merc.serve.web.jobs import PREFIX, PageJob, PageLimits
 from merc.serve.web.uploads import UploadTooLarge
 
 DECODING_FRACTION = 0.8  # fraction of the progress bar for decoding; the rest is for encoding

@@ -6,11 +6,9 @@ import socket
 from pathlib import Path
 
 from merc.runtime import params
-from merc.runtime.command_line import CommandLine
-from merc.runtime.errors import UserError
+from merc.runtime.errors import CommandLine, UserError
 from merc.serve.web.guard import is_loopback
-from merc.serve.web.jobs import delete_abandoned_folders
-from merc.serve.web.upload_limits import PageLimits
+from merc.serve.web.jobs import PageLimits, delete_abandoned_folders
 
 DEFAULT_ADDRESS = "127.0.0.1:8017"
 SHUTDOWN_SECONDS = 3  # seconds that a stopping server waits for responses in progress

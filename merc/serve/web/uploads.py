@@ -6,8 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from merc.runtime.errors import UserError
-from merc.serve.web.jobs import JobClip, PageJob
-from merc.serve.web.upload_limits import PageLimits
+from merc.serve.web.jobs import JobClip, PageJob, PageLimits
 
 UNPRINTABLE = dict.fromkeys(range(32)) | {0x7F: None} | dict.fromkeys(range(0x202A, 0x202F)) | {0x2066: None}
 MAX_NAME_LENGTH = 120  # maximum characters of a displayed name

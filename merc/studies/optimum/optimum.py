@@ -159,10 +159,6 @@ def render_best_scores(best: list[BestScore], seed: int, count: int) -> str:
     return "\n".join([*lines, last])
 
 
-def _print() -> None:
+if __name__ == "__main__":
     seed, count = params.read("sample.seed", int), params.read("sample.utterances.test", int)
     print(render_best_scores(best_scores(seed, count), seed, count))
-
-
-if __name__ == "__main__":
-    _print()
