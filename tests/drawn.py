@@ -72,3 +72,20 @@ def write_sound(container, stream, sound, rate, layout, begins) -> None:
         frame.rate, frame.time_base, frame.pts = rate, Fraction(1, rate), first + round(begins * rate)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
+
+
+def late_sound(path: Path, seconds: float, begins: float) -> Path:
+    """Write an FLV of noisy pictures, above 1.5 MB a second, whose sound begins late: FFmpeg probes 5 MB of it."""
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    with av.open(str(path), "w", format="flv") as container:
+        video = container.add_stream("flv", rate=25, options={"g": "1", "b": "14000000", "qmax": "2"})
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        audio = container.add_stream("libmp3lame", rate=22050, layout="mono")  # AAC would tell of itself at once
+        for index in range(round(seconds * 25)):
+            frame = av.VideoFrame.from_ndarray(np.roll(noise, index, axis=0), format="rgb24")
+            frame.time_base, frame.pts = Fraction(1, 25), index
+            container.mux(video.encode(frame))
+            if index == round(begins * 25):
+                write_sound(container, audio, tone(seconds - begins, 22050), 22050, "mono", begins)
+        container.mux(video.encode(None))
+    return path

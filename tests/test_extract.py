@@ -97,6 +97,40 @@ def test_a_decoder_that_crashes_costs_its_clip(here, monkeypatch):
     assert table.loc["dia0_utt1", "audio_reason"] == "given up: its worker process died (exit code 7)"
 
 
+def _stumble(job):
+    if job.utterance.name in ("dia0_utt1", "dia0_utt3"):
+        raise LookupError(f"index {job.utterance.name}\nout of range")
+    return extraction_extract(job)
+
+
+def test_whatever_a_clip_raises_costs_that_clip_alone(here, monkeypatch):
+    extracted.corpus(here / "data/raw/sample", count=4)
+    extracted.truthless(here)
+    monkeypatch.setattr(extraction, "extract_utterance", _stumble)
+    monkeypatch.setattr(extraction, "MIN_FAILED", 7)
+    extract.main("sample")
+    table = extracted.table_of()
+    assert list(table["audio_status"]) == ["ok", "missing", "ok", "missing"]
+    assert list(table["vision_status"] == "missing") == [False, True, False, True]
+    reason = table.loc["dia0_utt1", "audio_reason"]
+    assert reason.startswith("given up: LookupError in test_extract.py line")
+    assert reason.endswith(": index dia0_utt1 out of range")
+    items = json.loads(Path("out/extract/report/sample.json").read_text())["items"]
+    assert reason in {item["reason"] for item in items}
+
+
+def test_when_many_clips_fail_unforeseen_the_run_stops_and_a_later_one_goes_on(here, monkeypatch):
+    extracted.corpus(here / "data/raw/sample", count=4)
+    extracted.truthless(here)
+    with monkeypatch.context() as patched:
+        patched.setattr(extraction, "extract_utterance", _stumble)
+        with pytest.raises(SystemExit, match="6 of 12 clips failed; the first: LookupError") as stopped:
+            extract.main("sample")
+    assert isinstance(stopped.value.code, str)  # the process writes it and ends with 1
+    extract.main("sample")
+    assert set(extracted.table_of()["audio_status"]) == {"ok"}
+
+
 @pytest.mark.parametrize("detector", ["none", "haar"])
 def test_pictures_at_a_fixed_rate(here, detector):
     extracted.corpus(here / "data/raw/sample", count=1)

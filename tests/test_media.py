@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc.media import clip_reader
+from merc.media import clip_reader, decoding
 
 LIMITS = clip_reader.Limits(0.2, 4.0)
 GRID = Path(__file__).parents[2] / "shared" / "data" / "clips"
@@ -142,6 +142,21 @@ def test_of_two_streams_the_one_of_a_known_codec_is_read(tmp_path):
     with av.open(str(path)) as container:
         assert [stream.codec_context is None for stream in container.streams.audio] == [True, False]
     assert len(clip_reader.read_sound(path, LIMITS).samples) == pytest.approx(clip_reader.SAMPLE_RATE, abs=300)
+
+
+@pytest.mark.parametrize("probe", ["deep", "as FFmpeg's"])
+def test_a_stream_that_begins_late_is_read_or_absent_and_raises_nothing(tmp_path, monkeypatch, probe):
+    path = drawn.late_sound(tmp_path / "a.flv", seconds=7.0, begins=5.0)
+    assert path.stat().st_size > 1_400_000 * 5
+    limits = clip_reader.Limits(0.2, 60.0)
+    if probe != "deep":  # a stream that begins later still
+        monkeypatch.setattr(decoding, "DEEP_PROBE", {})
+    for _ in range(20):  # what PyAV reads beyond its buffer is left to chance
+        sound, pictures = clip_reader.read_clip(path, limits, ticks=False)
+        assert pictures.middle is not None
+        assert sound.reason == ("" if probe == "deep" else "no audio stream")
+    if probe == "deep":
+        assert np.flatnonzero(np.abs(sound.samples) > 2000)[0] / 16000 == pytest.approx(5.0, abs=0.1)
 
 
 @given(cut=st.floats(0, 1), ticks=st.booleans())

@@ -13,7 +13,7 @@ from av.stream import Disposition
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.data.records.listing import Window
-from merc.media.decoding import DECODING_ERRORS, ClipClock, Limits, MediaStream, error_message
+from merc.media.decoding import DECODING_ERRORS, ClipClock, Limits, MediaStream, demux, error_message, open_media
 from merc.media.images import MiddlePictureReader, Pictures, TickPictureReader
 from merc.media.sound import ClipSound, SoundReader
 
@@ -25,7 +25,7 @@ def read_clip(path: Path, limits: Limits, ticks: bool, window: Window | None = N
     try:
         if path.stat().st_size == 0:
             return ClipSound(reason="the file is empty"), Pictures(reason="the file is empty")
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_media(path) as container:
             if window is not None and window.start > PREROLL_SECONDS:
                 container.seek(round((window.start - PREROLL_SECONDS) * av.time_base) + (container.start_time or 0))
             clock = ClipClock(container, limits, window)
@@ -41,7 +41,7 @@ def read_clip(path: Path, limits: Limits, ticks: bool, window: Window | None = N
 def read_sound(path: Path, limits: Limits) -> ClipSound:
     """Only the sound of a recording, which may be hours long."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_media(path) as container:
             audio = first_audio_stream(container)
             if audio is None:
                 return ClipSound(reason=_none_of(container.streams.audio, "audio"))
@@ -55,7 +55,7 @@ def read_pictures(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[
     """The pictures of each span (start and end in seconds, in order) of a recording; decodes each frame once."""
     num_spans = 0
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_media(path) as container:
             for pictures in _span_pictures(container, spans):
                 yield pictures
                 num_spans += 1
@@ -69,7 +69,7 @@ def _span_pictures(container: InputContainer, spans: Sequence[tuple[float, float
         yield from (Pictures(reason=_none_of(container.streams.video, "video")) for _ in spans)
         return
     stream = MediaStream(video, ClipClock(container, Limits(0.0, math.inf), None))
-    packets = (packet for packet in container.demux(video) if packet.stream_index == video.index)
+    packets = (packet for packet in demux(container, [video]) if packet.stream_index == video.index)
     frames = (frame for packet in packets for frame in stream.decode(packet))
     last_frames: list[av.VideoFrame] = []  # of a span, may also be the first of the next
     for begin, end in spans:
@@ -86,7 +86,7 @@ def _span_pictures(container: InputContainer, spans: Sequence[tuple[float, float
 def clip_duration(path: Path) -> float | None:
     """A clip's duration in its header, or None if unknown or unreadable."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_media(path) as container:
             return container.duration / av.time_base if container.duration else None
     except DECODING_ERRORS:
         return None
@@ -116,7 +116,7 @@ def _demux(container: InputContainer, readers: list[SoundReader | MiddlePictureR
     """Pass every packet to its reader until all are full; returns the error message, if any."""
     by_index = {reader.stream.index: reader for reader in readers}
     try:
-        for packet in container.demux([reader.stream.source for reader in readers]) if readers else ():
+        for packet in demux(container, [reader.stream.source for reader in readers]):
             if packet.stream_index in by_index:  # at the end, empty packets of all streams are returned
                 by_index[packet.stream_index].take(packet)
             if all(reader.full for reader in readers):

@@ -1,6 +1,9 @@
 """Decoding of a clip's streams by PyAV; errors are recorded in the stream, not raised."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar, cast, overload
 
 import av
@@ -14,6 +17,9 @@ from merc.data.records.listing import Window
 
 # what PyAV raises on broken files
 DECODING_ERRORS = (FFmpegError, OSError, ValueError, ArithmeticError, MemoryError)
+# formats whose streams appear with their first packet: FFmpeg looks for them in the first 5 MB alone
+GROWING_FORMATS = ("flv", "mpegts", "mpeg")
+DEEP_PROBE = {"analyzeduration": "60000000", "probesize": str(64 << 20)}  # microseconds, bytes
 RESAMPLING_BLOCK = 16384  # samples per call of the resampler: a call has the fixed cost of about 1000 samples
 
 Frame = TypeVar("Frame", av.AudioFrame, av.VideoFrame)
@@ -25,6 +31,26 @@ class Limits:
 
     minimum: float
     maximum: float
+
+
+def open_media(path: Path) -> InputContainer:
+    """Open a recording; one that lacks sound or pictures is searched deeper for a stream that begins late."""
+    container = av.open(str(path), metadata_errors="replace")
+    is_complete = container.streams.audio and container.streams.video
+    if is_complete or container.format.name not in GROWING_FORMATS:
+        return container
+    container.close()
+    return av.open(str(path), options=DEEP_PROBE, metadata_errors="replace")
+
+
+def demux(container: InputContainer, streams: Sequence[av.AudioStream | av.VideoStream]) -> Iterator[av.Packet]:
+    """The packets of the streams, then an empty one of each.
+
+    A stream that FFmpeg finds only while reading is not known to PyAV 18.1.0, whose `demux` may then raise an
+    IndexError after all packets of the known ones: its buffer has the size of the streams known at the start.
+    """
+    with suppress(IndexError):
+        yield from container.demux(list(streams)) if streams else ()
 
 
 class ClipClock:

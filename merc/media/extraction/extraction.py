@@ -1,10 +1,12 @@
 """Extracts the files of each utterance from its clip: sound, a portrait, face tracks, word times.
 
-A medium that cannot be extracted is missing, with a reason.
+A medium that cannot be extracted is missing, with a reason. Whatever goes wrong with a clip costs that clip alone.
 """
 
 import json
 import os
+import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,9 +24,12 @@ from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.media.images import Pictures
 from merc.media.sound import ClipSound
 from merc.runtime import workers
+from merc.runtime.errors import UserError
 
 CLIP_TIMEOUT = 180.0  # timeout of a clip, whose decoder is then taken to hang
 NO_FACE = "no_face"
+# a run with more clips than this that fail in an unforeseen way has a fault of its own, and stops
+MAX_FAILED_SHARE, MIN_FAILED = 0.2, 5
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,28 @@ def extract_all(listing: Listing, settings: ExtractionConfig, folder: Path) -> l
     if len(unfinished) < len(jobs):
         print(f"extract: {len(jobs) - len(unfinished)} of {len(jobs)} utterances were finished by an earlier run")
     results = workers.run(
-        [jobs[index] for index in unfinished], extract_utterance, label="extract", seconds=CLIP_TIMEOUT
+        [jobs[index] for index in unfinished], _extract_or_fail, label="extract", seconds=CLIP_TIMEOUT
     )
+    failures = [result for result in results if isinstance(result, workers.JobFailure)]
+    if len(failures) >= MIN_FAILED and len(failures) > MAX_FAILED_SHARE * len(jobs):
+        sys.exit(f"extract: stops: {len(failures)} of {len(jobs)} clips failed; the first: {failures[0].reason}")
     for index, result in zip(unfinished, results, strict=True):
         finished[index] = _failed(result) if isinstance(result, workers.JobFailure) else result
     return [finished[index] for index in range(len(jobs))]
+
+
+def _extract_or_fail(job: ExtractionJob) -> dict[str, Any] | workers.JobFailure:
+    """The outcome of an utterance; an exception that nobody foresaw becomes its reason."""
+    try:
+        return extract_utterance(job)
+    except UserError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        message = " ".join(str(error).split())
+        return workers.JobFailure(
+            f"{type(error).__name__} in {Path(place.filename).name} line {place.lineno}: {message}"
+        )
 
 
 def extract_utterance(job: ExtractionJob) -> dict[str, Any]:
@@ -114,10 +136,13 @@ def _save_pictures(job: ExtractionJob, pictures: Pictures) -> MediumResult:
 def _write(job: ExtractionJob, name: str, content: bytes) -> str:
     """Write to a temporary file and rename it, so that no file is incomplete; returns `name`."""
     temporary = job.folder / f"temporary-{os.getpid()}"
-    temporary.write_bytes(content)
     target = job.folder / job.utterance.split / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary.replace(target)
+    try:
+        temporary.write_bytes(content)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(target)
+    except OSError as error:  # a full or read-only disk is not the clip's fault
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from None
     return name
 
 

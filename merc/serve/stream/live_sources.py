@@ -14,7 +14,7 @@ from av.container import InputContainer
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.media import clip_reader
-from merc.media.decoding import DECODING_ERRORS, ClipClock, Limits, MediaStream, error_message
+from merc.media.decoding import DECODING_ERRORS, ClipClock, Limits, MediaStream, demux, error_message
 from merc.runtime.errors import UserError
 from merc.serve.stream.timed_pictures import TimedPicture
 
@@ -58,7 +58,7 @@ class ContainerSource:
         video = MediaStream(self.video, self.clock) if self.video else None
         streams = [stream for stream in (self.audio, self.video) if stream is not None]
         try:
-            for packet in self.container.demux(streams) if streams else ():
+            for packet in demux(self.container, streams):
                 if resampler and packet.stream.index == resampler.stream.index:
                     yield from resampler.take(packet)
                 elif video:
