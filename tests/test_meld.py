@@ -1,7 +1,10 @@
 """MELD in every form that users have it."""
 
 import json
+import os
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -140,6 +143,39 @@ def test_without_media_every_clip_is_missing_with_the_reason_and_none_is_opened(
     counts = json.loads(Path("metrics/extract/meld.json").read_text())["dev"]
     assert counts["utterances"] == 2 and counts["missing"] == {"text": 0, "audio": 2, "vision": 2}
     assert json.loads(Path("out/extract/report/meld.json").read_text())["ignored"] == []
+
+
+def test_gaps_are_named_as_ranges_however_wide(here):
+    rows = [extracted.row(0, number) for number in (2, 3, 5, 9, 999_999_999)] + [extracted.row(1, 0)]
+    extracted.table(here / "train_sent_emo.csv", rows)
+    (gaps,) = registry.read_corpus("meld", here, here / "scratch").decided
+    skipped = "0 to 1, 4, 6 to 8, 10 to 999999998"
+    assert gaps == {
+        "split": "train",
+        "item": "dia0",
+        "reason": f"utterances {skipped} are skipped; turns have no gaps",
+    }
+
+
+LISTS_A_MILLION = """
+import resource, sys, time
+from pathlib import Path
+from merc.corpora import registry
+listing = registry.read_corpus("meld", Path("."), Path("scratch"))
+print(len(listing.utterances), time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux alone")
+def test_a_million_rows_are_listed_within_a_minute_and_2_gb(here):
+    rows = [extracted.row(number // 20, number % 20, f"It is all fine, {number}.") for number in range(1_000_000)]
+    extracted.table(here / "train_sent_emo.csv", rows)
+    command = [sys.executable, "-c", LISTS_A_MILLION]
+    environment = os.environ | {"PYTHONPATH": str(extracted.ROOT)}
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    count, seconds, gigabytes = map(float, answer.split())
+    assert (count, seconds < 60, gigabytes < 2) == (1_000_000, True, True)
 
 
 def test_a_table_that_cannot_be_used_is_one_clear_line(here):

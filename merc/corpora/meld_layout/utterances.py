@@ -2,7 +2,10 @@
 
 import csv
 import io
+import itertools
 import re
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +20,11 @@ from merc.runtime.errors import UserError
 
 TEXT_COLUMNS = ("Utterance", "Text")  # the second in copies from Kaggle
 COLUMNS = ("Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
+EPISODE_COLUMNS = ("Season", "Episode")
 TIME = re.compile(r"(\d+):(\d+):(\d+)[,.](\d+)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _LabelRow:
     """One row of a split's CSV."""
 
@@ -86,16 +90,19 @@ def _rows(path: Path, split: str, listing: Listing) -> list[_LabelRow]:
     return [rows[key] for key in sorted(rows)]
 
 
-def _cells(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line numbers and cells of a CSV's rows."""
-    reader = csv.DictReader(io.StringIO(transcripts.decode(path.read_bytes()), newline=""))
+def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line numbers and cells of a CSV's rows, in the columns that are read: a table may have a million rows."""
+    text = io.BytesIO(transcripts.decode(path.read_bytes()).encode())  # StringIO takes four bytes a character
+    reader = csv.DictReader(io.TextIOWrapper(text, encoding="utf-8", newline=""))
     reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
     missing = [name for name in COLUMNS if name not in reader.fieldnames]
     if not any(name in reader.fieldnames for name in TEXT_COLUMNS):
         missing.append(" or ".join(TEXT_COLUMNS))
     if missing:
         raise UserError(f"{path}: lacks the columns {', '.join(missing)}; use MELD's own CSV")
-    return [(reader.line_num, {key: value or "" for key, value in row.items() if key}) for row in reader]
+    kept = [name for name in (*TEXT_COLUMNS, *COLUMNS, *EPISODE_COLUMNS) if name in reader.fieldnames]
+    for row in reader:
+        yield reader.line_num, {name: sys.intern(row[name] or "") for name in kept}
 
 
 def _number(cells: dict[str, str], key: str, path: Path, line: int) -> int:
@@ -143,7 +150,7 @@ def _label(row: _LabelRow, column: str, labels: tuple[str, ...], listing: Listin
 
 def _episode(row: _LabelRow) -> str | None:
     """Recording that StartTime and EndTime refer to; copies of MELD may lack the columns."""
-    season, episode = (row.cells.get(name, "").strip() for name in ("Season", "Episode"))
+    season, episode = (row.cells.get(name, "").strip() for name in EPISODE_COLUMNS)
     return f"season {season} episode {episode}" if season and episode else None
 
 
@@ -182,15 +189,17 @@ def _by_duration(clips: dict[str, ClipFile], duration: float | None) -> tuple[st
 
 
 def _report_gaps(rows: list[_LabelRow], split: str, listing: Listing) -> None:
-    """Report utterance numbers that a dialogue skips; its turns are numbered without gaps."""
-    numbers: dict[int, set[int]] = {}
-    for row in rows:
-        numbers.setdefault(row.dialogue, set()).add(row.number)
-    for dialogue, present in numbers.items():
-        if skipped := sorted(set(range(max(present))) - present):
-            add_note(
-                listing.decided, split, f"dia{dialogue}", f"utterances {skipped} are skipped; turns have no gaps"
-            )
+    """Report utterance numbers that a dialogue skips, of sorted rows; its turns are numbered without gaps."""
+    for dialogue, turns in itertools.groupby(rows, key=lambda row: row.dialogue):
+        expected, gaps = 0, []
+        for row in turns:
+            if row.number > expected:
+                last = row.number - 1
+                gaps.append(f"{expected}" if last == expected else f"{expected} to {last}")
+            expected = row.number + 1
+        if gaps:
+            reason = f"utterances {', '.join(gaps)} are skipped; turns have no gaps"
+            add_note(listing.decided, split, f"dia{dialogue}", reason)
 
 
 def _report_extras(rows: list[_LabelRow], split: str, files: LayoutFiles, listing: Listing) -> None:

@@ -14,7 +14,7 @@ class Window:
     columns: tuple[float, float] = (0.0, 1.0)  # left and right edge, as fractions of the width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: a corpus may have a million
 class Utterance:
     """Annotation of one utterance, and where its media are."""
 
