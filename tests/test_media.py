@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merc.media import clip_reader, decoding
+from merc.runtime.errors import UserError
+from merc.serve.stream import live_sources
 
 LIMITS = clip_reader.Limits(0.2, 4.0)
 GRID = Path(__file__).parents[2] / "shared" / "data" / "clips"
@@ -157,6 +159,37 @@ def test_a_stream_that_begins_late_is_read_or_absent_and_raises_nothing(tmp_path
         assert sound.reason == ("" if probe == "deep" else "no audio stream")
     if probe == "deep":
         assert np.flatnonzero(np.abs(sound.samples) > 2000)[0] / 16000 == pytest.approx(5.0, abs=0.1)
+
+
+PLAYLISTS = {
+    "ffconcat": "ffconcat version 1.0\nfile whole.mp4\n",
+    "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nwhole.ts\n#EXT-X-ENDLIST\n",
+    "SDP": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 59998 RTP/AVP 0\n",
+    "picture": "P6 4 4 255 " + 48 * "x",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+@pytest.mark.parametrize("name", ["a.mp4", "a.m3u8", "a%02d.png"])
+def test_a_file_that_names_others_is_refused_whatever_it_is_called(tmp_path, monkeypatch, kind, name):
+    monkeypatch.chdir(tmp_path)
+    drawn.write(Path("whole.mp4"), pictures=drawn.flashes(_even(1.0), 0.5), sound=drawn.tone(1.0, 22050))
+    _transport_stream(Path("whole.ts"))
+    Path(name).write_text(PLAYLISTS[kind], encoding="ascii")
+    sound, pictures = clip_reader.read_clip(Path(name), LIMITS, ticks=True)
+    assert sound.samples is None and pictures.middle is None
+    assert sound.reason == pictures.reason and sound.reason.startswith("cannot be opened: ")
+    assert clip_reader.read_sound(Path(name), LIMITS).reason == sound.reason
+    with pytest.raises(UserError, match="cannot be opened"):
+        live_sources.open_container(Path(name), name)
+    with Path(name).open("rb") as pipe, pytest.raises(UserError, match="cannot be opened"):
+        live_sources.open_container(pipe, name)
+
+
+def _transport_stream(path: Path) -> None:
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("aac", rate=22050, layout="mono")
+        drawn.write_sound(container, stream, drawn.tone(1.0, 22050), 22050, "mono", 0.0)
 
 
 @given(cut=st.floats(0, 1), ticks=st.booleans())

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar, cast, overload
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError
 from av.video.reformatter import VideoReformatter
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
@@ -19,6 +19,14 @@ from merc.data.records.listing import Window
 DECODING_ERRORS = (FFmpegError, OSError, ValueError, ArithmeticError, MemoryError)
 # formats whose streams appear with their first packet: FFmpeg looks for them in the first 5 MB alone
 GROWING_FORMATS = ("flv", "mpegts", "mpeg")
+# Demuxers that read the one file they are given. FFmpeg chooses by content: its concat, HLS, DASH, SDP and image
+# sequence demuxers would open whatever a file of any name tells them to.
+FORMATS = (
+    *("mov", "matroska", "avi", "flv", "mpeg", "mpegts", "mpegvideo", "asf", "mxf", "nut", "ogg", "ivf", "dv"),
+    *("h264", "hevc", "m4v", "obu", "gif", "rm", "3gp", "wav", "w64", "flac", "mp3", "aac", "ac3", "eac3", "aiff"),
+    *("au", "caf", "amr", "wv", "tta", "ape"),
+)
+ONE_FILE = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file,pipe"}  # each alone leaks
 DEEP_PROBE = {"analyzeduration": "60000000", "probesize": str(64 << 20)}  # microseconds, bytes
 RESAMPLING_BLOCK = 16384  # samples per call of the resampler: a call has the fixed cost of about 1000 samples
 
@@ -35,12 +43,15 @@ class Limits:
 
 def open_media(path: Path) -> InputContainer:
     """Open a recording; one that lacks sound or pictures is searched deeper for a stream that begins late."""
-    container = av.open(str(path), metadata_errors="replace")
+    try:
+        container = av.open(str(path), options=ONE_FILE, metadata_errors="replace")
+    except ArgumentError:
+        raise ValueError("its format is none of those that are read") from None
     is_complete = container.streams.audio and container.streams.video
     if is_complete or container.format.name not in GROWING_FORMATS:
         return container
     container.close()
-    return av.open(str(path), options=DEEP_PROBE, metadata_errors="replace")
+    return av.open(str(path), options=ONE_FILE | DEEP_PROBE, metadata_errors="replace")
 
 
 def demux(container: InputContainer, streams: Sequence[av.AudioStream | av.VideoStream]) -> Iterator[av.Packet]:

@@ -14,7 +14,7 @@ from av.container import InputContainer
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.media import clip_reader
-from merc.media.decoding import DECODING_ERRORS, ClipClock, Limits, MediaStream, demux, error_message
+from merc.media.decoding import DECODING_ERRORS, ONE_FILE, ClipClock, Limits, MediaStream, demux, error_message
 from merc.runtime.errors import UserError
 from merc.serve.stream.timed_pictures import TimedPicture
 
@@ -131,8 +131,9 @@ def open_container(
 ) -> ContainerSource:
     """Open a recording, an object with `read`, or a device of FFmpeg's `format`; `name` is for messages."""
     path = path if hasattr(path, "read") else str(path)
+    allowed = ONE_FILE if format is None else {"format_whitelist": format, "protocol_whitelist": "file,pipe"}
     try:
-        container = av.open(path, format=format, options=options, metadata_errors="replace")
+        container = av.open(path, format=format, options=allowed | (options or {}), metadata_errors="replace")
         return ContainerSource(cast("InputContainer", container), name)
     except DECODING_ERRORS as error:
         raise UserError(f"{name}: cannot be opened: {error_message(error)}") from None
