@@ -192,6 +192,24 @@ def _transport_stream(path: Path) -> None:
         drawn.write_sound(container, stream, drawn.tone(1.0, 22050), 22050, "mono", 0.0)
 
 
+@pytest.mark.parametrize("ticks", [False, True])
+def test_pictures_above_the_limit_are_refused_and_large_ones_are_reduced(tmp_path, monkeypatch, ticks):
+    path = drawn.write(
+        tmp_path / "a.mp4",
+        pictures=drawn.flashes(_even(0.4), 0.2, width=8000, height=5200)[:3],
+        sound=drawn.tone(0.4, 22050),
+    )
+    sound, pictures = clip_reader.read_clip(path, LIMITS, ticks)
+    assert sound.samples is not None and pictures.middle is None
+    assert pictures.reason == "no picture can be decoded: 8000 x 5200 pixels are above 40 megapixels"
+    monkeypatch.setattr(decoding, "MAX_SIDE", 80)
+    path = drawn.write(tmp_path / "b.mp4", pictures=drawn.flashes(_even(1.0), 0.3))
+    _, pictures = clip_reader.read_clip(path, LIMITS, ticks)
+    assert pictures.middle.shape == (48, 80, 3) and pictures.middle.mean() > 250
+    if ticks:
+        assert len(pictures.ticks) == 25 and {kept().shape for kept in pictures.kept.values()} == {(48, 80, 3)}
+
+
 @given(cut=st.floats(0, 1), ticks=st.booleans())
 def test_a_file_cut_anywhere_gives_media_or_a_reason(tmp_path_factory, cut, ticks):
     path = tmp_path_factory.getbasetemp() / "whole.mp4"

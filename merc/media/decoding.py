@@ -27,6 +27,8 @@ FORMATS = (
     *("au", "caf", "amr", "wv", "tta", "ape"),
 )
 ONE_FILE = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file,pipe"}  # each alone leaks
+MAX_PIXELS = 40_000_000  # larger pictures are refused, before or while they are decoded
+MAX_SIDE = 3840  # pixels; larger frames are reduced at once, as several of a clip are kept
 DEEP_PROBE = {"analyzeduration": "60000000", "probesize": str(64 << 20)}  # microseconds, bytes
 RESAMPLING_BLOCK = 16384  # samples per call of the resampler: a call has the fixed cost of about 1000 samples
 
@@ -97,20 +99,35 @@ class MediaStream(Generic[Frame]):
         self.source, self.clock, self.index = source, clock, source.index
         if not self.source.codec_context.is_open:
             self.source.codec_context.thread_count = 1  # clips are decoded in parallel
-        self.trouble = ""
+            self.source.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        width, height = getattr(source, "width", 0), getattr(source, "height", 0)
+        self.is_refused = width * height > MAX_PIXELS
+        self.trouble = (
+            f"{width} x {height} pixels are above {MAX_PIXELS // 10**6} megapixels" if self.is_refused else ""
+        )
         self.apart = 1 / float(getattr(source, "average_rate", None) or 25)  # seconds between video frames
         self.reformatter = VideoReformatter()
         self.resampler, self.buffer = _resampler(), av.AudioFifo()
 
     def decode(self, packet: av.Packet | None) -> list[Frame]:
         """The frames that a packet completes; None flushes the decoder."""
+        if self.is_refused:
+            return []
         try:
-            return cast("list[Frame]", self.source.decode(packet))
+            return [cast("Frame", self._reduced(frame)) for frame in self.source.decode(packet)]
         except EOFError:  # already flushed
             return []
         except DECODING_ERRORS as error:
             self.trouble = self.trouble or error_message(error)
             return []
+
+    def _reduced(self, frame: av.AudioFrame | av.VideoFrame) -> av.AudioFrame | av.VideoFrame:
+        """The frame; a picture at most MAX_SIDE pixels wide and high."""
+        if isinstance(frame, av.AudioFrame) or max(frame.width, frame.height) <= MAX_SIDE:
+            return frame
+        factor = MAX_SIDE / max(frame.width, frame.height)
+        width, height = (max(round(side * factor), 1) for side in (frame.width, frame.height))
+        return self.reformatter.reformat(frame, width, height, "rgb24")
 
     def resample(self, frame: av.AudioFrame | None) -> list[np.ndarray]:
         """Mono samples at SAMPLE_RATE; None flushes the resampler."""
