@@ -56,6 +56,25 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"lr: 2020-99-99",
+        b"lr: " + b"9" * 5000,
+        b"lr: !!bool x",
+        b"lr: !!float x",
+        b"lr: " + b"[" * 5000 + b"]" * 5000,
+        "lr: é".encode("latin1"),
+    ],
+)
+def test_a_file_that_yaml_cannot_read_is_one_line(tmp_path, content):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"params\.yaml: ") as error:
+        params.read("lr", float, path)
+    assert "\n" not in str(error.value)
+
+
 def test_a_section_and_a_single_value(tmp_path):
     path = written(tmp_path, "train:\n  lr: 1\n  seeds: [1, 2]\n")
     assert params.read("train", Rates, path) == Rates(lr=1.0, seeds=[1, 2])

@@ -55,7 +55,7 @@ def _document(path: Path) -> dict[Any, Any]:
         raise UserError(f"{path}: not found in {Path.cwd().name}/; run from the top of the repository")
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, KeyError, RecursionError) as error:  # not all of PyYAML's are its own
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path}: holds no sections; take one of presets/, or git's: git checkout {path}")
@@ -68,7 +68,14 @@ def _explain(key: str, kind: Any, detail: Any, path: Path) -> str:
         return f"{path}: {location}: unknown key{_suggest(str(detail['loc'][-1]), _keys(kind, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return f"{path}: {location} is missing; add it back (see presets/)"
-    return f"{path}: {location} = {detail['input']!r}: {detail['msg']}"
+    return f"{path}: {location} = {_shown(detail['input'])}: {detail['msg']}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except RecursionError:
+        return "something nested too deep"
 
 
 def _keys(kind: Any, location: tuple[Any, ...]) -> list[str]:
