@@ -20,7 +20,6 @@ SPLIT_COLUMNS = ("split", "partition", "subset")
 MISSING_CELLS = ("", "nan", "na", "n/a", "null", "none", "--undefined--", "?")
 MAX_CELL_CHARACTERS = 40  # maximum number of characters of a cell in a message
 PARQUET_ROWS = 256  # read at once
-csv.field_size_limit(2**27)
 
 
 def csv_rows(content: bytes, budget: Budget) -> dict[Any, Any]:
