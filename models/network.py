@@ -44,22 +44,24 @@ def _member_of(choices: Iterable[str]) -> Callable[[str], str]:
 
 Modality = Annotated[str, AfterValidator(_member_of(MODALITIES))]
 
+MAX_WIDTH = 2**13  # beyond it one layer takes gigabytes
+
 
 class NetworkConfig(BaseModel):
     """Section `model` of params.yaml."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     modalities: list[Modality] = Field(min_length=1)
-    dim: int = Field(gt=0, multiple_of=ATTENTION_HEADS)
-    fused: int = Field(gt=0, multiple_of=ATTENTION_HEADS)
+    dim: int = Field(gt=0, le=MAX_WIDTH, multiple_of=ATTENTION_HEADS)
+    fused: int = Field(gt=0, le=MAX_WIDTH, multiple_of=ATTENTION_HEADS)
     stem: dict[Modality, Annotated[str, AfterValidator(_member_of(STEMS))]]
     fusion: Annotated[str, AfterValidator(_member_of(FUSIONS))]
     context: Annotated[str, AfterValidator(_member_of(CONTEXTS))]
     heads: Annotated[str, AfterValidator(_member_of(HEADS))]
     causal: bool
     dropout: float = Field(ge=0, lt=1)
-    roles: int = Field(ge=0)
+    roles: int = Field(ge=0, le=MAX_WIDTH)
     belief_weight: float = Field(ge=0)
 
     @model_validator(mode="after")

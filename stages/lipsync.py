@@ -19,7 +19,7 @@ class LipSyncConfig(LoopConfig):
     """Section `lipsync` of params.yaml."""
 
     clips: int = Field(ge=1)
-    seed: int
+    seed: params.Seed
 
 
 def main() -> None:

@@ -91,9 +91,9 @@ def pickled(tmp_path, value, protocol=4) -> Path:
     return tmp_path / "a.pkl"
 
 
-def zip_of(members: dict[str, bytes]) -> bytes:
+def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     written = io.BytesIO()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(written, "w", method) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return written.getvalue()

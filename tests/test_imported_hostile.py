@@ -1,11 +1,20 @@
 """merc.encoders.imported.reader.read: what must be refused, in one line that names the file, and nothing runs."""
 
 import io
+import json
+import multiprocessing
 import os
 import pickle
+import resource
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from feature_writers import WRITERS, to_hdf5, zip_of
@@ -191,7 +200,7 @@ def _changed(content: bytearray, where: float, flip: int) -> bytearray:
 
 
 def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("merc.encoders.imported.formats.archives.MAX_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr("merc.encoders.imported.formats.budget.MAX_UNPACKED_BYTES", 1000)
     for name, content in {
         "a.zip": zip_of({"a.json": b" " * 1_000_000}),
         "a.npz": zip_of({"a.npy": bytes(10**6)}),
@@ -211,3 +220,87 @@ def test_links_out_of_an_hdf5_file_are_refused(tmp_path):
         opened["dia0_utt0"] = h5py.ExternalLink("other.h5", "dia0_utt0")
     with pytest.raises(UserError, match="is a link"):
         reader.read(tmp_path / "a.h5")
+
+
+def _resource_traps() -> dict[str, Callable[[Path], object]]:
+    """Files of a few bytes that would take gigabytes or minutes."""
+    million = {f"dia{number}_utt0": 0 for number in range(60_000)}
+    return {
+        "lies.zip": lambda path: path.write_bytes(_lying(zip_of({"a.json": b" " * 4 * 10**8}))),
+        "lies.npz": lambda path: path.write_bytes(_lying(zip_of({"a.npy": bytes(4 * 10**8)}))),
+        "lzma.zip": lambda path: path.write_bytes(_lying(zip_of({"a.json": bytes(10**7)}, zipfile.ZIP_LZMA))),
+        "view.pt": lambda path: torch.save({"dia0_utt0": torch.zeros(1).expand(10**9)}, path),
+        "rows.pt": lambda path: torch.save({"dia0_utt0": torch.zeros(1, 1).expand(10**6, 10**3)}, path),
+        "views.pt": lambda path: torch.save({"dia0_utt0": torch.zeros(1).expand(10**8, 1, 1)}, path),
+        "column.pt": lambda path: torch.save({"id": ["a"] * 3, "x": torch.zeros(1).expand(3, 10**9)}, path),
+        "memo.pkl": lambda path: path.write_bytes(b"\x80\x02]r\xff\xff\xff\x1f."),
+        "put.pkl": lambda path: path.write_bytes(b"]p500000000\n."),
+        "rows.pkl": lambda path: path.write_bytes(pickle.dumps({"dia0_utt0": [[1.0] * 10_000] * 10_000})),
+        "lists.zip": lambda path: path.write_bytes(zip_of({"a.pkl": b"\x80\x02(" + b"]" * 10**7 + b"t."})),
+        "encode.zip": lambda path: path.write_bytes(zip_of({"a.pkl": _encoded_again()})),
+        "datasets.h5": _datasets,
+        "filled.h5": _filled,
+        "lists.parquet": lambda path: pq.write_table(pa.table({"id": ["a"], "x": [np.zeros(10**7)]}), path),
+        "words.parquet": lambda path: pq.write_table(
+            pa.table({"id": ["a" * 10**5] * 3000, "x": [0.0] * 3000}), path
+        ),
+        "lists.json.zip": lambda path: path.write_bytes(zip_of({"a.json": b"[" + b"[]," * 5 * 10**6 + b"1]"})),
+        "cells.csv.zip": lambda path: path.write_bytes(zip_of({"a.csv": b"a,b\n" + b"1,\n" * 5 * 10**6})),
+        "twice.json": lambda path: path.write_text(json.dumps(million)[:-1] + ', "dia59999_utt0": 0}'),
+        "twice.pkl": lambda path: path.write_bytes(
+            pickle.dumps({"id": [*million, "dia59999_utt0"], "x": np.zeros(60_001)})
+        ),
+        "pipe.json": os.mkfifo,
+        "device.json": lambda path: path.symlink_to("/dev/zero"),
+    }
+
+
+def _lying(content: bytes) -> bytes:
+    """The archive of one entry with 100 as its unpacked size in the directory."""
+    at = content.index(b"PK\x01\x02") + 24
+    return content[:at] + struct.pack("<I", 100) + content[at + 4 :]
+
+
+def _encoded_again() -> bytes:
+    text = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6
+    return b"\x80\x02c_codecs\nencode\nq\x00" + text + b"q\x010(" + b"h\x00h\x01\x85R" * 5000 + b"t."
+
+
+def _datasets(path: Path) -> None:
+    with h5py.File(path, "w") as opened:
+        for number in range(40):
+            opened.create_dataset(f"dia0_utt{number}", (10**6,), "f8", chunks=True)
+
+
+def _filled(path: Path) -> None:
+    with h5py.File(path, "w") as opened:
+        opened["a"] = "a" * 30_000
+        opened.create_dataset("names", (10_000,), h5py.string_dtype(), chunks=True, fillvalue="a" * 30_000)
+
+
+def _read_alone(path: Path, pipe) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        reader.read(path)
+        answer = "features"
+    except UserError as problem:
+        answer = str(problem)
+    pipe.send((answer, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+
+
+@pytest.mark.parametrize("name", _resource_traps())
+def test_a_trap_is_refused_before_it_takes_memory_or_time(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("merc.encoders.imported.formats.budget.MAX_UNPACKED_BYTES", 2**26)
+    path = tmp_path / name
+    _resource_traps()[name](path)
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_read_alone, args=(path, there), daemon=True)
+    process.start()
+    has_answered = here.poll(20)
+    process.kill()
+    process.join()
+    assert has_answered
+    answer, kilobytes = here.recv()
+    assert answer.startswith(f"{path}: ")
+    assert "\n" not in answer
+    assert kilobytes < 250_000

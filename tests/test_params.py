@@ -1,5 +1,6 @@
 """params.yaml: read strictly, a mistake is named with its place."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from merc.corpora.registry import READERS, reader_module
 from merc.corpora.synthesis.corpus import Counts
 from merc.encoders.base import factory
+from merc.encoders.text import TextEncoding
 from merc.evaluation.inference import EvaluateConfig
 from merc.explanation.explainer import ExplainConfig
 from merc.export.bundle import ExportConfig
@@ -15,6 +17,7 @@ from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.runtime import params
 from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
+from merc.training.core.seeds import Seeds
 from models.network import NetworkConfig
 from stages.adapt import SECTIONS as ADAPT
 from stages.distill import DistillConfig
@@ -54,6 +57,25 @@ def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"lr: 2020-99-99",
+        b"lr: " + b"9" * 5000,
+        b"lr: !!bool x",
+        b"lr: !!float x",
+        b"lr: " + b"[" * 5000 + b"]" * 5000,
+        "lr: é".encode("latin1"),
+    ],
+)
+def test_a_file_that_yaml_cannot_read_is_one_line(tmp_path, content):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"params\.yaml: ") as error:
+        params.read("lr", float, path)
+    assert "\n" not in str(error.value)
 
 
 def test_a_section_and_a_single_value(tmp_path):
@@ -119,3 +141,32 @@ def test_every_section_stands_in_the_table():
 def test_every_corpus_has_options_and_a_reader(corpus):
     assert issubclass(reader_module(corpus).Options, StrictModel)
     assert callable(reader_module(corpus).read)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "value"),
+    [
+        ("train.seeds", Seeds, [2**70]),
+        ("train.seeds", Seeds, [-1]),
+        ("train.seeds", Seeds, [1, 1]),
+        ("lipsync.seed", LipSyncConfig, 2**70),
+        ("adapt.text.seed", ADAPT["text"], 2**70),
+        ("explain.seed", ExplainConfig, 2**70),
+        ("evaluate.bootstrap_seed", EvaluateConfig, 2**70),
+        ("model.dim", NetworkConfig, 10**9 * 8),
+        ("model.fused", NetworkConfig, 10**9 * 8),
+        ("model.roles", NetworkConfig, 10**12),
+        ("model.belief_weight", NetworkConfig, float("inf")),
+        ("encode.text.max_tokens", TextEncoding, 0),
+        ("encode.text.before", TextEncoding, -1),
+    ],
+)
+def test_a_number_out_of_all_proportion_is_refused_by_name(tmp_path, key, kind, value):
+    document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    *sections, name = key.split(".")
+    section = document
+    for word in sections:
+        section = section[word]
+    section[name] = value
+    with pytest.raises(UserError, match=rf"params\.yaml: {re.escape(key)}[. ].*= ?"):
+        params.read(key if kind is Seeds else ".".join(sections), kind, written(tmp_path, yaml.safe_dump(document)))

@@ -12,7 +12,7 @@ from merc.data.batches.dataset import Split
 from merc.data.records.labels import TASKS, LabelSpace
 from merc.evaluation import missing_modalities
 from merc.evaluation.predictions import ID_COLUMNS, PARTS, PROBABILITY_DECIMALS, BlockKey, Predictions
-from merc.runtime.params import StrictModel
+from merc.runtime.params import Seed, StrictModel
 from merc.training.core import calibration
 from merc.training.core.loop import predict_views
 from merc.training.core.network import MultimodalNetwork
@@ -29,7 +29,7 @@ class EvaluateConfig(StrictModel):
     uneven: list[dict[str, float]]
     corruptions: list[str]
     rounds: int = Field(ge=1)
-    bootstrap_seed: int = Field(ge=0)
+    bootstrap_seed: Seed
 
     def conditions(self, modalities: Sequence[str]) -> list[str]:
         """The names of all conditions for a network with these modalities."""

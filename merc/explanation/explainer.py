@@ -18,7 +18,7 @@ from merc.explanation.methods import shap_values, shapley
 from merc.explanation.methods.part_attribution import Case, integrated_gradients, occlusion
 from merc.explanation.methods.word_masking import WordMasker, masked_word_scores
 from merc.explanation.units import Units
-from merc.runtime.params import StrictModel
+from merc.runtime.params import Seed, StrictModel
 
 ROW = ("corpus", "dialogue", "utterance", "group")
 PART_METHODS = ("integrated_gradients", "occlusion", "shap")
@@ -32,7 +32,7 @@ class ExplainConfig(StrictModel):
 
     utterances: int = Field(ge=1)
     random_orders: int = Field(ge=1)
-    seed: int = Field(ge=0)
+    seed: Seed
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from merc.runtime.params import StrictModel
+from merc.runtime.params import Seed, StrictModel
 from merc.training.core.loop_config import LoopConfig
 
 
@@ -26,7 +26,7 @@ class UnfreezingConfig(LoopConfig):
     lora: int = Field(ge=0)
     class_weight_power: float = Field(ge=0)
     checkpointing: bool
-    seed: int
+    seed: Seed
 
     @model_validator(mode="after")
     def _check_epochs(self) -> "UnfreezingConfig":

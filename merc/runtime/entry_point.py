@@ -1,5 +1,6 @@
 """Entry point of every stage: reports a user's mistake in one line, and exits when DVC has been killed."""
 
+import inspect
 import os
 import sys
 import threading
@@ -7,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from merc.runtime import numerics, params
-from merc.runtime.errors import UserError
+from merc.runtime.errors import FULL_OR_READ_ONLY, UserError
 
 POLL_SECONDS = 2.0
 
@@ -19,10 +20,25 @@ def run(main: Callable[..., None]) -> None:
         params.read("numerics", numerics.Numerics)
         if line := numerics.portability_warning():
             print(line, file=sys.stderr)
-        main(*sys.argv[1:])
+        main(*_checked_items(main, sys.argv[1:]))
     except UserError as problem:
         print(f"merc: {problem}", file=sys.stderr)
         sys.exit(2)
+    except OSError as problem:
+        if problem.errno not in FULL_OR_READ_ONLY:
+            raise
+        place = f"{problem.filename}: " if problem.filename else ""
+        print(f"merc: {place}{problem.strerror}; make room or allow writing, then run it again", file=sys.stderr)
+        sys.exit(2)
+
+
+def _checked_items(main: Callable[..., None], items: list[str]) -> list[str]:
+    """The items of a matrix stage; raises a UserError if one is missing or too many."""
+    names = list(inspect.signature(main).parameters)
+    if len(items) != len(names):
+        needed = " ".join(f"<{name}>" for name in names) or "no argument"
+        raise UserError(f"the stage takes {needed}, and {len(items)} were given; `dvc repro` gives them itself")
+    return items
 
 
 def _stop_when_orphaned(parent_pid: int) -> None:

@@ -1,9 +1,13 @@
 """The exception for mistakes that a user can correct, shown as one line, never as a traceback."""
 
 import argparse
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+
+# numbers of an OSError that a user can mend
+FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class UserError(Exception):

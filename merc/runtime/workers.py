@@ -28,7 +28,7 @@ from typing import Any, Literal, TypeVar
 from tqdm import tqdm
 
 from merc.runtime import params
-from merc.runtime.errors import UserError
+from merc.runtime.errors import FULL_OR_READ_ONLY, UserError
 
 ATTEMPTS = 2
 JOBS_PER_WORKER = 400  # then the process is replaced, so that memory leaks of native libraries do not add up
@@ -173,6 +173,11 @@ def _serve(pipe: Any, function: Callable[[Any], Any], parent_pid: int) -> None:
             pipe.send((True, function(job)))
         except UserError as problem:
             pipe.send((False, problem))
+        except OSError as problem:
+            if problem.errno not in FULL_OR_READ_ONLY:
+                pipe.send((False, RuntimeError(f"in a worker process:\n{traceback.format_exc()}")))
+            else:
+                pipe.send((False, OSError(problem.errno, problem.strerror, problem.filename)))
         except Exception:  # as text: not every exception can be pickled
             pipe.send((False, RuntimeError(f"in a worker process:\n{traceback.format_exc()}")))
 

@@ -1,7 +1,10 @@
 """Decoding of transcripts, repair of characters left by the Windows code page cp1252, and times as text."""
 
 import codecs
+import csv
 import re
+
+csv.field_size_limit(2**27)  # characters of a cell in every table that is decoded here; csv's own limit is 131,072
 
 # U+0080-U+009F are control characters in Unicode; in transcripts they are cp1252 decoded as latin-1
 _CP1252_AS_LATIN1 = re.compile("[\x80-\x9f]")

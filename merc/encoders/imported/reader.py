@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from merc.encoders.imported.formats import archives, arrays, keys, pickles, tables
+from merc.encoders.imported.formats.budget import Budget
 from merc.encoders.imported.formats.nested import InvalidLeaf, KeyPath, LeafWalk
 from merc.runtime.errors import UserError
 
-FORMATS: dict[str, Callable[[bytes], Any]] = {  # suffix -> parser of the content
+FORMATS: dict[str, Callable[[bytes, Budget], Any]] = {  # suffix -> parser of the content
     ".json": arrays.from_json,
     ".csv": tables.csv_rows,
     ".tsv": tables.csv_rows,
@@ -59,11 +60,15 @@ def read(path: Path | str) -> Features:
     path, passed_over = Path(path), {}
     if not path.exists():
         raise UserError(f"{path}: not there")
+    if not path.is_dir() and not path.is_file():
+        raise UserError(f"{path}: is no regular file")
     try:
         if path.is_dir():
-            leaves = _members(archives.folder_members(path), passed_over, 1)
+            budget = Budget(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
+            leaves = _members(archives.folder_members(path), passed_over, budget, 1)
         else:
-            leaves = _file(path.name, path.read_bytes(), passed_over, 0)
+            content = path.read_bytes()
+            leaves = _file(path.name, content, passed_over, Budget(len(content)), 0)
         return _collected(leaves, passed_over)
     except UserError as problem:
         raise UserError(f"{path}: {problem}") from None
@@ -71,7 +76,7 @@ def read(path: Path | str) -> Features:
         raise UserError(f"{path}: cannot be read: {_reason(error)}") from None
 
 
-def _file(name: str, content: bytes, passed_over: dict[str, str], depth: int) -> Iterator[Leaf]:
+def _file(name: str, content: bytes, passed_over: dict[str, str], budget: Budget, depth: int) -> Iterator[Leaf]:
     """Leaves of a file in `depth` archives and folders; inside of these, paths start with the file's name."""
     stem, suffix = Path(name).stem, Path(name).suffix.lower()
     if suffix not in FORMATS and suffix != ZIP:
@@ -83,9 +88,9 @@ def _file(name: str, content: bytes, passed_over: dict[str, str], depth: int) ->
     if suffix == ZIP:
         if depth > MAX_ARCHIVE_DEPTH:
             raise UserError("an archive in an archive in an archive; unpack it yourself")
-        leaves = _members(archives.zip_members(content), passed_over, depth + 1)
+        leaves = _members(archives.zip_members(content, budget), passed_over, budget, depth + 1)
     else:
-        leaves = LeafWalk(len(content)).leaves(_parsed(suffix, content))
+        leaves = LeafWalk(len(content), budget).leaves(_parsed(suffix, content, budget))
     for inner, array in leaves:
         yield (*path, *inner), array
 
@@ -95,9 +100,9 @@ def _is_single_utterance(stem: str, suffix: str) -> bool:
     return suffix == ".npy" or keys.is_utterance(keys.canonical(stem))
 
 
-def _parsed(suffix: str, content: bytes) -> Any:
+def _parsed(suffix: str, content: bytes, budget: Budget) -> Any:
     try:
-        return FORMATS[suffix](content)
+        return FORMATS[suffix](content, budget)
     except UserError:
         raise
     except RecursionError:
@@ -110,7 +115,9 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:120] or 'no reason given'}"
 
 
-def _members(members: Iterator[archives.Member], passed_over: dict[str, str], depth: int) -> Iterator[Leaf]:
+def _members(
+    members: Iterator[archives.Member], passed_over: dict[str, str], budget: Budget, depth: int
+) -> Iterator[Leaf]:
     """Leaves of the files in an archive or a folder."""
     count = 0
     for member in members:
@@ -120,7 +127,7 @@ def _members(members: Iterator[archives.Member], passed_over: dict[str, str], de
             continue
         count += 1
         try:
-            for path, array in _file(member.path[-1], member.read(), passed_over, depth):
+            for path, array in _file(member.path[-1], member.read(), passed_over, budget, depth):
                 yield (*member.path[:-1], *path), array
         except UserError as problem:
             raise UserError(f"{name}: {problem}") from None

@@ -3,6 +3,8 @@
 from functools import partial
 from pathlib import Path
 
+from pydantic import Field
+
 from merc.data.records import encoder_inputs
 from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, hub_card
 from merc.encoders.pretrained import sources
@@ -13,10 +15,10 @@ from merc.encoders.text.language_model_encoder import ContextWindow, LanguageMod
 class TextEncoding(EncodingSection):
     """Section encode.text."""
 
-    max_tokens: int
+    max_tokens: int = Field(ge=3)  # one and the marks around it
     clean: list[CleanerName]
-    before: int
-    after: int
+    before: int = Field(ge=0)
+    after: int = Field(ge=0)
     speakers: bool
 
     @property

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 from pydantic import AfterValidator, Field
 
-from merc.runtime import resume, workers
+from merc.runtime import params, resume, workers
 from merc.runtime.device import select_device
 from merc.runtime.errors import error_context
 from merc.runtime.workers import JobFailure
@@ -28,7 +28,7 @@ def _check_distinct(numbers: list[int]) -> list[int]:
     return numbers
 
 
-Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_check_distinct)]  # train.seeds
+Seeds = Annotated[list[params.Seed], Field(min_length=1), AfterValidator(_check_distinct)]  # train.seeds
 
 
 class SeedJob(Protocol):

@@ -3,13 +3,15 @@
 import io
 import zipfile
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
+from merc.encoders.imported.formats.budget import Budget
 from merc.runtime.errors import UserError
 
-MAX_UNPACKED_BYTES = 2**30  # bytes to which any archive may unpack
-MAX_UNPACK_RATIO = 100  # unpacked size / archive size that is always allowed
+PIECE_BYTES = 2**20  # unpacked at once: zipfile unpacks as much as is asked for before it looks at the entry's size
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks the others as a whole, whatever is asked for
 
 
 @dataclass(frozen=True)
@@ -27,28 +29,33 @@ def folder_members(folder: Path) -> Iterator[Member]:
             yield Member(path, file.read_bytes)
 
 
-def zip_members(content: bytes) -> Iterator[Member]:
+def zip_members(content: bytes, budget: Budget) -> Iterator[Member]:
     """Every file of an archive; refuses paths that leave it, passwords and zip bombs."""
     archive = zipfile.ZipFile(io.BytesIO(content))
-    check_size(archive, len(content))
+    check_size(archive, budget)
     for entry in archive.infolist():
         path = _member_path(entry.filename)
         if entry.flag_bits & 1:
             raise UserError(f"holds {entry.filename!r} under a password; unpack it yourself")
         if not entry.is_dir() and not _is_system_file(path):
-            yield Member(path, lambda entry=entry: archive.read(entry))
+            yield Member(path, lambda entry=entry: read_entry(archive, entry, budget))
 
 
-def check_size(archive: zipfile.ZipFile, size: int) -> None:
-    """Raise a UserError if an archive unpacks to far more than its size."""
-    total, limit = sum(entry.file_size for entry in archive.infolist()), max_unpacked_bytes(size)
-    if total > limit:
-        raise UserError(f"unpacks to {total:,} bytes, more than {limit:,}: taken for a trap; unpack it yourself")
+def check_size(archive: zipfile.ZipFile, budget: Budget) -> None:
+    """Raise a UserError if an archive claims more than its budget: it would be read for nothing."""
+    copy(budget).take(sum(entry.file_size for entry in archive.infolist()))
 
 
-def max_unpacked_bytes(size: int) -> int:
-    """Maximum unpacked size of an archive of this size, in bytes."""
-    return max(MAX_UNPACKED_BYTES, MAX_UNPACK_RATIO * size)
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) -> bytes:
+    """Content of an entry, counted while it is unpacked."""
+    if entry.compress_type not in METHODS:
+        raise UserError(f"holds {entry.filename!r}, packed otherwise than by deflate; unpack it yourself")
+    pieces = []
+    with archive.open(entry) as file:
+        while piece := file.read(PIECE_BYTES):
+            budget.take(len(piece))
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _member_path(name: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Canonical names of splits, dialogues and utterances, from the many forms in feature files."""
 
 import re
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -34,6 +35,12 @@ def canonical(name: Any) -> str:
     if match := DIALOGUE.fullmatch(text):
         return f"dia{int(match[1])}"
     return text
+
+
+def first_twice(names: Iterable[Any]) -> Any:
+    """The first name that stood before, None if all are distinct."""
+    seen: set[Any] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)
 
 
 def is_utterance(name: str) -> bool:

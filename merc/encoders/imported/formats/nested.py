@@ -1,5 +1,6 @@
 """Conversion of nested containers to named arrays: the leaves are vectors, each with the path of keys to it."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -7,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from merc.encoders.imported.formats import keys
+from merc.encoders.imported.formats.budget import Budget
 from merc.encoders.imported.formats.pickles import SafeArray
 from merc.runtime.errors import UserError
 
@@ -26,6 +28,8 @@ ID_KEYS = (
 )
 NUMBER_TYPES = (bool, int, float, np.number, np.bool_, type(None))  # null is NaN
 MAX_DEPTH = 60  # maximum number of levels; a file of features has about five
+FLOAT_BYTES = 4
+VIEW_NUMBERS = 32  # a view of an array takes the memory of so many numbers
 MAX_SHOWN_CHARACTERS = 40  # maximum number of characters of a value in a message
 
 
@@ -39,21 +43,20 @@ class InvalidLeaf:
 class LeafWalk:
     """Visits all leaves; refuses more than a file of `size` bytes can hold, which are repeated references."""
 
-    def __init__(self, size: int) -> None:
-        self.nodes, self.numbers = max(100_000, size), max(2**27, 128 * size)
+    def __init__(self, size: int, budget: Budget) -> None:
+        self.nodes, self.budget = max(100_000, size), budget
 
     def leaves(
         self, node: Any, path: KeyPath = (), depth: int = 0
     ) -> Iterator[tuple[KeyPath, np.ndarray | InvalidLeaf]]:
         """Path and array (steps, width) of each leaf."""
         self._count(depth)
-        node = _opened(node)
+        node = self._counted(node)
         if isinstance(node, Mapping):
             node = _by_id(node)
             for key, value in node.items():
                 yield from self.leaves(value, (*path, *keys.path_components(key)), depth + 1)
         elif (array := _array(node)) is not None:
-            self.numbers -= 0 if isinstance(array, InvalidLeaf) else array.size
             yield path, array
         else:
             yield from self._list_leaves(list(node), path, depth)
@@ -61,7 +64,7 @@ class LeafWalk:
     def _list_leaves(
         self, items: list, path: KeyPath, depth: int
     ) -> Iterator[tuple[KeyPath, np.ndarray | InvalidLeaf]]:
-        records = [_opened(item) for item in items]
+        records = [self._counted(item) for item in items]
         if not path and len(records) == 3 and all(isinstance(record, Mapping) for record in records):
             splits: Mapping = dict(zip(("train", "dev", "test"), records, strict=True))  # as in MELD's pickles
             yield from self.leaves(splits, path, depth + 1)
@@ -76,8 +79,33 @@ class LeafWalk:
         self.nodes -= 1
         if depth > MAX_DEPTH:
             raise UserError(f"nests more than {MAX_DEPTH} levels deep; no features do")
-        if self.nodes < 0 or self.numbers < 0:
+        if self.nodes < 0:
             raise UserError("holds itself, or the same parts over and over; no features do")
+
+    def _counted(self, node: Any) -> Any:
+        """The node, opened; the numbers that it says to hold are counted first: a view repeats them for nothing."""
+        if isinstance(node, Mapping):
+            for key, value in node.items():
+                self.budget.take(FLOAT_BYTES * _count_numbers(value))
+                self.budget.take_objects(_count_numbers(value) if key in ID_KEYS else 0)
+        else:
+            self.budget.take(FLOAT_BYTES * _count_numbers(node))
+        return _opened(node)
+
+
+def _count_numbers(node: Any) -> int:
+    """Numbers in an array, a vector or a list of vectors."""
+    if isinstance(node, (list, tuple)):
+        return len(node) if _are_numbers(node) else sum(map(_length, node))
+    return _length(node)
+
+
+def _length(node: Any) -> int:
+    array = node.value if isinstance(node, SafeArray) else node
+    if isinstance(array, np.ndarray) or hasattr(array, "detach"):
+        vectors = math.prod(array.shape[:-2]) if array.ndim > 2 else 0
+        return math.prod(array.shape) + VIEW_NUMBERS * vectors
+    return len(array) if isinstance(array, (list, tuple)) else 1
 
 
 def _opened(node: Any) -> Any:
@@ -178,9 +206,7 @@ def _column(value: Any, rows: int | None = None) -> list | None:
 def _by_name(names: list, column: list, lengths: list | None) -> dict[Any, Any]:
     """{name: value}, each value cut to its length."""
     if len(set(names)) < len(names):
-        raise UserError(
-            f"names {next(name for name in names if names.count(name) > 1)!r} twice; keep one of the two"
-        )
+        raise UserError(f"names {keys.first_twice(names)!r} twice; keep one of the two")
     if lengths is None or not all(isinstance(length, (int, np.integer)) for length in lengths):
         return dict(zip(names, column, strict=True))
     return {name: value[:length] for name, value, length in zip(names, column, lengths, strict=True)}

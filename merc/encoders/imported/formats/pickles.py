@@ -2,11 +2,14 @@
 
 import io
 import pickle
+import pickletools
+import re
 from collections import OrderedDict, defaultdict
 from typing import Any
 
 import numpy as np
 
+from merc.encoders.imported.formats.budget import Budget
 from merc.runtime.errors import UserError
 
 ARRAY_KINDS = "biufOUS"  # allowed kinds of numpy dtypes; structured dtypes are not among them
@@ -18,6 +21,40 @@ PLAIN_TYPES = {  # types of plain containers and numbers
 }
 ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since numpy 2
 NUMERIC_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
+
+# objects that an opcode makes, in Budget's; 1 if not listed
+OBJECTS = {**dict.fromkeys((b"\x8f", b"\x91"), 4), **dict.fromkeys((b"R", b"\x81", b"\x92", b"o", b"i"), 8)}
+CONTAINERS = re.compile(rb"[]}ldt\x85\x86\x87]+")
+MAKERS = (*OBJECTS, *(bytes([code]) for code in b"]}ldt\x85\x86\x87."))
+NUMBER_RATIO = 12  # bytes in memory a byte of the opcodes that make no container and no string: M, a short number
+MEMO_BYTES = 16  # a place of the memo, which is doubled when it is full
+_LENGTHS = {  # pickletools' code for the width of an argument's length -> that width, negative
+    pickletools.TAKEN_FROM_ARGUMENT1: -1,
+    pickletools.TAKEN_FROM_ARGUMENT4: -4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: -4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: -8,
+    pickletools.UP_TO_NEWLINE: 0,
+}
+
+
+def _argument(opcode: pickletools.OpcodeInfo) -> tuple[int, int]:
+    """Width of an opcode's argument, or of its length as a negative number; number of lines."""
+    if opcode.arg is None:
+        return 0, 0
+    lines = 2 if opcode.arg is pickletools.stringnl_noescape_pair else 1
+    return _LENGTHS.get(opcode.arg.n, opcode.arg.n), lines if opcode.arg.n == pickletools.UP_TO_NEWLINE else 0
+
+
+ARGUMENTS = {opcode.code.encode("latin1"): _argument(opcode) for opcode in pickletools.opcodes}
+UNCOUNTED = re.compile(  # possessive: a run of any length takes no memory
+    b"(?:%s)*+"
+    % b"|".join(
+        re.escape(code) + b".{%d}" % width
+        for code, (width, lines) in ARGUMENTS.items()
+        if width >= 0 and not lines and code not in MAKERS and code != b"r"
+    ),
+    re.DOTALL,
+)
 
 
 class SafeDtype:
@@ -54,6 +91,10 @@ class SafeArray:
 
 class SafeUnpickler(pickle.Unpickler):
     """Unpickler of numpy arrays and plain containers; raises a UserError for any other global name."""
+
+    def __init__(self, content: bytes, budget: Budget) -> None:
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self.budget = budget
 
     def find_class(self, module: str, name: str) -> Any:
         """The type or safe replacement for a global name in the pickle."""
@@ -102,12 +143,48 @@ class SafeUnpickler(pickle.Unpickler):
         """Replaces _codecs.encode, by which Python 3 writes bytes in protocols 0 to 2."""
         if encoding not in ("latin1", "latin-1") or not isinstance(text, str):
             raise UserError(f"asks for the codec {str(encoding)[:40]}; latin1 alone is read")
+        self.budget.take(len(text))
         return text.encode("latin1")
 
 
-def load(content: bytes) -> Any:
+def load(content: bytes, budget: Budget) -> Any:
     """Load a pickle of any protocol, including those of Python 2."""
-    return SafeUnpickler(io.BytesIO(content), encoding="latin1").load()
+    _count_opcodes(content, budget)
+    return SafeUnpickler(content, budget).load()
+
+
+def _count_opcodes(content: bytes, budget: Budget) -> None:
+    """Count the objects that a pickle makes; refuse a memo index beyond its size, which would take memory."""
+    position, highest = 0, 0
+    while position < len(content):
+        begin = position
+        if match := UNCOUNTED.match(content, position):
+            position = match.end()
+            budget.take(NUMBER_RATIO * (position - begin))
+        if match := CONTAINERS.match(content, position):
+            budget.take_objects(match.end() - position)
+            position = match.end()
+            continue
+        code = content[position : position + 1]
+        if code in (b"", b"."):
+            return
+        budget.take_objects(OBJECTS.get(code, 1))
+        width, lines = ARGUMENTS.get(code, (0, 0))
+        begin = position = position + 1
+        for _ in range(lines):
+            position = content.find(b"\n", position) + 1 or len(content)
+        if width < 0:
+            position += int.from_bytes(content[position : position - width], "little") - width
+        else:
+            position += width
+        if code in (b"p", b"r"):
+            index = (
+                int(content[begin:position]) if code == b"p" else int.from_bytes(content[begin:position], "little")
+            )
+            if index > len(content):
+                raise UserError(f"names a place {index:,} of its memory, far beyond its size: taken for a trap")
+            budget.take(MEMO_BYTES * max(0, index - highest))
+            highest = max(highest, index)
 
 
 def _dtype(kind: Any) -> np.dtype:

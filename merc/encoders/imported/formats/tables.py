@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from merc.data.records import transcripts
+from merc.encoders.imported.formats.budget import Budget
 from merc.encoders.imported.formats.keys import SPLIT_WORDS
 from merc.encoders.imported.formats.nested import ID_KEYS
 from merc.runtime.errors import UserError
@@ -18,13 +19,14 @@ SPLIT_COLUMNS = ("split", "partition", "subset")
 # missing values; last two: Praat, Weka
 MISSING_CELLS = ("", "nan", "na", "n/a", "null", "none", "--undefined--", "?")
 MAX_CELL_CHARACTERS = 40  # maximum number of characters of a cell in a message
-csv.field_size_limit(2**27)
+PARQUET_ROWS = 256  # read at once
 
 
-def csv_rows(content: bytes) -> dict[Any, Any]:
+def csv_rows(content: bytes, budget: Budget) -> dict[Any, Any]:
     """Parse a CSV with or without a header, separated by comma, semicolon or tab."""
     if b"\x00" in content:
         raise UserError("is no text")
+    budget.take_objects(sum(map(content.count, (b",", b";", b"\t", b"\n"))))
     lines = transcripts.decode(content)
     first = lines.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
@@ -135,12 +137,19 @@ def _key(name: Any) -> Any:
     return name
 
 
-def parquet(content: bytes) -> dict[Any, Any]:
+def parquet(content: bytes, budget: Budget) -> dict[Any, Any]:
     """Parse a parquet table; each column of lists is a part, else the numeric columns are the vector."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(pa.BufferReader(content))
+    file = pq.ParquetFile(pa.BufferReader(content))
+    groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+    budget.take_objects(sum(group.column(i).num_values for group in groups for i in range(group.num_columns)))
+    batches = []
+    for batch in file.iter_batches(PARQUET_ROWS):  # a word of the dictionary may stand in every row
+        budget.take(batch.nbytes)
+        batches.append(batch)
+    table = pa.Table.from_batches(batches, file.schema_arrow)
     header = table.column_names
     if not len(header):
         raise UserError("holds no table: a column of names and columns of numbers are needed")
