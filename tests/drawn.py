@@ -89,3 +89,26 @@ def late_sound(path: Path, seconds: float, begins: float) -> Path:
                 write_sound(container, audio, tone(seconds - begins, 22050), 22050, "mono", begins)
         container.mux(video.encode(None))
     return path
+
+
+def same_packets(file, stamps: list[int], streams: int = 1) -> None:
+    """Write a Matroska without a duration in its header: one packet of silent Opus at each stamp, in milliseconds."""
+    with av.open(Unseekable(file), "w", format="matroska") as container:
+        audio = [container.add_stream("libopus", rate=48000, layout="mono") for _ in range(streams)]
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.int16), format="s16", layout="mono")
+        frame.rate, frame.time_base = 48000, Fraction(1, 48000)
+        (packet, *_) = [*audio[0].encode(frame), *audio[0].encode(None)]
+        content = bytes(packet)
+        for stamp in stamps:
+            packet = av.Packet(content)
+            packet.stream, packet.time_base = audio[0], Fraction(1, 1000)
+            packet.pts = packet.dts = stamp
+            packet.duration = 20
+            container.mux(packet)
+
+
+class Unseekable:
+    """A file that is written like a pipe, so that what is known at the end alone is not in its header."""
+
+    def __init__(self, file) -> None:
+        self.write = file.write

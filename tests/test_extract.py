@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import drawn
 import extracted
 import numpy as np
 import pytest
@@ -129,6 +130,44 @@ def test_when_many_clips_fail_unforeseen_the_run_stops_and_a_later_one_goes_on(h
     assert isinstance(stopped.value.code, str)  # the process writes it and ends with 1
     extract.main("sample")
     assert set(extracted.table_of()["audio_status"]) == {"ok"}
+
+
+def test_of_a_hundred_clips_ten_break_in_ten_ways_and_each_row_says_how(here, monkeypatch):
+    """The tenth is killed by its decoder, as `_die` does; the run ends with 0, as none of ten is a fault of its own."""
+    place = here / "data/raw/meld"
+    extracted.table(place / "train_sent_emo.csv", [extracted.row(0, number) for number in range(100)])
+    clips = place / "train_splits"
+    whole = extracted.clip(clips / "dia0_utt0.mp4").read_bytes()
+    for number in range(1, 100):
+        (clips / f"dia0_utt{number}.mp4").write_bytes(whole)
+    broken = {number: clips / f"dia0_utt{number}.mp4" for number in range(0, 100, 10)}
+    broken[0].write_bytes(b"")
+    broken[10].write_bytes(whole[: whole.rindex(b"moov") - 4])
+    broken[20].write_bytes(np.random.default_rng(1).bytes(5000))
+    broken[30].write_text("ffconcat version 1.0\nfile dia0_utt1.mp4\n", encoding="ascii")
+    with broken[40].open("wb") as file:
+        drawn.same_packets(file, [0], streams=70)
+    drawn.write(broken[50], pictures=[np.zeros((5200, 8000, 3), np.uint8)] * 3)
+    broken[60].write_bytes(whole.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz").replace(b"avc1", b"zzzz"))
+    broken[70].unlink()
+    monkeypatch.setattr(extraction, "extract_utterance", _break)
+    extract.main("meld")
+    table = extracted.table_of(corpus="meld")
+    assert len(table) == 100
+    bad = table[table["vision_status"] == "missing"]
+    assert list(bad.index) == [f"dia0_utt{number}" for number in broken]
+    assert set(table.drop(bad.index)["audio_status"]) == {"ok"}
+    assert all(bad["audio_reason"]) and bad["vision_reason"].nunique() >= 9, list(bad["vision_reason"])
+    items = json.loads(Path("out/extract/report/meld.json").read_text())["items"]
+    assert set(bad["vision_reason"]) <= {item["reason"] for item in items}
+
+
+def _break(job):
+    if job.utterance.name == "dia0_utt80":
+        raise LookupError("index out of range")
+    if job.utterance.name == "dia0_utt90":
+        os._exit(3)
+    return extraction_extract(job)
 
 
 @pytest.mark.parametrize("detector", ["none", "haar"])

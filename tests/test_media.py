@@ -267,3 +267,45 @@ def test_grid_clips(detector):
         assert pictures.middle.shape == (288, 360, 3) and not sound.flags and not pictures.flags
         tracks = tracking.track_faces(pictures, detectors.DETECTORS[detector], 64)
         assert [len(track.frames) for track in tracks] == [75]
+
+
+def test_a_duration_that_no_header_tells_comes_from_the_packets(tmp_path):
+    path = tmp_path / "a.mkv"
+    with path.open("wb") as file:
+        drawn.same_packets(file, list(range(0, 36_000_000, 20 * 60)))  # ten hours
+    assert clip_reader.clip_duration(path) is None
+    assert clip_reader.clip_duration(path, longest=40_000.0) == pytest.approx(36_000, abs=2)
+    assert 900 < clip_reader.clip_duration(path, longest=900.0) < 902
+
+
+def test_no_more_is_read_than_the_header_and_the_limits_tell(tmp_path, monkeypatch):
+    seen = []
+    decode = decoding.MediaStream.decode
+    monkeypatch.setattr(
+        decoding.MediaStream, "decode", lambda stream, packet: seen.append(1) or decode(stream, packet)
+    )
+    path = drawn.write(tmp_path / "a.mp4", sound=drawn.tone(60.0, 16000), rate=16000)  # 937 packets
+    sound = clip_reader.read_sound(path, clip_reader.Limits(0.0, 5.0))
+    assert len(sound.samples) == 5 * 16000 and len(seen) < 110
+    seen.clear()
+    content = path.read_bytes()  # the header is made to tell three seconds
+    for whole, short in ((60_000, 3_000), (60_064, 3_000), (960_000, 48_000), (961_024, 48_000)):
+        content = content.replace(whole.to_bytes(4, "big"), short.to_bytes(4, "big"))
+    path.write_bytes(content)
+    assert clip_reader.clip_duration(path) == pytest.approx(3.0)
+    sound = clip_reader.read_sound(path, clip_reader.Limits(0.0, 12 * 3600.0))
+    assert len(sound.samples) == 3 * 16000 and len(seen) < 80
+
+
+def test_packets_without_end_and_too_many_streams_are_refused_with_the_reason(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(decoding.MediaStream, "decode", lambda stream, packet: seen.append(1) or [])
+    path = tmp_path / "a.mkv"
+    with path.open("wb") as file:
+        drawn.same_packets(file, [0] * 24_000)
+    sound = clip_reader.read_sound(path, clip_reader.Limits(0.0, 1.0))
+    assert sound.reason == "no audio can be decoded: it has more than 22,000 packets in 1 s"
+    assert len(seen) == 22_000
+    with path.open("wb") as file:
+        drawn.same_packets(file, [0], streams=70)
+    assert clip_reader.read_sound(path, LIMITS).reason == "cannot be opened: it has 70 streams, more than 64"

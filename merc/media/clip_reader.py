@@ -69,7 +69,8 @@ def _span_pictures(container: InputContainer, spans: Sequence[tuple[float, float
         yield from (Pictures(reason=_none_of(container.streams.video, "video")) for _ in spans)
         return
     stream = MediaStream(video, ClipClock(container, Limits(0.0, math.inf), None))
-    packets = (packet for packet in demux(container, [video]) if packet.stream_index == video.index)
+    all_packets = demux(container, [video], max((end for _, end in spans), default=0.0))
+    packets = (packet for packet in all_packets if packet.stream_index == video.index)
     frames = (frame for packet in packets for frame in stream.decode(packet))
     last_frames: list[av.VideoFrame] = []  # of a span, may also be the first of the next
     for begin, end in spans:
@@ -83,13 +84,35 @@ def _span_pictures(container: InputContainer, spans: Sequence[tuple[float, float
         yield reader.outcome(stream.trouble)
 
 
-def clip_duration(path: Path) -> float | None:
-    """A clip's duration in its header, or None if unknown or unreadable."""
+def clip_duration(path: Path, longest: float = 0.0) -> float | None:
+    """A clip's duration in its header, or None if unknown or unreadable.
+
+    A header without one, as of a recording that was stopped by force: by the time stamps of the packets, which are
+    read until they pass `longest` seconds.
+    """
     try:
         with open_media(path) as container:
-            return container.duration / av.time_base if container.duration else None
+            if container.duration:
+                return container.duration / av.time_base
+            return _duration_by_packets(container, longest) if longest else None
     except DECODING_ERRORS:
         return None
+
+
+def _duration_by_packets(container: InputContainer, longest: float) -> float | None:
+    streams = [first_audio_stream(container), first_video_stream(container)]
+    ends = {stream.index: 0.0 for stream in streams if stream}
+    clock = ClipClock(container, Limits(0.0, longest), None)
+    for packet in demux(container, [stream for stream in streams if stream], longest):
+        if packet.stream_index not in ends or not packet.size:
+            continue
+        begin = clock.seconds(packet.pts, packet)
+        length = float((packet.duration or 0) * (packet.time_base or 0))
+        end = (ends[packet.stream_index] if begin is None else begin) + length
+        ends[packet.stream_index] = max(end, ends[packet.stream_index])
+        if end > longest:
+            break
+    return max(ends.values(), default=0.0) or None
 
 
 def wav_bytes(samples: np.ndarray) -> bytes:
@@ -116,7 +139,8 @@ def _demux(container: InputContainer, readers: list[SoundReader | MiddlePictureR
     """Pass every packet to its reader until all are full; returns the error message, if any."""
     by_index = {reader.stream.index: reader for reader in readers}
     try:
-        for packet in demux(container, [reader.stream.source for reader in readers]):
+        sources = [reader.stream.source for reader in readers]
+        for packet in demux(container, sources, max((reader.clock.reach for reader in readers), default=0.0)):
             if packet.stream_index in by_index:  # at the end, empty packets of all streams are returned
                 by_index[packet.stream_index].take(packet)
             if all(reader.full for reader in readers):

@@ -1,5 +1,6 @@
 """Decoding of a clip's streams by PyAV; errors are recorded in the stream, not raised."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ FORMATS = (
 )
 ONE_FILE = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file,pipe"}  # each alone leaks
 MAX_PIXELS = 40_000_000  # larger pictures are refused, before or while they are decoded
-MAX_SIDE = 3840  # pixels; larger frames are reduced at once, as several of a clip are kept
+MAX_SIDE = 1920  # pixels; larger frames are reduced at once, as 30 of a clip are kept: 11 MB each
+MAX_STREAMS = 64  # a recording of many languages has 40
+# packets that are read at most; the densest sound has some 750 a second
+MIN_PACKETS, PACKETS_PER_SECOND = 20_000, 2_000
 DEEP_PROBE = {"analyzeduration": "60000000", "probesize": str(64 << 20)}  # microseconds, bytes
 RESAMPLING_BLOCK = 16384  # samples per call of the resampler: a call has the fixed cost of about 1000 samples
 
@@ -49,6 +53,9 @@ def open_media(path: Path) -> InputContainer:
         container = av.open(str(path), options=ONE_FILE, metadata_errors="replace")
     except ArgumentError:
         raise ValueError("its format is none of those that are read") from None
+    if (count := len(container.streams)) > MAX_STREAMS:
+        container.close()
+        raise ValueError(f"it has {count} streams, more than {MAX_STREAMS}")
     is_complete = container.streams.audio and container.streams.video
     if is_complete or container.format.name not in GROWING_FORMATS:
         return container
@@ -56,14 +63,20 @@ def open_media(path: Path) -> InputContainer:
     return av.open(str(path), options=ONE_FILE | DEEP_PROBE, metadata_errors="replace")
 
 
-def demux(container: InputContainer, streams: Sequence[av.AudioStream | av.VideoStream]) -> Iterator[av.Packet]:
-    """The packets of the streams, then an empty one of each.
+def demux(
+    container: InputContainer, streams: Sequence[av.AudioStream | av.VideoStream], seconds: float = math.inf
+) -> Iterator[av.Packet]:
+    """The packets of the streams, then an empty one of each; a ValueError if far more than `seconds` can have.
 
     A stream that FFmpeg finds only while reading is not known to PyAV 18.1.0, whose `demux` may then raise an
     IndexError after all packets of the known ones: its buffer has the size of the streams known at the start.
     """
+    num_packets = 0
     with suppress(IndexError):
-        yield from container.demux(list(streams)) if streams else ()
+        for packet in container.demux(list(streams)) if streams else ():
+            if (num_packets := num_packets + 1) > MIN_PACKETS + PACKETS_PER_SECOND * seconds:
+                raise ValueError(f"it has more than {num_packets - 1:,} packets in {seconds:g} s")
+            yield packet
 
 
 class ClipClock:
@@ -79,7 +92,7 @@ class ClipClock:
             end = window.end if self.duration is None else min(window.end, self.duration)
             self.duration = max(end - window.start, 0.0)
         self.end = min(self.duration or limits.maximum, limits.maximum)
-        self.last = self.end if window else limits.maximum  # after this, no sound is needed
+        self.reach = window.end if window else limits.maximum  # seconds of the recording that are read at most
 
     def seconds(self, stamp: int | None, item: av.Packet | av.AudioFrame | av.VideoFrame) -> float | None:
         """The time of a packet's or frame's time stamp, or None if unknown."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from merc.media.decoding import MediaStream
 
 FULL_SIZE_INTERVAL = 12  # interval between pictures kept in full size, as candidates for the portrait
+MAX_HELD_BYTES = 256_000_000  # of packets without a key frame; 15 s at 100 Mbit/s have 190 MB
 MAX_TICK_SIDE = 640  # pixels; maximum side of pictures for face tracking, so that a long clip fits in memory
 
 
@@ -43,6 +44,7 @@ class MiddlePictureReader:
         self.stream, self.clock = stream, stream.clock
         self.nearest = _Nearest(stream)
         self.packets: list[Any] = []
+        self.num_bytes = 0
         self.full = False
 
     def take(self, packet: Any) -> None:
@@ -52,6 +54,11 @@ class MiddlePictureReader:
         time = self.clock.seconds(packet.pts, packet)
         if packet.is_keyframe and time is not None and time <= self.clock.end / 2:
             self.packets.clear()
+            self.num_bytes = 0
+        self.num_bytes += packet.size
+        if self.num_bytes > MAX_HELD_BYTES:
+            self.full, self.stream.trouble = True, f"more than {MAX_HELD_BYTES // 10**6} MB without a key frame"
+            return
         self.packets.append(packet)
         decoding_time = self.clock.seconds(packet.dts, packet)
         self.full = decoding_time is not None and decoding_time > self.clock.end / 2

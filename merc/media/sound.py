@@ -34,14 +34,18 @@ class SoundReader:
 
     def __init__(self, stream: MediaStream[av.AudioFrame]) -> None:
         self.stream, self.clock = stream, stream.clock
-        self.chunks: list[np.ndarray] = []
+        self.content = bytearray()  # int16 samples; grows in place, so that hours of sound are held once
         self.begin: float | None = None  # seconds of the clip
-        self.length = 0  # samples
+
+    @property
+    def length(self) -> int:
+        """Samples decoded so far."""
+        return len(self.content) // np.dtype(np.int16).itemsize
 
     @property
     def full(self) -> bool:
         """Whether no more packets are needed."""
-        return (self.begin or 0.0) + self.length / SAMPLE_RATE > self.clock.last
+        return (self.begin or 0.0) + self.length / SAMPLE_RATE > self.clock.end
 
     def take(self, packet: Any) -> None:
         """Decode a packet."""
@@ -57,20 +61,20 @@ class SoundReader:
         error = self.stream.trouble or error
         if not self.length:
             return ClipSound(reason=f"no audio can be decoded{error and ': ' + error}")
-        samples = self._align(np.concatenate(self.chunks))
+        samples = self._align(np.frombuffer(self.content, np.int16))
         sound = ClipSound(samples)
         if error:
             sound.flags, sound.reason = [DAMAGED], f"decoding went wrong: {error}"
         return self._limit(sound, samples)
 
     def _keep(self, chunks: list[np.ndarray]) -> None:
-        self.chunks += chunks
-        self.length += sum(map(len, chunks))
+        for chunk in chunks:
+            self.content += chunk.tobytes()
 
     def _align(self, samples: np.ndarray) -> np.ndarray:
         """Pad or cut the beginning so that sample 0 is at the start of the clip; cut the end at its duration."""
         delay = min(round((self.begin or 0.0) * SAMPLE_RATE), round(self.clock.limits.maximum * SAMPLE_RATE))
-        samples = np.pad(samples, (max(delay, 0), 0))[max(-delay, 0) :]
+        samples = np.pad(samples, (delay, 0)) if delay > 0 else samples[-delay:]
         return samples if self.clock.duration is None else samples[: round(self.clock.duration * SAMPLE_RATE)]
 
     def _limit(self, sound: ClipSound, samples: np.ndarray) -> ClipSound:

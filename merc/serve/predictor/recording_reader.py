@@ -21,7 +21,6 @@ from merc.serve.predictor.dialogue import FULL_SCALE, RecordedUtterance
 from merc.serve.predictor.recording_files import Recording
 
 CUT_ABOVE_SECONDS = 20.0  # seconds; a longer recording is cut into utterances
-MAX_RECORDING_SECONDS = 12 * 3600.0  # seconds of a recording that are read
 NO_FACE = "no face was found: the whole picture is looked at"
 
 
@@ -34,12 +33,11 @@ class Reader:
     # lip-sync scorer: speech without a pause is cut where another face speaks on
     scorer: SpeakerScorer | None = None
     max_frames: int = 0  # number of evenly spaced face frames to encode; 0 = all
+    max_seconds: float = 12 * 3600.0  # seconds of a recording that are read
 
     def read(self, recording: Recording, cut: bool | None) -> Iterator[RecordedUtterance]:
         """Utterances of a recording, in order; `cut` None: cut it only if it is longer than 20 s."""
-        length = clip_reader.clip_duration(recording.path)
-        if cut is None and length is None:  # the header has no duration
-            length = _length(clip_reader.read_sound(recording.path, clip_reader.Limits(0.0, MAX_RECORDING_SECONDS)))
+        length = clip_reader.clip_duration(recording.path, self.max_seconds)
         if cut or (cut is None and length is not None and length > CUT_ABOVE_SECONDS):
             return self._read_cut(recording, length)
         return iter([self._read_uncut(recording, length)])
@@ -55,8 +53,8 @@ class Reader:
 
     def _read_cut(self, recording: Recording, length: float | None) -> Iterator[RecordedUtterance]:
         """Decode the whole sound to find the utterances, then their pictures in a second pass."""
-        sound = clip_reader.read_sound(recording.path, clip_reader.Limits(0.0, MAX_RECORDING_SECONDS))
-        spans, has_speech = self.spans(sound, max(_length(sound), min(length or 0.0, MAX_RECORDING_SECONDS)))
+        sound = clip_reader.read_sound(recording.path, clip_reader.Limits(0.0, self.max_seconds))
+        spans, has_speech = self.spans(sound, max(_length(sound), min(length or 0.0, self.max_seconds)))
         pictures_of_spans = zip(spans, clip_reader.read_pictures(recording.path, spans), strict=True)
         numbers = itertools.count(1)
         for (begin, end), pictures in pictures_of_spans:

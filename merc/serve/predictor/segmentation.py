@@ -11,6 +11,7 @@ PAUSE_FRAMES = 17  # frames (0.5 s) without speech end an utterance
 MIN_SPEECH_FRAMES = 7  # frames (0.2 s) of speech; less is taken for a click
 # frames (with SPEECH_MARGIN 15 s, the maximum that extract keeps); longer speech starts a new utterance
 MAX_UTTERANCE_FRAMES = 495
+BLOCK_SAMPLES = 60 * SAMPLE_RATE  # that are copied at once of a complete sound, which may be hours long
 # seconds from the end of an utterance, the silence kept around it included, until the end is detected
 DETECTION_SECONDS = (PAUSE_FRAMES - SPEECH_MARGIN) * FRAME_SAMPLES / SAMPLE_RATE
 
@@ -92,4 +93,5 @@ class UtteranceSegmenter:
 def segment(samples: np.ndarray) -> list[Span]:
     """Utterances of a complete sound."""
     cutter = UtteranceSegmenter()
-    return [*cutter.feed(samples), *cutter.finish()]
+    blocks = (samples[begin : begin + BLOCK_SAMPLES] for begin in range(0, len(samples), BLOCK_SAMPLES))
+    return [*(span for block in blocks for span in cutter.feed(block)), *cutter.finish()]

@@ -96,7 +96,7 @@ class PredictorPageModel:
 
 def _check_clips(job: PageJob, limits: PageLimits) -> None:
     """Refuse clips that are too long together or no longer exist."""
-    seconds = sum(clip_reader.clip_duration(clip.path) or 0.0 for clip in job.clips)
+    seconds = sum(clip_reader.clip_duration(clip.path, limits.seconds) or 0.0 for clip in job.clips)
     if seconds > limits.seconds:
         raise UploadTooLarge(
             f"{job.clips[0].name}{' and the others' if job.clips[1:] else ''}: {seconds / 60:.1f} minutes; at most "
