@@ -92,7 +92,7 @@ def late_sound(path: Path, seconds: float, begins: float) -> Path:
 
 
 def same_packets(file, stamps: list[int], streams: int = 1) -> None:
-    """Write a Matroska without a duration in its header: one packet of silent Opus at each stamp, in milliseconds."""
+    """Write a Matroska whose header has no duration: a packet of silent Opus at each stamp (milliseconds)."""
     with av.open(Unseekable(file), "w", format="matroska") as container:
         audio = [container.add_stream("libopus", rate=48000, layout="mono") for _ in range(streams)]
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.int16), format="s16", layout="mono")

@@ -133,7 +133,7 @@ def test_when_many_clips_fail_unforeseen_the_run_stops_and_a_later_one_goes_on(h
 
 
 def test_of_a_hundred_clips_ten_break_in_ten_ways_and_each_row_says_how(here, monkeypatch):
-    """The tenth is killed by its decoder, as `_die` does; the run ends with 0, as none of ten is a fault of its own."""
+    """One raises what nobody foresaw and one kills its process; the run ends well all the same."""
     place = here / "data/raw/meld"
     extracted.table(place / "train_sent_emo.csv", [extracted.row(0, number) for number in range(100)])
     clips = place / "train_splits"
