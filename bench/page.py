@@ -17,7 +17,9 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from itertools import cycle, islice
 from pathlib import Path
@@ -32,6 +34,7 @@ REPORT = Path("metrics/bench/page.json")
 MODEL, CLIPS = Path("out/export"), Path("data/raw/sample/dev_splits_complete")
 DIALOGUE = 4  # clips, as in the shortest example of the page
 POLL_SECONDS, MAX_POLL_SECONDS = 0.25, 1.0  # the page asks less often the more conversations are ahead
+WARM_ROUNDS = 2  # of four users at once, so that every thread of the server is warm
 TIMEOUT_SECONDS = 120.0  # of one request; of the users after SECONDS
 SETTLE_SECONDS = 6.0  # until memory is read again: longer than the server needs to forget what expired
 WORDS = ("well", "you", "know", "that", "we", "never", "really", "wanted", "to", "leave", "coffee", "tomorrow")
@@ -157,16 +160,13 @@ def main(*words: str) -> None:
 
 def _measure(pid: int, address: tuple[str, int], count: int, seconds: float, pause: float) -> dict[str, Any]:
     clips = list(islice(cycle(_dialogues()), count))
-    for number in range(3):  # warm
-        User(-1 - number, address, clips[number % count], Tally()).converse()
+    for _ in range(WARM_ROUNDS):
+        _together([User(-1 - number, address, clips[number % count], Tally()).converse for number in range(4)])
+    time.sleep(SETTLE_SECONDS)
     tally, before, load, processor = Tally(), _memory(pid), os.getloadavg()[0], _processor_seconds(pid)
     users = [User(number, address, own, tally) for number, own in enumerate(clips)]
     until = time.monotonic() + seconds
-    threads = [threading.Thread(target=user.live, args=(until, pause), daemon=True) for user in users]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(until + TIMEOUT_SECONDS - time.monotonic(), 0.0))
+    unfinished = _together([partial(user.live, until, pause) for user in users], until + TIMEOUT_SECONDS)
     load, processor = max(load, os.getloadavg()[0]), _processor_seconds(pid) - processor
     time.sleep(SETTLE_SECONDS)
     after = _memory(pid)
@@ -180,8 +180,19 @@ def _measure(pid: int, address: tuple[str, int], count: int, seconds: float, pau
         "processor_seconds": processor,
         "memory_mb": {"before": before, "after": after},
         "wrong": tally.wrong,
-        "unfinished": sum(thread.is_alive() for thread in threads),
+        "unfinished": unfinished,
     }
+
+
+def _together(tasks: Sequence[Callable[[], None]], deadline: float | None = None) -> int:
+    """Run tasks at once; the number of those that are not done at the deadline."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS if deadline is None else deadline
+    threads = [threading.Thread(target=task, daemon=True) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0.0))
+    return sum(thread.is_alive() for thread in threads)
 
 
 def _dialogues() -> list[list[Path]]:

@@ -590,3 +590,16 @@ def test_a_disk_that_is_full_is_told(user, app, monkeypatch):
     monkeypatch.setattr(Path, "open", lambda self, mode: Full())
     answer = user.put(f"{job_url}/clips/0", content=b"x")
     assert (answer.status_code, "No space left" in answer.json()["error"]) == (400, True)
+
+
+def test_the_server_computes_with_one_thread_as_predict_does():
+    """On a busy machine, torch's threads that wait for each other took 25 times the processor's seconds."""
+    code = (
+        "import os; from merc.runtime.errors import UserError; from merc.serve.web import serve\n"
+        "try: serve.serve('--host', '0.0.0.0')\n"
+        "except UserError: print(os.environ['OMP_NUM_THREADS'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    assert ran.stdout == "1\n", ran.stderr

@@ -25,7 +25,7 @@ from merc.serve.web.quotas import Busy, Client, Turns, address_share, check_shar
 PREFIX = "merc-serve-"
 STARTING_PREFIX = "merc-starting-"  # of a folder whose server does not hold its lock yet
 LOCK_FILE = "alive.lock"  # lock file in a server's folder, held as long as the server runs
-NICENESS = 10  # of the thread for explanations: reading goes first
+NICENESS = 5  # of the thread for explanations: a third of a reader's share where cores are short
 UNREAD = ("open", "waiting", "reading")
 MAX_ERROR_LENGTH = 300  # characters of an error on the page
 UNEXPECTED = "this went wrong for a reason that merc did not foresee; the terminal where it runs shows it"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from merc.runtime import params
 from merc.runtime.errors import CommandLine, UserError
+from merc.serve.commands.predict import limit_threads
 from merc.serve.web.guard import is_loopback
 from merc.serve.web.jobs import PageLimits, delete_abandoned_folders
 
@@ -18,6 +19,7 @@ SHUTDOWN_SECONDS = 3  # seconds that a stopping server waits for responses in pr
 def serve(*words: str) -> None:
     """Serve the page until Ctrl-C."""
     arguments = _parser().parse_args(words)
+    limit_threads()  # two wait for each other: 2 and, for reasons, 25 times the processor seconds on a busy machine
     host, port = _address(arguments)
     if not is_loopback(host) and not arguments.open:
         raise UserError(f"{host}: others could reach the page there; say --open too if that is meant")
