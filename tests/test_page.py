@@ -5,61 +5,24 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stand_in import LIMITS, StandIn
 from starlette.testclient import TestClient
 
 from merc.runtime.errors import UserError
 from merc.serve.predictor import recording_files
-from merc.serve.web import application, handlers, jobs, uploads
+from merc.serve.web import application, handlers, jobs, quotas, uploads
 from merc.serve.web.examples import ExampleDialogue
 from merc.serve.web.jobs import JobClip, PageLimits
+from merc.serve.web.quotas import Busy, Client
 
 HOME = "http://127.0.0.1:8017"
-LIMITS = PageLimits(clips=3, clip_bytes=1000, job_bytes=1500, waiting=4, kept=3, idle=60.0, text=50)
-
-
-class StandIn:
-    """Reads a clip's bytes as its words; waits when told to, fails on b'broken'."""
-
-    def __init__(self):
-        self.about = {"modalities": ["text", "audio"], "labels": {"emotion": ["joy", "fear"]}, "told": "a stand-in"}
-        self.go, self.explained = threading.Event(), 0
-        self.go.set()
-
-    def read(self, job):
-        read = []
-        for clip in job.clips:
-            while not self.go.wait(0.01):
-                job.report(f"reading {clip.name}", 0.5)
-            content = clip.path.read_bytes()
-            if content == b"broken":
-                raise UserError(f"{clip.path}: cannot be opened: moov atom not found")
-            if content == b"bug":
-                raise ZeroDivisionError("secret detail")
-            read.append({"name": clip.name, "words": content.decode(), "said": clip.text})
-        return read
-
-    def view(self, dialogue):
-        return [{"clip": number} for number in range(len(dialogue))]
-
-    def answer(self, dialogue, hide):
-        return [{"utterance": one["name"], "text": one["words"], "hidden": list(hide)} for one in dialogue]
-
-    def explain(self, dialogue, number, hide):
-        self.explained += 1
-        return {"words": dialogue[number]["words"], "hidden": list(hide)}
-
-    def picture(self, dialogue, number, whole):
-        return b"jpeg" if number == 0 else b""
-
-    def subtitles(self, dialogue, rows):
-        return "".join(row["text"] for row in rows)
 
 
 @pytest.fixture
@@ -67,6 +30,7 @@ def model():
     made = StandIn()
     yield made
     made.go.set()
+    made.why.set()
 
 
 @pytest.fixture
@@ -182,13 +146,23 @@ def test_a_clip_that_is_larger_than_announced_is_counted_and_deleted(user, app):
     job_url = opened(user, b"x")
     answer = user.put(f"{job_url}/clips/0", content=b"x" * 1001)
     assert answer.status_code == 413
-    assert "at most" in answer.json()["error"]
+    assert "1 were declared" in answer.json()["error"]
     assert on_disk(app) == []
-    job_url = opened(user, b"x", b"x")
-    assert user.put(f"{job_url}/clips/0", content=b"x" * 900).status_code == 201
-    assert user.put(f"{job_url}/clips/1", content=b"x" * 900).status_code == 413
+    for sent, status in (((b"xx",), 413), ((b"x", b"x"), 413), ((b"",), 400)):  # a generator tells no length
+        job_url = opened(user, b"x")
+        assert user.put(f"{job_url}/clips/0", content=iter(sent)).status_code == status
+        assert on_disk(app) == []
+        assert user.get(job_url).status_code == 404
+
+
+def test_less_than_was_declared_is_refused(user, app):
+    job_url = opened(user, b"four")
+    answer = user.put(f"{job_url}/clips/0", content=b"one")
+    assert (answer.status_code, "4 were declared" in answer.json()["error"]) == (400, True)
+    job_url = opened(user, b"four")
+    answer = user.put(f"{job_url}/clips/0", content=iter([b"one"]))
+    assert (answer.status_code, "3 of 4 bytes" in answer.json()["error"]) == (400, True)
     assert on_disk(app) == []
-    assert user.get(job_url).status_code == 404
 
 
 def test_an_empty_clip_and_no_clip_are_told(user):
@@ -273,19 +247,180 @@ def test_the_longest_unused_results_make_room_and_a_crowd_is_told_to_wait(user, 
         owns.append(send(user, b"one"))
     finished(user, owns[-1])
     assert [user.get(job_url).status_code for job_url in owns] == [404, 200, 200, 200]
+
+
+def test_one_browser_and_one_address_leave_room_for_others(app, user):
+    """Empty jobs, as one client once blocked everyone with for half an hour."""
+    near, far = another(app), [TestClient(app, HOME, client=(f"10.0.0.{number}", 1)) for number in range(2)]
+    assert [ask_room(user) for _ in range(3)] == [201, 201, 429]
+    assert ask_room(near) == 201
+    assert ask_room(near) == 429  # half of six, whatever the cookie
+    for client in far:
+        client.get("/")
+    assert [ask_room(far[0]) for _ in range(3)] == [201, 201, 429]
+    assert [ask_room(far[1]) for _ in range(2)] == [201, 429]
+    answer = far[1].post("/api/jobs", json={"clips": offer(b"x")})
+    assert answer.json()["error"] == "too many conversations are waiting; try again in a minute"
+
+
+def ask_room(client):
+    return client.post("/api/jobs", json={"clips": offer(b"x")}).status_code
+
+
+def test_clips_that_do_not_come_make_room_soon(app, user, monkeypatch):
+    stale, fresh = opened(user, b"x"), opened(user, b"x")
+    now = time.monotonic()
+    app.state.desk.jobs[fresh.rpartition("/")[2]].last_received = now + LIMITS.unsent
+    assert user.get(stale).status_code == 200  # asking is no sending
+    monkeypatch.setattr("merc.serve.web.jobs.time.monotonic", lambda: now + LIMITS.unsent + 1)
+    app.state.desk.expire()
+    assert [user.get(job_url).status_code for job_url in (stale, fresh)] == [404, 200]
+
+
+def test_what_is_not_read_yet_has_a_size_too(app, user):
+    desk, client = app.state.desk, Client("s", "10.0.0.1")
+    desk.open(client, [("a.mp4", "", "", 3000)], None)
+    with pytest.raises(Busy, match="too much"):
+        desk.open(client, [("a.mp4", "", "", 1001)], None)
+    desk.open(Client("s", "10.0.0.2"), [("a.mp4", "", "", 1001)], None)
+
+
+def test_a_long_queue_of_one_client_costs_others_one_conversation(app, user, model):
+    other = another(app)
     model.go.clear()
-    for _ in range(LIMITS.waiting):
-        send(user, b"one")
-    answer = user.post("/api/jobs", json={"clips": offer(b"x")})
-    assert (answer.status_code, "too many" in answer.json()["error"]) == (400, True)
+    for name in ("first.mp4", "second.mp4"):
+        send(user, b"one", names=[name])
+    theirs = send(other, b"one", names=["theirs.mp4"])
+    assert other.get(theirs).json()["ahead"] == 1
+    model.go.set()
+    finished(other, theirs)
+    for _ in range(500):
+        if len(model.reads) == 3:
+            break
+        time.sleep(0.01)
+    assert model.reads == ["first.mp4", "theirs.mp4", "second.mp4"]
+
+
+def test_who_was_served_last_waits_longest():
+    turns, crowd = quotas.Turns(), [Client(f"forged {number}", "a") for number in range(3)]
+    turns.take(Client("forged", "a"))
+    assert turns.order([*crowd, Client("x", "b"), Client("y", "b")]) == [3, 0, 4, 1, 2]
+    for number in range(3000):
+        turns.take(Client(f"{number}", "a"))
+    assert len(turns.served) == quotas.MAX_REMEMBERED
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz")).map(lambda one: Client(*one))))
+def test_everyones_first_comes_before_anyones_second(owners):
+    order = quotas.Turns().order(owners)
+    assert sorted(order) == list(range(len(owners)))
+    addresses = [owners[place].address for place in order]
+    ranks = [addresses[:place].count(address) for place, address in enumerate(addresses)]
+    assert ranks == sorted(ranks)
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [
+        ("192.168.1.7", "192.168.1.7"),
+        ("2001:db8::1:2:3:4", "2001:db8::/64"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_a_network_of_ipv6_is_one_address(host, counted):
+    assert quotas.network_of(host) == counted
+
+
+def test_results_of_others_are_not_pushed_out_by_one_address(app, user):
+    mine = send(user, b"one")
+    finished(user, mine)
+    hungry = TestClient(app, HOME, client=("10.0.0.1", 1))
+    hungry.get("/")
+    for _ in range(LIMITS.kept + 1):
+        finished(hungry, send(hungry, b"one"))
+    assert user.get(mine).status_code == 200
+
+
+def test_an_example_is_read_and_explained_once_for_all(app, user, model):
+    other, urls = another(app), []
+    for client in (user, other):
+        job_url = f"/api/jobs/{client.post('/api/jobs', json={'example': 'example-1'}).json()['job']}"
+        assert finished(client, job_url)["state"] == "ready"
+        assert client.get(f"{job_url}/explanations/0").json()["words"] == "hello from the corpus"
+        urls.append(job_url)
+    assert (model.reads, model.explained) == (["example.mp4"], 1)
+    assert user.get(urls[1]).status_code == 404
+    assert user.delete(urls[0]).status_code == 204
+    assert other.get(f"{urls[1]}/dialogue").json()["rows"][0]["text"] == "hello from the corpus"
+
+
+def test_explanations_have_a_queue_of_their_own(app, user, model):
+    job_url = send(user, b"one", b"two", b"three")
+    finished(user, job_url)
+    model.why.clear()
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(user.get, f"{job_url}/explanations/{number}") for number in range(2)]
+        while len(app.state.desk.explaining) < 2:
+            time.sleep(0.01)
+        assert user.get(f"{job_url}/dialogue").status_code == 200  # is not behind them
+        refused = user.get(f"{job_url}/explanations/2")
+        assert (refused.status_code, "2 explanations" in refused.json()["error"]) == (429, True)
+        model.why.set()
+        assert [one.result().status_code for one in asked] == [200, 200]
+    assert user.get(f"{job_url}/explanations/2").status_code == 200
+
+
+def test_explanations_of_a_forgotten_job_are_dropped(app, user, model):
+    job_url = send(user, b"one", b"two")
+    finished(user, job_url)
+    model.why.clear()
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(user.get, f"{job_url}/explanations/{number}") for number in range(2)]
+        while len(app.state.desk.explaining) < 2:
+            time.sleep(0.01)
+        assert user.delete(job_url).status_code == 204
+        model.why.set()
+        assert sorted(one.result().status_code for one in asked) == [200, 404]
+    assert model.explained == 1
+
+
+def test_a_job_that_takes_too_long_ends_with_a_sentence(app, user, model, monkeypatch):
+    model.go.clear()
+    job_url = send(user, b"one")
+    while not model.reads:
+        time.sleep(0.01)
+    next(iter(app.state.desk.jobs.values())).deadline = 0.0
+    told = finished(user, job_url)
+    assert (told["state"], told["error"].startswith("reading takes too long here")) == ("failed", True)
+
+
+def test_an_error_is_one_line(app, user, model):
+    def fail(job):
+        raise UserError(f"{job.clips[0].path}: several\nlines\n" + "x" * 1000)
+
+    app.state.desk.read = fail
+    error = finished(user, send(user, b"one"))["error"]
+    assert error.startswith("clip0.mp4: several lines x")
+    assert len(error) <= jobs.MAX_ERROR_LENGTH
+
+
+@pytest.mark.parametrize("cookie", ["merc=\xe9\xe8", "merc=x", "merc=" + "x" * 10_000, "merc=%ff; merc", "\xff"])
+def test_a_cookie_that_is_none_of_ours_is_none(app, user, cookie):
+    job_url, stranger = send(user, b"one"), TestClient(app, HOME)
+    headers = {"cookie": cookie.encode("latin-1")}
+    assert stranger.get(job_url, headers=headers).status_code == 403
+    assert stranger.post("/api/jobs", json={"clips": offer(b"x")}, headers=headers).status_code == 403
+    assert "set-cookie" in stranger.get("/", headers=headers).headers
 
 
 def test_nothing_is_left_when_the_server_stops(app, model, tmp_path):
     with TestClient(app, base_url=HOME) as user:
         user.get("/")
         model.go.clear()
-        for _ in range(2):
-            send(user, b"one")
+        for client in (user, another(app)):
+            send(client, b"one")
         opened(user, b"one")
         assert list((tmp_path / "own").iterdir())
     assert list((tmp_path / "own").iterdir()) == []
@@ -311,7 +446,7 @@ def test_sessions_and_jobs_cannot_be_guessed(app):
     with TestClient(app, base_url=HOME) as client:
         cookies = {another(app).cookies["merc"] for _ in range(20)}
         header = client.get("/").headers["set-cookie"]
-        names = {opened(client, b"x") for _ in range(3)}
+        names = {opened(client, b"x") for _ in range(2)}
     assert len(cookies) == 20
     assert min(map(len, cookies)) >= 40
     assert {"httponly", "samesite=strict"} <= set(header.lower().replace(" ", "").split(";"))
@@ -429,20 +564,19 @@ def test_an_unknown_modality_is_refused(user):
 def test_what_a_killed_server_left_is_swept_and_a_living_ones_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     code = (
-        "import os; from pathlib import Path; from merc.serve.web.jobs import JobQueue, PageLimits; "
-        f"desk = JobQueue(None, PageLimits(), Path({str(tmp_path)!r})); desk.open('s', [('a.mp4', '', '')], None)"
+        "import os; from pathlib import Path; from merc.serve.web.jobs import Client, JobQueue, PageLimits; "
+        f"desk = JobQueue(None, PageLimits(), Path({str(tmp_path)!r})); "
+        "desk.open(Client('s', 'a'), [('a.mp4', '', '', 1)], None)"
         ".clips[0].path.write_text('x'); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=False)
     living = jobs.JobQueue(None, PageLimits(), tmp_path)
-    left = {path.name for path in tmp_path.iterdir()}
-    assert len(left) == 2
+    starting = tmp_path / f"{jobs.STARTING_PREFIX}x"
+    starting.mkdir()
+    assert len(list(tmp_path.glob(f"{jobs.PREFIX}*"))) == 2
     jobs.delete_abandoned_folders()
-    assert {path.name for path in tmp_path.iterdir()} == left  # too young to judge
-    for path in tmp_path.iterdir():
-        os.utime(path, (0, 0))
-    jobs.delete_abandoned_folders()
-    assert [path.name for path in tmp_path.iterdir()] == [living.folder.name]
+    assert {path.name for path in tmp_path.iterdir()} == {living.folder.name, starting.name}
+    starting.rmdir()
     living.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -456,3 +590,16 @@ def test_a_disk_that_is_full_is_told(user, app, monkeypatch):
     monkeypatch.setattr(Path, "open", lambda self, mode: Full())
     answer = user.put(f"{job_url}/clips/0", content=b"x")
     assert (answer.status_code, "No space left" in answer.json()["error"]) == (400, True)
+
+
+def test_the_server_computes_with_one_thread_as_predict_does():
+    """On a busy machine, torch's threads that wait for each other took 25 times the processor's seconds."""
+    code = (
+        "import os; from merc.runtime.errors import UserError; from merc.serve.web import serve\n"
+        "try: serve.serve('--host', '0.0.0.0')\n"
+        "except UserError: print(os.environ['OMP_NUM_THREADS'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    assert ran.stdout == "1\n", ran.stderr

@@ -52,7 +52,7 @@ def predict(*words: str) -> None:
     files = {name: path for name in ("csv", "srt", "annotate") if (path := getattr(arguments, name))}
     inputs = [*(recording.path for recording in recordings), *texts]
     outputs.check_outputs(files, inputs, overwrite=arguments.overwrite)
-    _limit_threads()
+    limit_threads()
     with _exit_on_sigterm():
         rows = _predict_recordings(arguments, files)
     print(outputs.to_json(rows) if arguments.json else outputs.to_table(rows))
@@ -84,7 +84,7 @@ def _predict_recordings(arguments: argparse.Namespace, files: dict[str, Path]) -
 
 
 def _stream(arguments: argparse.Namespace) -> None:
-    _limit_threads()
+    limit_threads()
     from merc.serve.commands import stream
 
     stream.check_arguments(arguments)
@@ -138,7 +138,7 @@ def _parser() -> CommandLine:
     return parser
 
 
-def _limit_threads() -> None:
+def limit_threads() -> None:
     """Set one thread for the libraries before they are imported: more threads slow small matrices down."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ.setdefault(name, "1")

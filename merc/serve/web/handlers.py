@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import secrets
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -14,8 +15,11 @@ from merc.runtime.errors import UserError
 from merc.serve.web import uploads
 from merc.serve.web.examples import HINT, ExampleDialogue
 from merc.serve.web.jobs import JobQueue, PageJob
+from merc.serve.web.quotas import Client, network_of
 
 COOKIE = "merc"
+COOKIE_BYTES = 32
+COOKIE_FORM = re.compile(r"[A-Za-z0-9_-]{43}")  # of secrets.token_urlsafe(COOKIE_BYTES); no other is one
 MAX_BODY_BYTES = 4_000_000
 JOB_GONE = "this result is no longer here: it was deleted after a while without use; read the clips again"
 
@@ -50,14 +54,15 @@ class PageHandlers:
 
     async def open(self, request: Request) -> Response:
         order = uploads.parse_order(await _body(request), self.desk.limits)
-        session, cut = _session(request), uploads.CUT_ARGUMENTS[order.cut]
+        client = Client(_session(request), network_of(request.client.host if request.client else ""))
         if order.example is not None:
             if order.example not in self.examples:
                 raise HTTPException(404, "there is no such example")
-            job = self.desk.open_example(session, self.examples[order.example].clips, cut=False)
+            job = self.desk.open_example(client, self.examples[order.example].clips, cut=False)
             self.desk.start(job)
         elif order.clips:
-            job = self.desk.open(session, [(clip.name, clip.text, clip.speaker) for clip in order.clips], cut)
+            clips = [(clip.name, clip.text, clip.speaker, clip.size) for clip in order.clips]
+            job = self.desk.open(client, clips, uploads.CUT_ARGUMENTS[order.cut])
         else:
             raise UserError("no clip was chosen")
         return JSONResponse({"job": job.name}, 201)
@@ -67,7 +72,8 @@ class PageHandlers:
         if job.state != "open" or number >= len(job.clips) or job.clips[number].path.exists():
             raise HTTPException(409, "this clip is not waited for")
         try:
-            await uploads.receive_clip(job, job.clips[number], request.stream(), self.desk.limits)
+            uploads.check_length(job.clips[number], request.headers.get("content-length"))
+            await uploads.receive_clip(job, job.clips[number], request.stream())
         except (UserError, ClientDisconnect):
             self.desk.forget(job)
             raise
@@ -95,14 +101,16 @@ class PageHandlers:
         if number >= len(job.dialogue):
             raise HTTPException(404, "there is no such utterance")
         if (number, hide) not in job.explanations:
-            future = self.desk.submit(self.model.explain, job.dialogue, number, hide)
-            job.explanations[number, hide] = await _result(future)
+            future = self.desk.explain(job, self.model.explain, job.dialogue, number, hide)
+            job.explanations[number, hide] = await _while_asked(request, job, future)
         return JSONResponse(job.explanations[number, hide])
 
     async def picture(self, request: Request) -> Response:
         job, number = self._ready(request), request.path_params["number"]
         whole = "whole" in request.query_params
-        if number >= len(job.dialogue) or not (content := self.model.picture(job.dialogue, number, whole)):
+        is_there = number < len(job.dialogue)
+        content = is_there and await _result(self.desk.submit(self.model.picture, job.dialogue, number, whole))
+        if not content:
             raise HTTPException(404, "there is no picture")
         return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
 
@@ -119,7 +127,8 @@ class PageHandlers:
 
     async def subtitles(self, request: Request) -> Response:
         job = self._ready(request)
-        content = self.model.subtitles(job.dialogue, await self._rows(request, job))
+        rows = await self._rows(request, job)
+        content = await _result(self.desk.submit(self.model.subtitles, job.dialogue, rows))
         return _download(content, "application/x-subrip; charset=utf-8", "emotions.srt")
 
     async def forget(self, request: Request) -> Response:
@@ -151,7 +160,7 @@ class PageHandlers:
         return job
 
 
-async def _result(future: Future[Any]) -> Any:
+async def _result(future: Future[Any] | asyncio.Future[Any]) -> Any:
     """Wait for a result; answer 503 if the server stops first."""
     try:
         return await asyncio.wrap_future(future)
@@ -159,9 +168,35 @@ async def _result(future: Future[Any]) -> Any:
         raise HTTPException(503, "merc stops; start it again in the terminal") from None
 
 
-def _session(request: Request) -> str:
-    """The session's secret, from a cookie that is random and not accessible to scripts (httponly)."""
+async def _while_asked(request: Request, job: PageJob, future: Future[Any]) -> Any:
+    """Wait for an explanation; drop it as soon as its client has gone or its job is forgotten."""
+    result, gone = asyncio.wrap_future(future), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((result, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            raise ClientDisconnect
+        if result.cancelled() and job.is_forgotten:
+            raise HTTPException(404, JOB_GONE)
+        return await _result(result)
+    finally:
+        gone.cancel()
+        result.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Return when the client has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _cookie(request: Request) -> str:
+    """The session's secret, from a cookie that is random and not accessible to scripts (httponly); else empty."""
     session = request.cookies.get(COOKIE, "")
+    return session if COOKIE_FORM.fullmatch(session) else ""
+
+
+def _session(request: Request) -> str:
+    session = _cookie(request)
     if not session:
         raise HTTPException(403, "cookies are off in this browser, or the page was not opened from here")
     return session
@@ -169,18 +204,19 @@ def _session(request: Request) -> str:
 
 def with_session(request: Request, response: Response) -> Response:
     """Set the session's cookie if the browser has none."""
-    if not request.cookies.get(COOKIE):
-        response.set_cookie(COOKIE, secrets.token_urlsafe(32), httponly=True, samesite="strict", path="/")
+    if not _cookie(request):
+        secret = secrets.token_urlsafe(COOKIE_BYTES)
+        response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", path="/")
     return response
 
 
 async def _body(request: Request) -> bytes:
-    content = b""
-    async for chunk in request.stream():
+    content = bytearray()
+    async for chunk in uploads.punctual(request.stream()):
         content += chunk
         if len(content) > MAX_BODY_BYTES:
             raise uploads.UploadTooLarge("the request is too long")
-    return content
+    return bytes(content)
 
 
 def _download(content: str, media_type: str, name: str) -> Response:

@@ -1,5 +1,6 @@
 """Adapter of the Predictor to the page: users' clip names, thumbnails of faces, explanations, subtitles."""
 
+import copy
 import csv
 import tempfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from merc.serve.predictor import transcripts
 from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance
 from merc.serve.predictor.explanations import PredictionExplainer
 from merc.serve.predictor.predictor import Predictor
-from merc.serve.web.jobs import PREFIX, PageJob, PageLimits
+from merc.serve.web.jobs import PageJob, PageLimits
 from merc.serve.web.uploads import UploadTooLarge
 
 DECODING_FRACTION = 0.8  # fraction of the progress bar for decoding; the rest is for encoding
@@ -27,7 +28,8 @@ class PredictorPageModel:
     """Implements the model's interface of merc/serve/web/handlers.py."""
 
     def __init__(self, predictor: Predictor, limits: PageLimits) -> None:
-        self.predictor, self.limits, self.reasons = predictor, limits, PredictionExplainer(predictor)
+        self.predictor, self.limits = predictor, limits
+        self.reasons = PredictionExplainer(_twin(predictor))
         names = _enumeration([MODALITY_NAMES.get(modality, modality) for modality in predictor.modalities])
         self.about = {
             "modalities": list(predictor.modalities),
@@ -81,7 +83,7 @@ class PredictorPageModel:
 
     def subtitles(self, dialogue: Dialogue, rows: list[dict[str, Any]]) -> str:
         """Subtitles in SubRip format."""
-        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+        with tempfile.TemporaryDirectory(prefix="merc-subtitles-") as folder:
             path = Path(folder) / "emotions.srt"
             outputs.write_srt(path, rows, dialogue)
             return path.read_text(encoding="utf-8")
@@ -92,6 +94,17 @@ class PredictorPageModel:
         if whole or not utterance.frame:
             return utterance.frame
         return _face(utterance) or utterance.thumbnail(THUMBNAIL_PIXELS)
+
+
+def _twin(predictor: Predictor) -> Predictor:
+    """A predictor of the same weights, whose encoders are modules of their own.
+
+    Explaining puts hooks on them, through which what others read at the same time would pass.
+    """
+    twin = copy.copy(predictor)
+    tensors = [tensor for one in predictor.encoders.values() for tensor in (*one.parameters(), *one.buffers())]
+    twin.encoders = copy.deepcopy(predictor.encoders, {id(tensor): tensor for tensor in tensors})
+    return twin
 
 
 def _check_clips(job: PageJob, limits: PageLimits) -> None:

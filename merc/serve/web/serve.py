@@ -3,10 +3,12 @@
 import argparse
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 
 from merc.runtime import params
 from merc.runtime.errors import CommandLine, UserError
+from merc.serve.commands.predict import limit_threads
 from merc.serve.web.guard import is_loopback
 from merc.serve.web.jobs import PageLimits, delete_abandoned_folders
 
@@ -17,6 +19,7 @@ SHUTDOWN_SECONDS = 3  # seconds that a stopping server waits for responses in pr
 def serve(*words: str) -> None:
     """Serve the page until Ctrl-C."""
     arguments = _parser().parse_args(words)
+    limit_threads()  # two wait for each other: 2 and, for reasons, 25 times the processor seconds on a busy machine
     host, port = _address(arguments)
     if not is_loopback(host) and not arguments.open:
         raise UserError(f"{host}: others could reach the page there; say --open too if that is meant")
@@ -33,19 +36,20 @@ def _serve(arguments: argparse.Namespace, host: str, listener: socket.socket) ->
     from merc.serve.predictor.predictor import Predictor
     from merc.serve.web import application, examples
     from merc.serve.web.model import PredictorPageModel
+    from merc.serve.web.server import PageProtocol, PageServer
 
     delete_abandoned_folders()
     limits = PageLimits()
     model = PredictorPageModel(Predictor.load(arguments.model, engine="torch"), limits)
     app = application.build_application(model, host=host, limits=limits, examples=examples.find_examples())
     quiet = {"log_level": "warning", "access_log": False, "server_header": False}
-    config = uvicorn.Config(app, timeout_graceful_shutdown=SHUTDOWN_SECONDS, **quiet)
+    config = uvicorn.Config(app, http=PageProtocol, timeout_graceful_shutdown=SHUTDOWN_SECONDS, **quiet)
     address = f"{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-    print(f"merc: http://{address}/  (Ctrl-C stops it and deletes what was uploaded)", flush=True)
+    ready = f"merc: http://{address}/  (Ctrl-C stops it and deletes what was uploaded)"
     if hasattr(signal, "SIGHUP"):  # closing the terminal stops the server as Ctrl-C does, and deletes the uploads
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        PageServer(config, partial(print, ready, flush=True)).run(sockets=[listener])
     except KeyboardInterrupt:
         print("merc: stopped")
 

@@ -1,5 +1,7 @@
 """Uploads of clips: validates the request, receives files within the limits, makes file names safe to display."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Literal
 
@@ -10,6 +12,8 @@ from merc.serve.web.jobs import JobClip, PageJob, PageLimits
 
 UNPRINTABLE = dict.fromkeys(range(32)) | {0x7F: None} | dict.fromkeys(range(0x202A, 0x202F)) | {0x2066: None}
 MAX_NAME_LENGTH = 120  # maximum characters of a displayed name
+GRACE_SECONDS = 20.0  # that a body may stand still, and after which it must have come at MIN_RATE on average
+MIN_RATE = 20_000  # bytes a second: 160 kbit/s
 
 
 class UploadTooLarge(UserError):
@@ -66,18 +70,27 @@ def display_name(name: str) -> str:
     return (base if len(base) <= MAX_NAME_LENGTH else base[: MAX_NAME_LENGTH - 1] + "…") or "clip"
 
 
-async def receive_clip(job: PageJob, clip: JobClip, body: AsyncIterator[bytes], limits: PageLimits) -> None:
-    """Write a clip's bytes to disk; delete the file if it exceeds the limits or the disk is full."""
-    other_bytes = sum(
-        other.path.stat().st_size for other in job.clips if other is not clip and other.path.is_file()
-    )
-    max_size, size = min(limits.clip_bytes, limits.job_bytes - other_bytes), 0
+def check_length(clip: JobClip, length: str | None) -> None:
+    """Refuse a body whose header tells another length than the page has declared, before any of it is read."""
+    if length is not None and length != str(clip.size):
+        error = UploadTooLarge if length.isdecimal() and int(length) > clip.size else UserError
+        raise error(f"{clip.name}: {length[:20]} bytes are sent, but {clip.size} were declared; choose it again")
+
+
+async def receive_clip(job: PageJob, clip: JobClip, body: AsyncIterator[bytes]) -> None:
+    """Write a clip's bytes to disk; delete the file if it has not the declared size or the disk is full."""
+    size = 0
     try:
         with clip.path.open("xb") as file:
-            async for chunk in body:
-                if (size := size + len(chunk)) > max_size:
-                    raise UploadTooLarge(f"{clip.name}: a clip has at most {_mb(limits.clip_bytes)}: cut it")
+            async for chunk in punctual(body):
+                job.last_received = time.monotonic()
+                if (size := size + len(chunk)) > clip.size:
+                    raise UploadTooLarge(f"{clip.name}: more is sent than the {clip.size} bytes that were declared")
+                if job.is_forgotten:
+                    raise UserError(f"{clip.name}: is not waited for any more")
                 file.write(chunk)
+        if size != clip.size:
+            raise UserError(f"{clip.name}: {size} of {clip.size} bytes have arrived; choose it again")
     except BaseException as error:
         clip.path.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -86,6 +99,23 @@ async def receive_clip(job: PageJob, clip: JobClip, body: AsyncIterator[bytes], 
     if not size:
         raise UserError(f"{clip.name}: the file is empty; choose another")
     clip.has_arrived = True
+
+
+async def punctual(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks of a body; a client that stops sending, or hardly sends, is given up."""
+    begin, size = time.monotonic(), 0
+    while True:
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                chunk = await anext(body, None)
+        except TimeoutError:
+            raise UserError("the upload has come to a halt; try again") from None
+        if chunk is None:
+            return
+        size += len(chunk)
+        if size < MIN_RATE * (time.monotonic() - begin - GRACE_SECONDS):
+            raise UserError("the upload is too slow; try again")
+        yield chunk
 
 
 def _mb(num_bytes: int) -> str:

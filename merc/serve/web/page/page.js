@@ -1,7 +1,7 @@
 // The flow: choose clips or an example, wait, look at the answer.
 import { ask, pause, post, upload } from "/talk.js";
 import { drawResult, element, NAMES, ranked } from "/draw.js";
-import { explain } from "/why.js";
+import { explain, giveUp } from "/why.js";
 
 const id = (name) => document.getElementById(name);
 const sections = ["choose", "work", "result"];
@@ -134,7 +134,7 @@ async function wait(job, signal) {
     if (told.state === "failed") throw new Error(told.error);
     if (told.ahead) step(`Waiting for ${told.ahead} other ${told.ahead === 1 ? "conversation" : "conversations"}`, 0);
     else step(told.step || "Reading", told.share);
-    await pause(250);
+    await pause(Math.min(250 * (1 + told.ahead), 1000));
   }
 }
 
@@ -224,6 +224,7 @@ function mark() {
 function close() {
   const place = state.open;
   state.open = null;
+  giveUp();
   document.querySelector(".detail")?.remove();
   id("side-hint").hidden = false;
   mark();

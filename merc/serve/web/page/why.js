@@ -4,6 +4,13 @@ import { ask } from "/talk.js";
 
 const wide = matchMedia("(min-width: 60.01rem)");
 const held = new Map(); // File -> address of the browser's own copy
+let asking = null; // the request for reasons that is under way
+
+// Reasons that nobody waits for any more are not worked out.
+export function giveUp() {
+  asking?.abort();
+  asking = null;
+}
 
 export function explain(state) {
   const { place, shown } = state;
@@ -63,8 +70,10 @@ function chances(detail, row, view) {
 
 async function reasons(home, state, row, view) {
   home.textContent = "Working it out…";
+  giveUp();
+  const mine = (asking = new AbortController());
   try {
-    const told = await ask(`${state.own}/explanations/${state.place}${state.query}`);
+    const told = await ask(`${state.own}/explanations/${state.place}${state.query}`, { signal: mine.signal });
     if (!home.isConnected) return;
     const parts = [modalities(told), words(told), sound(told), picture(told, state, view), influence(told, state)];
     home.replaceChildren(about(told), ...parts.flat());

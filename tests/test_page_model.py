@@ -1,0 +1,64 @@
+"""The page's model with a real predictor: what one user asks never passes through what another reads."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from exported import write_dialogue, write_model
+
+from merc.serve import Predictor
+from merc.serve.web.jobs import JobClip, PageJob, PageLimits
+from merc.serve.web.model import PredictorPageModel
+from merc.serve.web.quotas import Client
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    return PredictorPageModel(Predictor.load(write_model(folder / "model"), engine="torch"), PageLimits())
+
+
+@pytest.fixture
+def job(tmp_path):
+    said = write_dialogue(tmp_path / "clips", 2)
+    clips = [
+        JobClip(path.name, text, path, has_arrived=True)
+        for path, text in zip(sorted(Path(tmp_path / "clips").glob("*.mp4")), said, strict=True)
+    ]
+    return PageJob(Client("s", "a"), tmp_path, clips, None)
+
+
+def test_explaining_changes_nothing_for_who_reads_meanwhile(model, job):
+    """Explanations replace the output of the text encoder's embeddings: once, of everyone's text."""
+    dialogue = model.read(job)
+    rows, why = model.answer(dialogue, ()), model.explain(dialogue, 0, ())
+    stop, reasons, failures = threading.Event(), [], []
+
+    def explain():
+        while not stop.is_set():
+            reasons.append(model.explain(dialogue, 0, ()))
+
+    def read():
+        try:
+            failures.extend(1 for _ in range(5) if model.answer(model.read(job), ()) != rows)
+        except Exception as error:
+            failures.append(error)
+
+    explaining = threading.Thread(target=explain)
+    explaining.start()
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    stop.set()
+    explaining.join()
+    assert not failures
+    assert all(reason == why for reason in reasons)
+
+
+def test_the_twin_for_explanations_costs_no_weights(model):
+    ours, twins = model.predictor.encoders["text"], model.reasons.predictor.encoders["text"]
+    assert ours is not twins
+    pairs = zip(ours.parameters(), twins.parameters(), strict=True)
+    assert all(one.data_ptr() == other.data_ptr() for one, other in pairs)
