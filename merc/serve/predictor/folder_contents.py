@@ -108,7 +108,7 @@ def check_widths(folder: Path, streams: Mapping[str, int], encoders: Mapping[str
 
 
 class _CheapStart(TorchFunctionMode):
-    """Draws nothing, and keeps constants on the CPU: on "meta" both import torch._dynamo, 1.4 s of the processor."""
+    """Draws nothing, keeps constants on the CPU: both import torch._dynamo on "meta", 1.4 s of the processor."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.randn:
