@@ -4,7 +4,7 @@ import os
 import sys
 from importlib import import_module
 
-from merc.runtime.errors import UserError
+from merc.runtime.errors import UserError, full_or_read_only
 
 COMMANDS = {  # name -> module and function that take the remaining arguments, description; imported when called
     "predict": ("merc.serve.commands.predict", "predict", "emotion and sentiment of clips, dialogues, films"),
@@ -58,6 +58,11 @@ def main(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output has closed the pipe (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports an error at exit
         return 141  # as a program killed by SIGPIPE
+    except OSError as problem:
+        if (line := full_or_read_only(problem)) is None:
+            raise
+        print(line, file=sys.stderr)
+        return 2
     return 0
 
 

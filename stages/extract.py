@@ -6,6 +6,7 @@ from pathlib import Path
 from merc.corpora import registry
 from merc.data.records import manifest, truth
 from merc.data.records.listing import Listing
+from merc.media.alignment import word_times
 from merc.media.extraction import extraction, extraction_config, extraction_report
 from merc.runtime import entry_point, params, results, resume
 
@@ -14,6 +15,7 @@ def main(corpus: str) -> None:
     """Extract one corpus; utterances that an interrupted run finished are kept."""
     settings = params.read("extract", extraction_config.ExtractionConfig)
     extraction_config.check_values(settings)
+    word_times.check_model(settings.align)
     with resume.locked(f"extract-{corpus}") as home:
         listing = registry.read_corpus(corpus, Path("data/raw") / corpus, home / "archives")
         folder = resume.work_folder(home, [settings.model_dump(), _sources(listing)])

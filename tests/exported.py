@@ -59,7 +59,8 @@ def write_model(folder: Path, **changes) -> Path:
     results.write_json(folder / "extraction.json", EXTRACTION)
     names = {stream.split("/")[0]: stream.split("/")[1] for stream in network.streams}
     needed = {
-        modality: {"encoder": name, "source": "", "settings": SETTINGS[modality], "weights": None, "sha256": None}
+        modality: {"encoder": name, "source": "", "licence": "", "settings": SETTINGS[modality]}
+        | {"weights": None, "sha256": None, "onnx": ""}
         for modality, name in names.items()
     }
     results.write_json(folder / "encoders.json", needed)

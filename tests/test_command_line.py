@@ -1,5 +1,6 @@
 """python -m merc: one screen of results, comparisons of runs, mistakes in one line."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -55,6 +56,19 @@ def test_mistakes_on_the_command_line_are_one_line(tmp_path, monkeypatch, capsys
     assert main(["compare", "nowhere.parquet"]) == 2
     assert main(["fly"]) == 2
     assert main([]) == 2
+
+
+def test_a_full_disk_is_one_line_and_another_error_of_the_system_is_a_traceback(monkeypatch, capsys):
+    def write(code: int) -> None:
+        raise OSError(code, "no way", "out/x.csv")
+
+    for code in (errno.ENOSPC, errno.EROFS, errno.EACCES):
+        monkeypatch.setattr("merc.studies.summary.results_command", lambda code=code: write(code))
+        assert main(["results"]) == 2
+        assert capsys.readouterr().err == "merc: out/x.csv: no way; make room or allow writing, then run it again\n"
+    monkeypatch.setattr("merc.studies.summary.results_command", lambda: write(errno.EIO))
+    with pytest.raises(OSError, match="no way"):
+        main(["results"])
 
 
 def test_compare_tells_runs_apart(run, capsys):

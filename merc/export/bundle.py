@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
@@ -12,6 +12,8 @@ from merc.runtime.results import read_json, write_json
 
 FORMAT = 2  # version of the folder's format: 2 has tokenizers, and digests of weights as transformers names them
 HASHES = "hashes.json"
+REMEDY = "export or copy the model again"
+MAX_JSON_BYTES = 2**20  # of a description; a real one has a few thousand
 NETWORKS = (".safetensors", ".onnx")
 CHECKPOINT = ("config.json", "model.safetensors", "calibration.json")
 
@@ -53,23 +55,39 @@ def write_hashes(folder: Path) -> None:
     write_json(folder / HASHES, {"format": FORMAT, "files": hashes})
 
 
-def verify(folder: Path) -> dict[str, str]:
-    """Return the hashes; refuse a folder of another format, or with a missing, changed or additional file."""
-    if not (folder / HASHES).is_file():
+def verify(folder: Path, trust: str | None = None) -> dict[str, str]:
+    """Return the hashes; refuse a folder of another format, or with a missing, changed or additional file.
+
+    `trust`: the SHA-256 that hashes.json must have; whoever changes a file can write its hash there, too.
+    """
+    path = folder / HASHES
+    if not path.is_file():
         raise UserError(f"{folder}: no exported model ({HASHES} is missing); run `dvc repro export`")
-    hashes = read_json(folder / HASHES)
-    if (version := hashes["format"]) != FORMAT:
+    if trust is not None and (found := sha256(path)) != trust.strip().lower():
+        raise UserError(f"{path}: has the SHA-256 {found}, not {trust[:80]}; get the model from whoever named that")
+    hashes = read_description(path)
+    version, files = (hashes.get(key) if isinstance(hashes, dict) else None for key in ("format", "files"))
+    if not isinstance(version, int) or not isinstance(files, dict):
+        raise UserError(f"{path}: holds no format and hashes of a model; {REMEDY}")
+    if version != FORMAT:
         remedy = f"newer than this code's {FORMAT}; update merc" if version > FORMAT else "old; export it again"
         raise UserError(f"{folder}: format {version} is {remedy}")
     names = set(_files(folder))
-    for name, digest in hashes["files"].items():
+    for name, digest in files.items():
         if name not in names:
-            raise UserError(f"{folder / name}: is missing; export or copy the model again")
+            raise UserError(f"{folder / name}: is missing; {REMEDY}")
         if sha256(folder / name) != digest:
-            raise UserError(f"{folder / name}: was changed after the export; export or copy the model again")
-    if extra := sorted(names - set(hashes["files"])):
+            raise UserError(f"{folder / name}: was changed after the export; {REMEDY}")
+    if extra := sorted(names - set(files)):
         raise UserError(f"{folder / extra[0]}: does not belong to the model; remove it")
-    return hashes["files"]
+    return files
+
+
+def read_description(path: Path) -> Any:
+    """Content of one of the folder's JSON files; a large one is refused before it is read."""
+    if path.is_file() and (size := path.stat().st_size) > MAX_JSON_BYTES:
+        raise UserError(f"{path}: has {size:,} bytes, and a description at most {MAX_JSON_BYTES:,}; {REMEDY}")
+    return read_json(path)
 
 
 def file_sizes(folder: Path) -> dict[str, int]:

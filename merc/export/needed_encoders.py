@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from merc.encoders.base import factory, tuned
 from merc.encoders.base.encoder import Encoder
+from merc.export.bundle import REMEDY
 from merc.runtime.errors import UserError
 
 
@@ -40,7 +43,11 @@ def restore_encoder(modality: str, description: dict[str, Any], folder: Path) ->
     """Build a described encoder with weights of the exported folder, and verify their SHA-256."""
     name, sha256 = description["encoder"], description["sha256"]
     weights = description["weights"] and folder / description["weights"]
-    encoder = factory.build(modality, name, factory.exported_section(modality, description), weights=weights)
+    try:
+        encoder = factory.build(modality, name, factory.exported_section(modality, description), weights=weights)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        place, reason = weights or folder / "encoders.json", " ".join(str(error).split())[:160]
+        raise UserError(f"{place}: gives no encoder {name} for {modality} ({reason}); {REMEDY}") from None
     if encoder is not None and sha256 and weights_sha256(encoder) != sha256:
         raise UserError(
             f"{modality}: the weights of {name} are not those that the model was trained with "

@@ -3,7 +3,7 @@
 transformers' import of BERT and of a tokenizer takes 3 s of processor time, as much as all else of `merc predict`.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,9 +16,11 @@ from merc.encoders.base.encoder import Encoder
 from merc.encoders.text import TextEncoding
 from merc.encoders.text.language_model import LastHidden
 from merc.encoders.text.language_model_encoder import LanguageModelEncoder, SpecialTokens
-from merc.export import onnx_files
+from merc.export import bundle, onnx_files
+from merc.export.bundle import REMEDY
 from merc.export.onnx_files import OnnxSession
 from merc.runtime import results
+from merc.runtime.errors import UserError
 
 TOLERANCE = 1e-3  # maximum difference of a feature; beyond it the export is rejected
 LENGTHS = (1, 9, 30)  # tokens of the lines compared; different from the length of the traced example
@@ -65,10 +67,36 @@ def export_text_encoder(folder: Path, encoder: Encoder) -> str | None:
 def load_text_encoder(path: Path, description: dict[str, Any]) -> LanguageModelEncoder:
     """The text encoder of an ONNX file; `description` as of needed_encoders.describe_encoder."""
     model = OnnxLanguageModel(path)
-    tokenizer = Tokenizer.from_file(str(path.with_name(TOKENIZER)))
-    special = SpecialTokens(**results.read_json(path.with_name(SPECIAL_TOKENS)))
+    tokenizer = _tokenizer(path.with_name(TOKENIZER))
+    special = _special_tokens(path.with_name(SPECIAL_TOKENS), tokenizer.get_vocab_size())
     section = cast(TextEncoding, factory.exported_section("text", description))
-    return LanguageModelEncoder(description["encoder"], model, model.dim, tokenizer, special, section.window).eval()
+    encoder = LanguageModelEncoder(description["encoder"], model, model.dim, tokenizer, special, section.window)
+    if (shape := encoder.eval().blank.shape) != (1, model.dim):
+        raise UserError(f"{path}: an empty text has features of the shape {shape}; {REMEDY}")
+    return encoder
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no other class
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: holds no tokenizer ({reason}); {REMEDY}") from None
+
+
+def _special_tokens(path: Path, size: int) -> SpecialTokens:
+    """The special tokens, each below the `size` of the vocabulary."""
+    content = bundle.read_description(path)
+    names = [field.name for field in fields(SpecialTokens)]
+    if not isinstance(content, dict) or sorted(content) != sorted(names):
+        raise UserError(f"{path}: holds other keys than {', '.join(names)}; {REMEDY}")
+    for name, token in content.items():
+        is_none = token is None and name != "padding"
+        if not is_none and (type(token) is not int or not 0 <= token < size):
+            raise UserError(
+                f"{path}: {name} = {str(token)[:40]}: a token of the vocabulary, 0 to {size - 1}; {REMEDY}"
+            )
+    return SpecialTokens(**content)
 
 
 @torch.inference_mode()

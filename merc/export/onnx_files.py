@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from merc.export.bundle import REMEDY
 from merc.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class OnnxSession:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors for damaged files have no common base class
             raise UserError(f"{path}: onnxruntime cannot read it ({' '.join(str(error).split())[:120]})") from None
+        self.path = path
         # sparse tensors, sequences and maps, which onnxruntime can return as well, are no outputs of these files
         self.run = cast("Callable[[None, dict[str, np.ndarray]], list[np.ndarray]]", session.run)
         self.inputs = [node.name for node in session.get_inputs()]
@@ -133,10 +135,18 @@ class OnnxSession:
         self.shapes = {node.name: node.shape for node in session.get_outputs()}
 
     def width(self, output: str) -> int:
-        """Size of the last dimension of an output."""
-        return self.shapes[output][-1]
+        """Size of the last dimension of an output; raises a UserError if it has none."""
+        if not isinstance(width := (self.shapes.get(output) or [None])[-1], int):
+            raise UserError(f"{self.path}: has no output {output!r} of a known width; {REMEDY}")
+        return width
 
     def __call__(self, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run the network; arrays that are no inputs of the file are ignored."""
+        if unknown := [name for name in self.inputs if name not in arrays]:
+            raise UserError(f"{self.path}: asks for an input {unknown[0][:60]!r} that there is not; {REMEDY}")
         inputs = {name: np.ascontiguousarray(arrays[name]) for name in self.inputs}
-        return dict(zip(self.outputs, self.run(None, inputs), strict=True))
+        try:
+            return dict(zip(self.outputs, self.run(None, inputs), strict=True))
+        except Exception as error:  # as above; of a file of other types or shapes than its description's
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{self.path}: onnxruntime cannot compute it ({reason}); {REMEDY}") from None

@@ -1,6 +1,6 @@
 """The network as ONNX: named tensors of a batch with dynamic numbers of dialogues, utterances and steps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from merc.data.records.stream_name import StreamName
 from merc.export import onnx_files
+from merc.export.bundle import REMEDY
+from merc.export.onnx_files import OnnxSession
+from merc.runtime.errors import UserError
 from merc.training.core.network import MultimodalNetwork
 
 PARTS = ("values", "rows", "steps")  # tensors of a stream (merc/data/batches/dataset.py)
@@ -52,10 +55,28 @@ def named_arrays(batch: Mapping[str, Any], streams: Mapping[str, int]) -> dict[s
     return {name: tensor.numpy() for name, tensor in named_tensors(batch, streams).items()}
 
 
+def check_outputs(
+    session: OnnxSession, streams: Mapping[str, int], labels: Mapping[str, Sequence[str]], num_modalities: int
+) -> None:
+    """Refuse a file that does not give what config.json describes for an example of its inputs."""
+    batch = _example(streams, num_modalities)
+    outputs, rows = session(named_arrays(batch, streams)), len(batch["place"])
+    expected: dict[str, tuple[int, ...]] = {task: (rows, len(names)) for task, names in labels.items()}
+    expected[GATE] = (*expected["emotion"], num_modalities)
+    for name in (*labels, *outputs):
+        shape = outputs[name].shape if name in outputs else None
+        if shape != expected.get(name):
+            raise UserError(
+                f"{session.path}: the output {name[:60]!r} has the shape {shape}, and config.json describes "
+                f"{expected.get(name)}; {REMEDY}"
+            )
+
+
 def export_network(folder: Path, network: MultimodalNetwork) -> None:
     """Export the network at full precision and in 8 bits."""
-    example = named_tensors(_example(network), network.streams)
-    outputs = [*network.labels, *_gates(network(_example(network))["weights"], names=True)]
+    batch = _example(network.streams, len(network.modalities))
+    example = named_tensors(batch, network.streams)
+    outputs = [*network.labels, *_gates(network(batch)["weights"], names=True)]
     onnx_files.export_both_precisions(
         folder, TensorNetwork(network, example), example, outputs, _axes(network.streams, outputs)
     )
@@ -75,15 +96,15 @@ def _axes(streams: Iterable[str], outputs: Iterable[str]) -> dict[str, dict[int,
     return axes | {GRID: {0: "dialogues", 1: "turns"}}
 
 
-def _example(network: MultimodalNetwork) -> dict[str, Any]:
-    """A batch to trace with: three dialogues of different lengths, all modalities present, arbitrary values."""
+def _example(streams: Mapping[str, int], num_modalities: int) -> dict[str, Any]:
+    """A batch to trace and to check with: three dialogues of different lengths, all present, arbitrary values."""
     place = torch.tensor([(dialogue, turn) for dialogue, turns in enumerate((4, 2, 3)) for turn in range(turns)])
     count, indices = len(place), torch.arange(len(place))
     return {
-        "values": {stream: torch.ones(count, 10, width) for stream, width in network.streams.items()},
-        "rows": dict.fromkeys(network.streams, indices),
-        "steps": dict.fromkeys(network.streams, 2 + indices),
-        "present": torch.ones(count, len(network.modalities), dtype=torch.bool),
+        "values": {stream: torch.ones(count, 10, width) for stream, width in streams.items()},
+        "rows": dict.fromkeys(streams, indices),
+        "steps": dict.fromkeys(streams, 2 + indices),
+        "present": torch.ones(count, num_modalities, dtype=torch.bool),
         "place": place,
         "speaker": indices % 2,
     }

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from merc.runtime import numerics, params
-from merc.runtime.errors import FULL_OR_READ_ONLY, UserError
+from merc.runtime.errors import UserError, full_or_read_only
 
 POLL_SECONDS = 2.0
 
@@ -25,10 +25,9 @@ def run(main: Callable[..., None]) -> None:
         print(f"merc: {problem}", file=sys.stderr)
         sys.exit(2)
     except OSError as problem:
-        if problem.errno not in FULL_OR_READ_ONLY:
+        if (line := full_or_read_only(problem)) is None:
             raise
-        place = f"{problem.filename}: " if problem.filename else ""
-        print(f"merc: {place}{problem.strerror}; make room or allow writing, then run it again", file=sys.stderr)
+        print(line, file=sys.stderr)
         sys.exit(2)
 
 

@@ -14,6 +14,14 @@ class UserError(Exception):
     """A mistake in input, parameters or environment; the message names the location, the value and the remedy."""
 
 
+def full_or_read_only(problem: OSError) -> str | None:
+    """The one line about a disk that is full or may not be written; None for any other error, which is a defect."""
+    if problem.errno not in FULL_OR_READ_ONLY:
+        return None
+    place = f"{problem.filename}: " if problem.filename else ""
+    return f"merc: {place}{problem.strerror}; make room or allow writing, then run it again"
+
+
 class CommandLine(argparse.ArgumentParser):
     """Parser of a command's arguments: raises a UserError where argparse prints the whole usage and exits."""
 

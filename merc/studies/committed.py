@@ -14,7 +14,7 @@ from merc.runtime import params
 from merc.runtime.results import read_json
 
 SCORES = Path("metrics/evaluate.json")
-CODE = ("merc", "models", "stages", "dvc.yaml", "requirements.txt", "constraints.txt")
+CODE = ("merc", "models", "stages", "dvc.yaml", "requirements.txt", "requirements.lock")
 MACHINE_SECTION = "compute"  # the section of params.yaml that no result depends on
 
 

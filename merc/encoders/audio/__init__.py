@@ -20,7 +20,7 @@ from merc.encoders.pretrained import sources
 class AudioEncoding(EncodingSection):
     """Section encode.audio."""
 
-    frame_rate: float = Field(gt=0)
+    frame_rate: float = Field(ge=0.01, le=1000)
     layer: HiddenLayer
 
 

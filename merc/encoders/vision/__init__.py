@@ -21,7 +21,7 @@ class VisionEncoding(EncodingSection):
     """Section encode.vision."""
 
     picture: Literal["face", "frame", "frames"]
-    frame_rate: float = Field(gt=0)
+    frame_rate: float = Field(ge=0.01, le=1000)
 
 
 class _SpeakerChoice:

@@ -1,12 +1,9 @@
 """Section `extract` of params.yaml: settings and their validation."""
 
-from typing import Any
-
 from pydantic import Field
 
 from merc.data.records import face_tracks
 from merc.media import images, voice_activity
-from merc.media.alignment import word_times
 from merc.media.faces import detectors
 from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
@@ -15,8 +12,8 @@ from merc.runtime.params import StrictModel
 class AudioConfig(StrictModel):
     """Section `extract.audio`."""
 
-    min_seconds: float
-    max_seconds: float
+    min_seconds: float = Field(gt=0, le=60)
+    max_seconds: float = Field(ge=0.1, le=3600)
     vad: str
     trim: bool
 
@@ -26,14 +23,14 @@ class VideoConfig(StrictModel):
 
     frame: str
     fps: float = Field(ge=0, le=face_tracks.TRACK_FPS)
-    side: int = Field(ge=8)  # pixels
+    side: int = Field(ge=8, le=4096)  # pixels
 
 
 class FaceConfig(StrictModel):
     """Section `extract.faces`."""
 
     detector: str
-    size: int = Field(ge=8)  # pixels
+    size: int = Field(ge=8, le=1024)  # pixels
 
 
 class ExtractionConfig(StrictModel):
@@ -45,17 +42,19 @@ class ExtractionConfig(StrictModel):
     align: str
 
 
-def check_values(settings: ExtractionConfig) -> None:
-    """Refuse invalid values that the field types do not exclude."""
-    _choose("faces.detector", settings.faces.detector, detectors.DETECTORS)
-    _choose("video.frame", settings.video.frame, images.PORTRAITS)
-    _choose("audio.vad", settings.audio.vad, voice_activity.DETECTORS)
-    voice_activity.check_installed(settings.audio.vad)
-    word_times.check_model(settings.align)
-    if not 0 < settings.audio.min_seconds <= settings.audio.max_seconds:
-        raise UserError("params.yaml: extract.audio: 0 < min_seconds <= max_seconds is needed")
-
-
-def _choose(key: str, value: str, table: dict[str, Any]) -> None:
-    if value not in table:
-        raise UserError(f"params.yaml: extract.{key} = {value!r}: choose one of {', '.join(table)}")
+def check_values(settings: ExtractionConfig, place: str = "params.yaml: extract.") -> None:
+    """Refuse invalid values that the field types do not exclude; `place` begins the message."""
+    audio = settings.audio
+    for key, value, table in (
+        ("faces.detector", settings.faces.detector, detectors.DETECTORS),
+        ("video.frame", settings.video.frame, images.PORTRAITS),
+        ("audio.vad", audio.vad, voice_activity.DETECTORS),
+    ):
+        if value not in table:
+            raise UserError(f"{place}{key} = {value[:40]!r}: choose one of {', '.join(table)}")
+    voice_activity.check_installed(audio.vad)
+    if audio.min_seconds > audio.max_seconds:
+        raise UserError(
+            f"{place}audio.min_seconds = {audio.min_seconds:g}: min_seconds <= max_seconds is needed, "
+            f"which is {audio.max_seconds:g}"
+        )

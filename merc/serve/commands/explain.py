@@ -11,7 +11,8 @@ from merc.runtime.errors import CommandLine
 PAGES_FOLDER = Path("out/runs/explain")  # not an output of the DVC pipeline
 MODEL = Path("out/export")
 USAGE = (
-    "python -m merc explain CLIP [--text TEXT] [--utterance NAME] [--cut] [--model FOLDER], "
+    "python -m merc explain CLIP [--text TEXT] [--utterance NAME] [--cut] [--model FOLDER] "
+    "[--trust SHA256], "
     "or python -m merc explain CORPUS DIALOGUE UTTERANCE [--split SPLIT]"
 )
 BAR_WIDTH = 24  # characters of a bar
@@ -31,7 +32,12 @@ def command(*words: str) -> None:
 
         path = Path(arguments.names[0])
         name, shown = explain_clip.explain_recording(
-            path, arguments.text, arguments.utterance, arguments.cut, arguments.model or MODEL
+            path,
+            arguments.text,
+            arguments.utterance,
+            arguments.cut,
+            arguments.model or MODEL,
+            arguments.trust,
         )
         content: Any = {utterance.title: utterance.explanation for utterance in shown}
     else:
@@ -65,6 +71,7 @@ def _parser() -> CommandLine:
     add("--utterance", metavar="NAME", help="of a recording that is cut, as `predict` calls it: film#2")
     add("--cut", action="store_true", help="cut into utterances what is no longer than 20 s, too")
     add("--model", type=Path, metavar="FOLDER", help=f"what `export` wrote ({MODEL})")
+    add("--trust", metavar="SHA256", help="refuse a FOLDER whose hashes.json has another SHA-256")
     add("--split", choices=manifests.SPLITS, help="split of an utterance of a corpus (test)")
     return parser
 
@@ -72,7 +79,7 @@ def _parser() -> CommandLine:
 def _is_clip(arguments: argparse.Namespace) -> bool:
     """Whether a recording is named, by an option for recordings, a single word, or a file."""
     has_clip_option = arguments.cut or any(
-        option is not None for option in (arguments.text, arguments.utterance, arguments.model)
+        option is not None for option in (arguments.text, arguments.utterance, arguments.model, arguments.trust)
     )
     return has_clip_option or len(arguments.names) == 1 or Path(arguments.names[0]).is_file()
 

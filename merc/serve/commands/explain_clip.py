@@ -16,10 +16,10 @@ MAX_UTTERANCES = 8  # utterances that are explained unless one is named: each ta
 
 
 def explain_recording(
-    path: Path, text: str | None, utterance: str | None, cut: bool, model: Path
+    path: Path, text: str | None, utterance: str | None, cut: bool, model: Path, trust: str | None
 ) -> tuple[str, list[GalleryEntry]]:
     """Name of the recording's page, and the explanation of each utterance or of the named one."""
-    predictor = Predictor.load(model, engine="torch")
+    predictor = Predictor.load(model, engine="torch", trust=trust)
     dialogue = predictor.read(path, texts=text, cut=True if cut else None)
     reasons = PredictionExplainer(predictor)
     indices = _chosen_indices(dialogue, utterance, path)

@@ -63,7 +63,7 @@ def _predict_recordings(arguments: argparse.Namespace, files: dict[str, Path]) -
 
     progress = _Progress()
     try:
-        predictor = Predictor.load(arguments.model, engine=arguments.engine)
+        predictor = Predictor.load(arguments.model, engine=arguments.engine, trust=arguments.trust)
         progress(0, 0, "reading")
         dialogue = predictor.read(
             [*arguments.paths, *arguments.video],
@@ -129,6 +129,7 @@ def _parser() -> CommandLine:
     add("--stream", action="store_true", help="answer while it plays; -: standard input; no PATH: the microphone")
     add("--frames", type=int, metavar="N", help="look at N frames of each face, evenly sampled")
     add("--model", type=Path, default=Path("out/export"), metavar="FOLDER", help="what `export` wrote (out/export)")
+    add("--trust", metavar="SHA256", help="refuse a FOLDER whose hashes.json has another SHA-256")
     add("--engine", choices=ENGINES, default="auto", help="what computes network and text encoder (auto)")
     add("--json", action="store_true", help="print JSON (docs/predict.md) instead of a table")
     add("--csv", type=Path, metavar="FILE", help="write the same as a table")

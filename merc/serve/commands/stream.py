@@ -42,7 +42,7 @@ def print_predictions(
     from merc.serve.predictor.predictor import Predictor
     from merc.serve.stream.stream import Stream
 
-    predictor = Predictor.load(arguments.model, engine=arguments.engine)
+    predictor = Predictor.load(arguments.model, engine=arguments.engine, trust=arguments.trust)
     items, spacing = _flow([*arguments.paths, *arguments.video])
     stream, latencies, start = Stream(predictor, asr=asr, spacing=spacing), [], time.monotonic()
     progress(0, 0, "listening")

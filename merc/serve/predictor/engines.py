@@ -8,8 +8,10 @@ import torch
 
 from merc.encoders.base.encoder import Encoder
 from merc.export import needed_encoders, onnx_encoders, onnx_files, onnx_network
+from merc.export.bundle import REMEDY
 from merc.export.onnx_files import OnnxSession
-from merc.runtime import results
+from merc.runtime.errors import UserError
+from merc.serve.predictor.folder_contents import NetworkDescription
 from merc.serve.predictor.inference import Forward, Outputs
 from models import checkpoint
 
@@ -17,6 +19,9 @@ from models import checkpoint
 def _torch(folder: Path) -> Forward:
     """Forward function of the checkpoint."""
     network = checkpoint.load(folder)
+    for name, parameter in network.named_parameters():
+        if not parameter.isfinite().all():
+            raise UserError(f"{folder / checkpoint.WEIGHTS_FILE}: {name} is not finite; {REMEDY}")
 
     @torch.inference_mode()
     def forward(batch: dict[str, Any]) -> Outputs:
@@ -28,10 +33,11 @@ def _torch(folder: Path) -> Forward:
     return forward
 
 
-def _onnx(path: Path) -> Forward:
+def _onnx(path: Path, network: NetworkDescription) -> Forward:
     """Forward function of an ONNX file, with the inputs of merc/export/onnx_network.py."""
-    session, streams = OnnxSession(path), results.read_json(path.parent / checkpoint.CONFIG_FILE)["streams"]
-    return lambda batch: session(onnx_network.named_arrays(batch, streams))
+    session = OnnxSession(path)
+    onnx_network.check_outputs(session, network.streams, network.labels, len(network.model.modalities))
+    return lambda batch: session(onnx_network.named_arrays(batch, network.streams))
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,9 @@ class Engine:
     network: str | None
     encoders: str | None
 
-    def load_forward(self, folder: Path) -> Forward:
+    def load_forward(self, folder: Path, network: NetworkDescription) -> Forward:
         """Forward function of the network in an exported folder."""
-        return _torch(folder) if self.network is None else _onnx(folder / self.network)
+        return _torch(folder) if self.network is None else _onnx(folder / self.network, network)
 
     def load_encoder(self, folder: Path, modality: str, description: dict[str, Any]) -> Encoder | None:
         """The encoder that the network was trained with, from an ONNX file if the engine uses one that exists."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from merc.data.records import encoder_inputs
 from merc.data.records.stream_name import StreamName
@@ -19,10 +18,8 @@ from merc.encoders.base import packing
 from merc.encoders.base.encoder import extract_features
 from merc.encoders.lipsync import synchrony
 from merc.export import bundle
-from merc.media.extraction.extraction_config import ExtractionConfig
-from merc.runtime import results
 from merc.runtime.errors import UserError
-from merc.serve.predictor import inference, recording_reader, transcripts
+from merc.serve.predictor import folder_contents, inference, recording_reader, transcripts
 from merc.serve.predictor.dialogue import (
     Dialogue,
     EncodedFeatures,
@@ -52,35 +49,36 @@ class Predictor:
 
     def __init__(self, folder: Path, engine: str) -> None:
         self.folder = folder
-        self.labels: dict[str, list[str]] = results.read_json(folder / "labels.json")
-        self.calibration = results.read_json(folder / "calibration.json")
-        self.settings = ExtractionConfig.model_validate(results.read_json(folder / "extraction.json"))
-        self.needs: dict[str, dict[str, Any]] = results.read_json(folder / "encoders.json")
-        self.modalities: tuple[str, ...] = tuple(results.read_json(folder / "config.json")["model"]["modalities"])
+        contents = folder_contents.read(folder)
+        self.labels, self.calibration = contents.network.labels, contents.calibration
+        self.settings, self.needs = contents.settings, contents.encoders
+        self.modalities = tuple(contents.network.model.modalities)
         self.encoders = {
             modality: encoder
             for modality, description in self.needs.items()
             if (encoder := ENGINES[engine].load_encoder(folder, modality, description)) is not None
         }
-        self.forward = ENGINES[engine].load_forward(folder)
+        folder_contents.check_widths(folder, contents.network.streams, self.encoders)
+        self.forward = ENGINES[engine].load_forward(folder, contents.network)
         scorer = None if self._picture_kind == "frame" else synchrony.load_scorer(folder / "lipsync")
         self.reader = recording_reader.Reader(self.settings, self._speaker_chooser(scorer), scorer)
 
     @classmethod
-    def load(cls, folder: str | Path = EXPORT_FOLDER, *, engine: str = "auto") -> "Predictor":
+    def load(
+        cls, folder: str | Path = EXPORT_FOLDER, *, engine: str = "auto", trust: str | None = None
+    ) -> "Predictor":
         """Load a model from a folder after checking its hashes; params.yaml is not read.
 
         engine: torch, onnx or int8; auto: torch, but onnx for a text encoder that was exported. Explanations need
-        torch.
+        torch. trust: the SHA-256 that hashes.json must have.
         """
         if engine not in ENGINES:
             raise UserError(f"engine {engine!r}: choose one of {', '.join(ENGINES)}")
         try:
-            bundle.verify(Path(folder))
+            bundle.verify(Path(folder), trust)
             return cls(Path(folder), engine)
-        except (ValidationError, KeyError, TypeError, AttributeError, checkpoint.UnreadableCheckpoint) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(f"{folder}: is of another version of merc ({reason}); export it again") from None
+        except checkpoint.UnreadableCheckpoint as error:
+            raise UserError(f"{error}; {bundle.REMEDY}") from None
 
     def __call__(self, paths: str | Path | Iterable[str | Path], **options: Any) -> list[PredictionRow]:
         """Read recordings and predict; `options` as of `read`."""

@@ -40,7 +40,7 @@ def _serve(arguments: argparse.Namespace, host: str, listener: socket.socket) ->
 
     delete_abandoned_folders()
     limits = PageLimits()
-    model = PredictorPageModel(Predictor.load(arguments.model, engine="torch"), limits)
+    model = PredictorPageModel(Predictor.load(arguments.model, engine="torch", trust=arguments.trust), limits)
     app = application.build_application(model, host=host, limits=limits, examples=examples.find_examples())
     quiet = {"log_level": "warning", "access_log": False, "server_header": False}
     config = uvicorn.Config(app, http=PageProtocol, timeout_graceful_shutdown=SHUTDOWN_SECONDS, **quiet)
@@ -57,6 +57,7 @@ def _serve(arguments: argparse.Namespace, host: str, listener: socket.socket) ->
 def _parser() -> CommandLine:
     parser = CommandLine("python -m merc serve", description="A page that reads emotions from videos.")
     parser.add_argument("--model", type=Path, default=Path("out/export"), help="an exported folder (out/export)")
+    parser.add_argument("--trust", metavar="SHA256", help="refuse a model whose hashes.json has another SHA-256")
     parser.add_argument(
         "--host", help=f"address to listen on (compute.address of params.yaml, or {DEFAULT_ADDRESS})"
     )
