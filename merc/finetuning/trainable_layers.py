@@ -13,13 +13,12 @@ from torch import nn
 
 from merc.data.records import manifest as manifests
 from merc.encoders.base.encoder import Encoder
+from merc.encoders.pretrained.sources import WEIGHTS_FOLDER
 from merc.finetuning import lora
 from merc.finetuning.finetuning_config import UnfreezingConfig
 from merc.runtime import results, resume
 from merc.runtime.errors import UserError
 from merc.training.core.optim import TrainablePart
-
-WEIGHTS_FOLDER = Path("data/weights")
 
 
 def all_layers(encoder: Encoder, config: UnfreezingConfig) -> list[TrainablePart]:

@@ -52,7 +52,7 @@ def _list_files(root: Path, dep: Path) -> list[Path]:
 
 
 def _ignore_patterns(root: Path) -> list[str]:
-    """Patterns of .dvcignore, each for a single file or folder name: what DVC leaves out of a folder."""
+    """Patterns of .dvcignore, each for a file or folder name (the paths are of data): what DVC leaves out."""
     file = root / ".dvcignore"
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return [line.rstrip("/").replace("\\", "") for line in lines if line.strip() and not line.startswith("#")]

@@ -13,7 +13,7 @@ from merc.encoders.audio.prosody import Prosody
 from merc.encoders.audio.spectrum import LogMel
 from merc.encoders.audio.speech_model import HiddenLayer, load_speech_encoder
 from merc.encoders.base.encoder import Encoder
-from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, hub_card
+from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, catalogued
 from merc.encoders.pretrained import sources
 
 
@@ -34,7 +34,7 @@ def pretrained(name: str, config: AudioEncoding, source: str) -> Encoder:
     return load_speech_encoder(name, sources.model_folder(source), config.frame_rate, config.layer)
 
 
-_hub = partial(hub_card, pretrained)
+_hub = partial(catalogued, lambda name, config: pretrained(name, config, name))
 ENCODERS: dict[str, EncoderCard] = {
     "prosody": EncoderCard(
         make=lambda name, config: Prosody(name, config.frame_rate),
@@ -68,28 +68,24 @@ ENCODERS: dict[str, EncoderCard] = {
         description="training-free: one step an utterance, float32; frame_rate has no effect",
     ),
     "wav2vec2-base": _hub(
-        "facebook/wav2vec2-base@0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
-        licence="Apache-2.0",
+        "wav2vec2-base",
         width=768,
         description="self-supervised",
         presets="misls-esag",
     ),
     "wav2vec2-base-960h": _hub(
-        "facebook/wav2vec2-base-960h@22aad52d435eb6dbaf354bdad9b0da84ce7d6156",
-        licence="Apache-2.0",
+        "wav2vec2-base-960h",
         width=768,
         description="tuned to write down what is said; earlier layers keep more of how",
     ),
     "hubert-base-ls960": _hub(
-        "facebook/hubert-base-ls960@dba3bb02fda4248b6e082697eee756de8fe8aa8a",
-        licence="Apache-2.0",
+        "hubert-base-ls960",
         width=768,
         description="self-supervised",
         presets="avt-memocmt",
     ),
     "wavlm-base-plus": _hub(
-        "microsoft/wavlm-base-plus@4c66d4806a428f2e922ccfa1a962776e232d487b",
-        licence="see its model card",
+        "wavlm-base-plus",
         width=768,
         description="self-supervised, with noise and other voices mixed in",
     ),

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from merc.encoders.base.encoder import Encoder
+from merc.encoders.pretrained.cards import WEIGHTS
 from merc.runtime.params import StrictModel
 
 Reader = Callable[[Path, pd.DataFrame], list]  # (folder of extract, rows of its manifest) -> raw inputs
@@ -33,11 +33,12 @@ class EncoderCard:
     home: Path | None = None  # folder to which a stage of this pipeline writes its weights
 
 
-def hub_card(
-    pretrained: Callable[..., Encoder], source: str, licence: str, width: int, description: str, presets: str = ""
+def catalogued(
+    make: Callable[..., Encoder], name: str, width: int, description: str, presets: str = ""
 ) -> EncoderCard:
-    """A model of the Hugging Face hub, built by `pretrained` from its files; `source` is owner/name@revision."""
-    return EncoderCard(partial(pretrained, source=source), source, licence, width, description, presets)
+    """An encoder whose weights stand in the catalogue of weights, under the name of the encoder."""
+    card = WEIGHTS[name]
+    return EncoderCard(make, card.source, card.licence, width, description, presets)
 
 
 NO_ENCODER = EncoderCard(lambda name, config: None, "", "", None, "the modality is absent everywhere")

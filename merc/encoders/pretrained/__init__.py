@@ -1,1 +1,1 @@
-"""Pretrained weights: sources, loading, and transcription by Whisper."""
+"""Pretrained weights: the catalogue, sources, loading, and transcription by Whisper."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from merc.data.records import encoder_inputs
-from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, hub_card
+from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, catalogued
 from merc.encoders.pretrained import sources
 from merc.encoders.text.cleaning import CleanerName
 from merc.encoders.text.language_model_encoder import ContextWindow, LanguageModelEncoder
@@ -49,7 +49,7 @@ def _load(name: str, config: TextEncoding, folder: Path) -> LanguageModelEncoder
     return load_language_model(name, folder, config.window)
 
 
-_hub = partial(hub_card, pretrained)
+_hub = partial(catalogued, lambda name, config: pretrained(name, config, name))
 ENCODERS: dict[str, EncoderCard] = {
     "minilm": EncoderCard(
         make=_minilm,
@@ -59,22 +59,19 @@ ENCODERS: dict[str, EncoderCard] = {
         description="the offline default",
     ),
     "deberta-v3-base": _hub(
-        "microsoft/deberta-v3-base@8ccc9b6f36199bec6961081d44eb72fb3f7353f3",
-        licence="MIT",
+        "deberta-v3-base",
         width=768,
         description="its official files need sentencepiece and protobuf",
         presets="misls-esag",
     ),
     "bert-base-uncased": _hub(
-        "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594",
-        licence="Apache-2.0",
+        "bert-base-uncased",
         width=768,
         description="the field's usual text features",
         presets="concat-r3d, avt-memocmt",
     ),
     "roberta-base": _hub(
-        "FacebookAI/roberta-base@e2da8e2f811d1448a5b465c236feacd80ffbac7b",
-        licence="MIT",
+        "roberta-base",
         width=768,
         description="with before, after and speakers: what EmoBERTa reads",
     ),

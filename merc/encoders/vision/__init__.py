@@ -10,7 +10,7 @@ from merc.data.records import encoder_inputs
 from merc.data.records.encoder_inputs import AudioInput
 from merc.data.records.face_tracks import Track
 from merc.encoders.base.encoder import Encoder
-from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, hub_card
+from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, catalogued
 from merc.encoders.lipsync import synchrony
 from merc.encoders.pretrained import sources
 from merc.encoders.vision.hog import Hog
@@ -64,7 +64,7 @@ def _torchvision(name: str, config: VisionEncoding) -> Encoder:
     return load_torchvision_model(name, config.frame_rate)
 
 
-_hub = partial(hub_card, pretrained)
+_hub = partial(catalogued, lambda name, config: pretrained(name, config, name))
 ENCODERS: dict[str, EncoderCard] = {
     "hog": EncoderCard(
         make=lambda name, config: Hog(name, config.frame_rate),
@@ -73,32 +73,28 @@ ENCODERS: dict[str, EncoderCard] = {
         width=320,
         description="the offline default; training-free: oriented gradients and brightness",
     ),
-    "resnet50": EncoderCard(
-        make=_torchvision,
-        source="torchvision, resnet50-11ad3fa6.pth",
-        licence="BSD-3-Clause",
+    "resnet50": catalogued(
+        _torchvision,
+        "resnet50",
         width=2048,
         description="ImageNet; a picture per step",
         presets="misls-esag, avt-memocmt",
     ),
-    "r3d_18": EncoderCard(
-        make=_torchvision,
-        source="torchvision, r3d_18-b3b3357e.pth",
-        licence="BSD-3-Clause",
+    "r3d_18": catalogued(
+        _torchvision,
+        "r3d_18",
         width=512,
         description="Kinetics-400; 16 frames per step: use a frame_rate of about 1",
         presets="concat-r3d",
     ),
     "vit-base-patch16-224": _hub(
-        "google/vit-base-patch16-224@3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3",
-        licence="Apache-2.0",
+        "vit-base-patch16-224",
         width=768,
         description="ImageNet; a picture per step",
         presets="avt-memocmt",
     ),
     "timesformer-base-finetuned-k400": _hub(
-        "facebook/timesformer-base-finetuned-k400@8aaf40ea7d3d282dcb0a5dea01a198320d15d6c0",
-        licence="CC-BY-NC-4.0",
+        "timesformer-base-finetuned-k400",
         width=768,
         description="Kinetics-400; 8 frames per step: use a frame_rate of about 1",
     ),

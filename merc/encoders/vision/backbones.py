@@ -11,16 +11,13 @@ from merc.encoders.pretrained import loading, sources
 from merc.encoders.vision.vision_model_encoder import InputScaling, VisionModelEncoder
 from merc.runtime.errors import UserError
 
-TORCHVISION_URL = "https://download.pytorch.org/models/"
-TORCHVISION_MODELS = {  # name -> file of the weights, module that builds the network, width, input
+TORCHVISION_MODELS = {  # name -> module that builds the network, width, input
     "resnet50": (  # He et al. 2016, ImageNet
-        "resnet50-11ad3fa6.pth",
         "torchvision.models",
         2048,
         InputScaling(224, 224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     ),
     "r3d_18": (  # Tran et al. 2018, Kinetics-400
-        "r3d_18-b3b3357e.pth",
         "torchvision.models.video",
         512,
         InputScaling(112, 112, mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989), frames=16),
@@ -57,9 +54,9 @@ class _HuggingFaceNetwork(nn.Module):
 
 def load_torchvision_model(name: str, frame_rate: float) -> VisionModelEncoder:
     """Load a network of TORCHVISION_MODELS up to the global pooling."""
-    file_name, module, dim, scaling = TORCHVISION_MODELS[name]
+    module, dim, scaling = TORCHVISION_MODELS[name]
     # before the import of torchvision, which takes seconds: a missing checkpoint fails at once
-    file = sources.checkpoint_file(name, TORCHVISION_URL + file_name)
+    file = sources.checkpoint_file(name)
     network = loading.load_checkpoint(getattr(import_module(module), name)(), file)
     network.fc = nn.Identity()
     return VisionModelEncoder(name, _TorchvisionNetwork(network, scaling.frames > 1), dim, scaling, frame_rate)

@@ -19,11 +19,8 @@ from merc.runtime.errors import UserError
 if TYPE_CHECKING:
     from merc.encoders.pretrained.loading import PretrainedModel
 
-# not shared with encoders, whose weights extraction does not depend on
+# a folder of the user's own; not shared with encoders, whose weights extraction does not depend on
 MODELS_FOLDER = sources.WEIGHTS_FOLDER / "align"
-MODELS = {  # short name -> hub id and revision
-    "wav2vec2-base-960h": "facebook/wav2vec2-base-960h@22aad52d435eb6dbaf354bdad9b0da84ce7d6156",
-}
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ class CtcModel:
 
 @cache
 def load_model(name: str) -> CtcModel:
-    """Load a model by its name in MODELS, its folder under data/weights/align, or owner/name@revision."""
-    folder = sources.model_folder(MODELS.get(name, name), MODELS_FOLDER)
+    """Load a model by its name in the catalogue, its folder under data/weights/align, or owner/name@revision."""
+    folder = sources.model_folder(name, MODELS_FOLDER)
     model = loading.load_model(folder, "AutoModelForCTC")
     if not hasattr(model, "_get_feat_extract_output_lengths"):
         raise UserError(
