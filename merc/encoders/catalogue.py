@@ -12,8 +12,8 @@ Generated from `merc/encoders/{text,audio,vision}/` by `python -m merc.encoders.
 
 Set `encode.<modality>.encoder` to a name below, to the name of a folder under `data/weights`, or to a model of the
 Hugging Face hub as `owner/name@revision`, the revision being a commit, so that it stays the same. Text takes any
-`AutoModel` with a fast tokenizer, audio any that hears samples (wav2vec2, hubert, wavlm ...), vision any image or
-video `AutoModel`; a model that has no row here works the same way (data2vec-audio is one). A folder
+`AutoModel` with a fast tokenizer, audio any that hears samples (wav2vec2, hubert, wavlm, whisper ...), vision any
+image or video `AutoModel`; a model that has no row here works the same way (data2vec-audio is one). A folder
 `data/weights/<name>` is always preferred to the hub; see `data/weights/README.md`.
 `imported/<name>` takes features that others computed, from files under `data/features/<corpus>` (see its README).
 `encode.<modality>.by_corpus.<corpus>` names another encoder for one corpus. "Used by" names the line-ups of the

@@ -78,5 +78,12 @@ ENCODERS: dict[str, EncoderCard] = {
         width=768,
         description="with before, after and speakers: what EmoBERTa reads",
     ),
+    "mpnet": EncoderCard(
+        make=lambda name, config: pretrained(name, config, name),
+        source="sentence-transformers/all-mpnet-base-v2@e8c3b32edf5434bc2275fc9bab85f82640a19130",
+        licence="Apache-2.0",
+        width=768,
+        description="trained as minilm was, five times its parameters; in data/weights/mpnet",
+    ),
     "none": NO_ENCODER,
 }
