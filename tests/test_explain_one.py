@@ -141,7 +141,9 @@ def test_grad_cam_and_occlusion_point_at_the_planted_pixel(world, place):
     assert np.unravel_index(fall.argmax(), fall.shape) == (place[0] // 4, place[1] // 4)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "r3d_18", "vit-base-patch16-224", "timesformer-base-finetuned-k400"])
+@pytest.mark.parametrize(
+    "name", ["resnet50", "r3d_18", "face-expression", "vit-base-patch16-224", "timesformer-base-finetuned-k400"]
+)
 def test_every_kind_of_vision_encoder_has_its_map(world, tmp_path, monkeypatch, name):
     monkeypatch.setattr("torchvision.models.resnet50", tiny.resnet50)
     monkeypatch.setattr("torchvision.models.video.r3d_18", tiny.r3d_18)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
-from tiny import tokenizer
-from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from merc.encoders.pretrained import transcription
 from merc.runtime.errors import UserError
@@ -15,24 +15,7 @@ from merc.runtime.errors import UserError
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("whisper")
-    words = tokenizer()
-    size = len(words)
-    torch.manual_seed(0)
-    config = WhisperConfig(
-        vocab_size=size, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, num_mel_bins=80, max_target_positions=24,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, suppress_tokens=[],
-        begin_suppress_tokens=[],
-    )  # fmt: skip
-    model = WhisperForConditionalGeneration(config)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.4)
-    model.generation_config = GenerationConfig(
-        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, max_length=24
-    )
-    model.save_pretrained(place)
-    words.save_pretrained(place)
-    WhisperFeatureExtractor(feature_size=80).save_pretrained(place)
+    tiny.whisper(place, std=0.4, encoder_layers=1, decoder_layers=1)
     return place
 
 
@@ -49,7 +32,7 @@ def test_what_is_written_down_is_what_the_model_says(folder):
             if said[0, -1] == 2:
                 break
     own = transcription.load_transcriber(str(folder))(samples)
-    assert own == tokenizer().decode(said[0], skip_special_tokens=True).strip()
+    assert own == tiny.tokenizer().decode(said[0], skip_special_tokens=True).strip()
     assert own
 
 

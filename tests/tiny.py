@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 from transformers import (
@@ -12,8 +13,11 @@ from transformers import (
     BertModel,
     DebertaV2Config,
     DebertaV2Model,
+    GenerationConfig,
     HubertConfig,
     HubertModel,
+    MPNetConfig,
+    MPNetModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
@@ -25,6 +29,9 @@ from transformers import (
     Wav2Vec2Model,
     WavLMConfig,
     WavLMModel,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
 )
 
 LETTERS = [chr(code) for code in range(33, 127)]
@@ -34,30 +41,62 @@ SPEECH = {
     **{"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},
     **{"conv_dim": [8] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4},
 }
+WHISPER_SIZES = {"layers": 2, "attention_heads": 2, "ffn_dim": 32}
 SIGHT = {**WORDS, "image_size": 32, "patch_size": 16}
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """One token per character, pieces after the first marked as BERT marks them."""
-    pieces = [*SPECIAL, *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+def tokenizer(padding: int = 0) -> PreTrainedTokenizerFast:
+    """One token per character, pieces after the first marked as BERT marks them; `padding` is the id of [PAD]."""
+    first = SPECIAL if padding == 0 else ["[CLS]", "[PAD]", *SPECIAL[2:]]
+    pieces = [*first, *LETTERS, *(f"##{letter}" for letter in LETTERS)]
     made = Tokenizer(models.WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)])
+    ends = [(piece, pieces.index(piece)) for piece in ("[CLS]", "[SEP]")]
+    made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, ends)
     named = dict(zip(("pad_token", "cls_token", "sep_token", "unk_token"), SPECIAL, strict=True))
     return PreTrainedTokenizerFast(tokenizer_object=made, **named)
 
 
-def _save(model: nn.Module, folder: Path) -> None:
-    torch.manual_seed(0)
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.2)
+def _save(model: nn.Module, folder: Path, std: float = 0.2) -> None:
+    _draw(model, std)
     model.save_pretrained(folder)
 
 
-def language(kind, config, folder: Path, **options) -> None:
-    words = tokenizer()
-    _save(kind(config(vocab_size=len(words), pad_token_id=0, **WORDS, **options)), folder)
+def _draw(model: nn.Module, std: float) -> None:
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=std)
+
+
+def language(kind, config, folder: Path, padding: int = 0, **options) -> None:
+    words = tokenizer(padding)
+    _save(kind(config(vocab_size=len(words), pad_token_id=padding, **WORDS, **options)), folder)
     words.save_pretrained(folder)
+
+
+def whisper(folder: Path, std: float = 0.2, **options) -> None:
+    """A whole Whisper, with its decoder."""
+    words = tokenizer()
+    sizes = {f"{part}_{name}": size for part in ("encoder", "decoder") for name, size in WHISPER_SIZES.items()}
+    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+    config = WhisperConfig(
+        vocab_size=len(words), d_model=16, max_target_positions=24, suppress_tokens=[], begin_suppress_tokens=[],
+        **{**sizes, **tokens, **options},
+    )  # fmt: skip
+    model = WhisperForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(**tokens, max_length=24)
+    _save(model, folder, std)
+    words.save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
+
+
+def face_expression(folder: Path) -> None:
+    from merc.encoders.vision.face_expression import FaceExpressionNetwork
+
+    network = FaceExpressionNetwork()
+    _draw(network, 0.2)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(network.state_dict(), folder / "model.safetensors")
 
 
 def speech(kind, config, folder: Path, **options) -> None:
@@ -114,6 +153,10 @@ STAND_INS = {
     "bert-base-uncased": ("bert-base-uncased", partial(language, BertModel, BertConfig)),
     "deberta-v3-base": ("deberta-v3-base", partial(language, DebertaV2Model, DebertaV2Config)),
     "roberta-base": ("roberta-base", partial(language, RobertaModel, RobertaConfig, max_position_embeddings=514)),
+    "mpnet": ("mpnet", partial(language, MPNetModel, MPNetConfig, padding=1, max_position_embeddings=66)),
+    "whisper-tiny.en": ("whisper-tiny.en", whisper),
+    "whisper-base": ("whisper-base", whisper),
+    "face-expression": ("face-expression", face_expression),
     "wav2vec2-base": ("wav2vec2-base", partial(speech, Wav2Vec2Model, Wav2Vec2Config)),
     "wav2vec2-base-960h": ("wav2vec2-base-960h", partial(speech, Wav2Vec2Model, Wav2Vec2Config)),
     "hubert-base-ls960": ("hubert-base-ls960", partial(speech, HubertModel, HubertConfig)),

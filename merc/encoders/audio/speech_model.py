@@ -1,47 +1,32 @@
 """Self-supervised speech models that take raw samples: wav2vec 2.0, HuBERT, WavLM, data2vec-audio."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from merc.data.records.encoder_inputs import SAMPLE_RATE
-from merc.encoders.audio.framed_encoder import FramedAudioEncoder, frames_per_step_for
+from merc.encoders.audio.hidden_state_encoder import HiddenLayer, HiddenStateEncoder, check_layer
 from merc.encoders.pretrained import loading
 from merc.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from merc.encoders.pretrained.loading import PretrainedModel
 
-FRAME_HOP = 320  # samples between the starts of two frames
-# index of a hidden layer (-1 = the last); mean of all layers; weighted mean with learned weights
-HiddenLayer = int | Literal["mean", "weighted"]
 
+class SpeechModelEncoder(HiddenStateEncoder):
+    """Hidden states of a Hugging Face speech model."""
 
-class SpeechModelEncoder(FramedAudioEncoder):
-    """Hidden states of a Hugging Face speech model, averaged over the frames of each step.
-
-    `weighted` mixes the layers by a softmax over one parameter per layer (ELMo, Peters et al. 2018; S3PRL for
-    speech). The parameters start at 0: without adapt or finetune the result is the plain mean.
-    """
-
-    supports_half_precision = True
     min_samples = 400  # receptive field of the first frame of all these models
 
     def __init__(
         self, name: str, model: "PretrainedModel", *, frame_rate: float, layer: HiddenLayer, normalise: bool
     ) -> None:
-        super().__init__(name, FRAME_HOP, frames_per_step_for(frame_rate, SAMPLE_RATE / FRAME_HOP))
-        self.model, self.layer, self.normalise = model, layer, normalise
+        super().__init__(name, frame_rate, layer, model.config.num_hidden_layers)
+        self.model, self.normalise = model, normalise
         self.dim = model.config.hidden_size
         # a group norm runs over time: padding would change the features, so that sounds are encoded one by one
         self.unbatched = getattr(model.config, "feat_extract_norm", "layer") == "group"
-        if layer == "weighted":
-            self.mixture = nn.Parameter(torch.zeros(model.config.num_hidden_layers))
-
-    def new_parameters(self) -> list[nn.Parameter]:
-        return [self.mixture] if self.layer == "weighted" else []
 
     def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         samples, lengths = tensors["samples"], tensors["lengths"]
@@ -63,13 +48,7 @@ class SpeechModelEncoder(FramedAudioEncoder):
         if self.layer == -1:
             return self.model(samples, attention_mask=attention_mask).last_hidden_state
         hidden = self.model(samples, attention_mask=attention_mask, output_hidden_states=True).hidden_states
-        return self._mixed(hidden[1:]) if isinstance(self.layer, str) else hidden[self.layer]
-
-    def _mixed(self, layers: tuple[Tensor, ...]) -> Tensor:
-        stacked = torch.stack(layers)
-        if self.layer == "mean":
-            return stacked.mean(dim=0)
-        return torch.einsum("lntd,l->ntd", stacked, self.mixture.softmax(dim=0))
+        return self.select(list(hidden))
 
 
 def load_speech_encoder(name: str, folder: Path, frame_rate: float, layer: HiddenLayer) -> SpeechModelEncoder:
@@ -78,11 +57,9 @@ def load_speech_encoder(name: str, folder: Path, frame_rate: float, layer: Hidde
     if not hasattr(model, "_get_feat_extract_output_lengths"):
         raise UserError(
             f"{folder}: a {model.config.model_type} model does not hear samples; "
-            "use wav2vec2, hubert, wavlm or data2vec-audio"
+            "use wav2vec2, hubert, wavlm, data2vec-audio or whisper"
         )
-    layers = model.config.num_hidden_layers
-    if isinstance(layer, int) and not -layers <= layer <= layers:
-        raise UserError(f"params.yaml: encode.audio.layer = {layer}: {name} has {layers} layers")
+    check_layer(name, layer, model.config.num_hidden_layers)
     normalise = bool(loading.read_preprocessor_config(folder).get("do_normalize", True))
     return SpeechModelEncoder(name, model, frame_rate=frame_rate, layer=layer, normalise=normalise)
 

@@ -42,19 +42,20 @@ if TYPE_CHECKING:
         def _get_feat_extract_output_lengths(self, lengths: torch.Tensor) -> torch.Tensor: ...
 
 
-def load_model(folder: Path, kind: str = "AutoModel") -> "PretrainedModel":
+def load_model(folder: Path, kind: str | type = "AutoModel", **changes: Any) -> "PretrainedModel":
     """Load the model of a Hugging Face folder, from safetensors or else from .bin with weights_only.
 
-    `kind` is AutoModel, or one of transformers' classes for a task.
+    `kind` is AutoModel, one of transformers' classes for a task, or the class of a part of the model; `changes`
+    replace values of its configuration.
     """
     import transformers
     from transformers import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    options = {"local_files_only": True, "trust_remote_code": False}
+    options = {"local_files_only": True, "trust_remote_code": False, **changes}
     try:
-        loaded, report = getattr(transformers, kind).from_pretrained(
+        loaded, report = (getattr(transformers, kind) if isinstance(kind, str) else kind).from_pretrained(
             folder,
             use_safetensors=bool(list(folder.glob("*.safetensors"))),
             dtype=torch.float32,  # not the dtype of the file: DeBERTa-v3's is half, which is not trainable
@@ -87,6 +88,12 @@ def load_tokenizer(folder: Path, size: int) -> Any:
     if not loaded.is_fast:
         raise UserError(f"{folder}: its tokenizer gives no character offsets; bring its tokenizer.json")
     return loaded
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Content of config.json; empty where there is none, which load_model refuses."""
+    file = folder / "config.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def read_preprocessor_config(folder: Path) -> dict[str, Any]:

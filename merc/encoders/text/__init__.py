@@ -75,5 +75,10 @@ ENCODERS: dict[str, EncoderCard] = {
         width=768,
         description="with before, after and speakers: what EmoBERTa reads",
     ),
+    "mpnet": _hub(
+        "mpnet",
+        width=768,
+        description="trained as minilm was, five times its parameters",
+    ),
     "none": NO_ENCODER,
 }

@@ -36,7 +36,7 @@ def load_language_model(name: str, folder: Path, window: ContextWindow) -> Langu
     model = loading.load_model(folder)
     config = model.config
     tokenizer = loading.load_tokenizer(folder, config.vocab_size)
-    if window.max_tokens > (longest := getattr(config, "max_position_embeddings", None) or window.max_tokens):
+    if window.max_tokens > (longest := _longest_input(model) or window.max_tokens):
         raise UserError(
             f"params.yaml: encode.text.max_tokens = {window.max_tokens}: {name} reads at most {longest}"
         )
@@ -49,6 +49,15 @@ def load_language_model(name: str, folder: Path, window: ContextWindow) -> Langu
     return LanguageModelEncoder(
         name, LastHidden(encoder), config.hidden_size, tokenizer.backend_tokenizer, special, window
     )
+
+
+def _longest_input(model: "PretrainedModel") -> int | None:
+    """Number of tokens that the model has positions for; RoBERTa's and MPNet's begin after that of the padding."""
+    number = getattr(model.config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and (padding := getattr(module, "padding_idx", None)) is not None:
+            return number and number - padding - 1
+    return number
 
 
 def _first_known(*ids: int | None) -> int | None:

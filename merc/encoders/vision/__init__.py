@@ -13,6 +13,7 @@ from merc.encoders.base.encoder import Encoder
 from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, catalogued
 from merc.encoders.lipsync import synchrony
 from merc.encoders.pretrained import sources
+from merc.encoders.vision.face_expression import load_face_expression
 from merc.encoders.vision.hog import Hog
 from merc.encoders.vision.lipsync_mouth import load_lipsync_mouth
 
@@ -97,6 +98,12 @@ ENCODERS: dict[str, EncoderCard] = {
         "timesformer-base-finetuned-k400",
         width=768,
         description="Kinetics-400; 8 frames per step: use a frame_rate of about 1",
+    ),
+    "face-expression": catalogued(
+        lambda name, config: load_face_expression(name, sources.model_folder(name), config.frame_rate),
+        "face-expression",
+        width=256,
+        description="seven expressions of a face, 0.33 million parameters; a picture per step",
     ),
     "lipsync": EncoderCard(
         make=lambda name, config, home: load_lipsync_mouth(name, home, config.frame_rate),
