@@ -37,10 +37,14 @@ class Corpus(NamedTuple):
     speakers: int  # of a dialogue
     own: float  # how far a dialogue's labels differ from the corpus's shares
     signal: dict[str, float]  # by modality: how far labels are apart, in standard deviations of an utterance
+    person: dict[str, float]  # by modality: standard deviation between speakers, in those of an utterance
 
 
-MONOLOGUES = Corpus({"joy": 0.5, "sadness": 0.5}, (20, 40), 1, 0.7, {"text": 1.7, "audio": 0.25, "vision": 0.25})
-CONVERSATIONS = Corpus(SHARES, (4, 15), 3, 0.3, {"text": 2.6, "audio": 0.8, "vision": 0.4})
+PERSON = {"text": 0.3, "audio": 1.0, "vision": 1.0}
+MONOLOGUES = Corpus(
+    {"joy": 0.5, "sadness": 0.5}, (20, 40), 1, 0.4, {"text": 1.7, "audio": 0.25, "vision": 0.25}, PERSON
+)
+CONVERSATIONS = Corpus(SHARES, (4, 15), 3, 0.3, {"text": 2.6, "audio": 0.8, "vision": 0.4}, PERSON)
 
 
 def write(corpus: Corpus, split: str, dialogues: int, seed: int) -> pd.DataFrame:
@@ -84,11 +88,12 @@ def _features(corpus: Corpus, table: pd.DataFrame, modality: str, width: int, ra
     scale = np.arange(1, width + 1) ** -0.5
     rotation = np.linalg.qr(fixed.normal(size=(width, width)))[0]
     centres = fixed.normal(size=(len(corpus.shares), width)) / np.sqrt(width)
-    label = table["emotion"].map({name: index for index, name in enumerate(corpus.shares)}).to_numpy()
+    label = np.array([list(corpus.shares).index(name) for name in table["emotion"]])
     other = random.choice(len(corpus.shares), len(table), p=[*corpus.shares.values()])
     label = np.where(random.random(len(table)) < MISLEADING, other, label)
     speakers, _ = pd.factorize(table["speaker"])
-    own = random.normal(size=(len(table), width)) + random.normal(size=(speakers.max() + 1, width))[speakers]
+    person = corpus.person[modality] * random.normal(size=(speakers.max() + 1, width))
+    own = random.normal(size=(len(table), width)) + person[speakers]
     vectors = ((own + corpus.signal[modality] * 2.0 * centres[label]) * scale) @ rotation
     steps = random.integers(5, 25, len(table)) if modality == "text" else random.integers(3, 9, len(table))
     noise = 2.0 * scale.mean()

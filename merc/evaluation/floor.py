@@ -40,17 +40,19 @@ class Pooling(NamedTuple):
     """Standardisation of pooled features by the training split."""
 
     standards: dict[str, tuple[np.ndarray, np.ndarray]]  # stream -> mean and standard deviation (2 D,)
+    centres: dict[str, np.ndarray]  # stream -> mean (D,) over steps, in place of a number that is none
 
     @classmethod
     def of(cls, train: Split) -> "Pooling":
         """With the statistics of the rows that have the stream."""
         standards = {}
+        centres = {name: stream.statistics()[0].numpy() for name, stream in train.features.items()}
         for name, stream in train.features.items():
-            values = _pool(stream)[stream.lengths.numpy() > 0]
+            values = _pool(stream, centres[name])[stream.lengths.numpy() > 0]
             deviation = values.std(0) if len(values) else np.ones(values.shape[1])
             mean = values.mean(0) if len(values) else np.zeros(values.shape[1])
             standards[name] = mean, np.where(deviation < SMALLEST_SPREAD, 1.0, deviation)
-        return cls(standards)
+        return cls(standards, centres)
 
     def __call__(self, split: Split) -> Pooled:
         """Standardised features of every stream that the training split has."""
@@ -61,10 +63,11 @@ class Pooling(NamedTuple):
         if name not in split.features:
             return np.zeros((len(split), len(mean)))
         is_present = (split.features[name].lengths > 0).numpy()[:, None]
-        return np.where(is_present, (_pool(split.features[name]) - mean) / deviation, 0.0)
+        pooled = _pool(split.features[name], self.centres[name])
+        return np.where(is_present, (pooled - mean) / deviation, 0.0)
 
 
-def _pool(stream: FeatureStream) -> np.ndarray:
+def _pool(stream: FeatureStream, centre: np.ndarray) -> np.ndarray:
     """(N, 2 D) mean and standard deviation over each utterance's steps, which are contiguous; 0 without steps."""
     values, starts, lengths = stream.values.numpy(), stream.starts.numpy(), stream.lengths.numpy()
     pooled, present = np.zeros((len(starts), 2 * stream.dim)), np.flatnonzero(lengths)
@@ -72,7 +75,8 @@ def _pool(stream: FeatureStream) -> np.ndarray:
         rows = present[first : first + BLOCK]
         count = lengths[rows]
         steps = np.repeat(starts[rows] - (count.cumsum() - count), count) + np.arange(count.sum())
-        block, begins = np.nan_to_num(values[steps].astype(float)), count.cumsum() - count
+        block, begins = values[steps].astype(float), count.cumsum() - count
+        block = np.where(np.isnan(block), centre, block)
         means = np.add.reduceat(block, begins, 0) / count[:, None]
         squares = np.add.reduceat((block - means.repeat(count, 0)) ** 2, begins, 0) / count[:, None]
         pooled[rows] = np.concatenate([means, np.sqrt(squares)], 1)
@@ -123,11 +127,11 @@ class Floor(NamedTuple):
 def fit_seeds(train: Split, dev: Split, fraction: float, seeds: Sequence[int]) -> dict[int, Floor]:
     """The floor of each seed, fitted to the labels that its networks learnt from: with all labels one for all."""
     pooling = Pooling.of(train)
-    values = pooling(train), pooling(dev)
-    fits = {
-        seed: Floor(_fit_tasks(LabelSubset(fraction, seed).hide_labels(train), dev, *values), pooling)
-        for seed in (seeds if fraction < 1 else seeds[:1])
-    }
+    values, dev_values = pooling(train), pooling(dev)
+    fits: dict[int, Floor] = {}
+    for seed in seeds if fraction < 1 else seeds[:1]:
+        labelled = LabelSubset(fraction, seed).hide_labels(train)
+        fits[seed] = Floor(_fit_tasks(labelled, dev, values, dev_values), pooling)
     return {seed: fits.get(seed, fits[seeds[0]]) for seed in seeds}
 
 
@@ -142,13 +146,15 @@ def _fit_tasks(train: Split, dev: Split, pooled_train: Pooled, pooled_dev: Poole
         classes = len(train.labels[task])
         fitted[task] = TaskRegressions(
             {
-                name: _fit(
-                    *({s: each[s] for s in streams} for each in (pooled_train, pooled_dev)), targets, classes
-                )
+                name: _fit(_only(streams, pooled_train), _only(streams, pooled_dev), targets, classes)
                 for name, streams in features.items()
             }
         )
     return fitted
+
+
+def _only(streams: Sequence[str], pooled: Pooled) -> Pooled:
+    return {name: pooled[name] for name in streams}
 
 
 def _streams(pooled: Pooled, modality: str) -> list[str]:
