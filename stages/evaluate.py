@@ -1,4 +1,7 @@
-"""Evaluate: score every seed's teacher and student on the test split, under every condition. Fits nothing."""
+"""Evaluate: score every seed's teacher and student, and a floor, on the test split under every condition.
+
+The floor alone is fitted here: on train, chosen on dev, before it sees the test split.
+"""
 
 import shutil
 from collections.abc import Mapping
@@ -9,10 +12,20 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from merc.data.batches import label_fraction
 from merc.data.batches.dataset import Split, read_split
 from merc.data.records import labels, manifest
 from merc.data.records.labels import LabelSpace
-from merc.evaluation import bootstrap, corruptions, missing_modalities, predictions, protocol, selection_gap
+from merc.evaluation import (
+    bootstrap,
+    corruptions,
+    findings,
+    floor,
+    missing_modalities,
+    predictions,
+    protocol,
+    selection_gap,
+)
 from merc.evaluation.inference import (
     EvaluateConfig,
     PredictionArrays,
@@ -25,7 +38,7 @@ from merc.evaluation.report import result_files
 from merc.runtime import entry_point, params, results, workers
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
-from merc.training.core import stage_checkpoints
+from merc.training.core import stage_checkpoints, supervision
 from models import checkpoint
 
 MODELS = {"teacher": Path("out/train"), "student": Path("out/distill")}
@@ -39,6 +52,11 @@ class EvaluateJob(NamedTuple):
     folder: Path
     damaged: Mapping[str, Split]  # condition -> corrupted test split
     epochs: Mapping[str, str]  # condition -> file of weights
+
+    @property
+    def scores_dev(self) -> bool:
+        """Whether it is asked about dev, too: the student, whose dev and test scores are compared."""
+        return self.key.model == findings.STUDENT
 
     def keys(self, shared: Mapping[str, np.ndarray]) -> list[BlockKey]:
         """The keys of the blocks that `predict_job` returns."""
@@ -58,41 +76,67 @@ def main() -> None:
     protocol.check_features(split)
     damaged = {name: corruptions.corrupt(split, name, config.mask_seed) for name in config.corruptions}
     damaged = {name: corrupted for name, corrupted in damaged.items() if corrupted is not None}
-    predicted = _predict(split, damaged, space, folders, config)
+    train, dev = (read_split(name, _trained(corpora), modalities, space) for name in ("train", "dev"))
+    masks = {
+        name: missing_modalities.condition_mask(name, split.manifest, split.modalities, config.mask_seed)
+        for name in config.conditions(split.modalities)
+    }
+    fits = floor.fit_seeds(train, dev, label_fraction.read(), seeds)
+    keys, blocks, dev_predictions = _predict(split, dev, damaged, masks, space, folders)
+    for seed, fitted in fits.items():
+        own = damaged if seed == seeds[0] else {}
+        keys.append([BlockKey(floor.NAME, seed, name) for name in (*masks, *own)])
+        blocks.append(floor.predict(fitted, split, own, masks))
+    predicted = collect_predictions(split.manifest, space, keys, blocks)
     for folder in (result_files.OUT, result_files.PLOTS):
         shutil.rmtree(folder, ignore_errors=True)
     predictions.write_predictions(predictions.PREDICTIONS_FILE, predicted)
     _write_masks(split, config)
     draws = bootstrap.draw(predicted.groups()[1], len(seeds), config.rounds, config.bootstrap_seed)
-    result_files.write_results(predicted, space, splits, draws)
+    found = findings.find(predicted, dev_predictions, draws, _trained(corpora))
+    result_files.write_results(
+        predicted, space, splits, draws, result_files.Remarks(found, floor.describe([*fits.values()], split))
+    )
+
+
+def _trained(corpora: list[str]) -> list[str]:
+    share = params.read("data.share", dict[str, supervision.CorpusShare])
+    return [corpus for corpus in corpora if share.get(corpus, 0) > 0]
 
 
 def _predict(
     split: Split,
+    dev: Split,
     damaged: Mapping[str, Split],
+    masks: Mapping[str, np.ndarray],
     space: LabelSpace,
     folders: Mapping[BlockKey, Path],
-    config: EvaluateConfig,
-) -> Predictions:
-    names = config.conditions(split.modalities)
-    masks = {
-        name: missing_modalities.condition_mask(name, split.manifest, split.modalities, config.mask_seed)
-        for name in names
-    }
+) -> tuple[list[list[BlockKey]], list[PredictionArrays], Predictions]:
+    """The networks' keys and predictions of the test split, and the student's predictions of dev."""
     first_seed = next(iter(folders)).seed
     jobs = [
         EvaluateJob(key, folder, damaged if key.seed == first_seed else {}, selection_gap.kept_epochs(folder))
         for key, folder in folders.items()
     ]
-    blocks = workers.run(jobs, partial(predict_job, split, masks), label="evaluate")
-    if failures := [block.reason for block in blocks if isinstance(block, workers.JobFailure)]:
+    outcomes = workers.run(jobs, partial(predict_job, split, dev, masks), label="evaluate")
+    if failures := [outcome.reason for outcome in outcomes if isinstance(outcome, workers.JobFailure)]:
         raise UserError(f"evaluate: {failures[0]}; lower compute.workers if memory ran out")
-    predicted = [block for block in blocks if not isinstance(block, workers.JobFailure)]
-    return collect_predictions(split.manifest, space, [job.keys(masks) for job in jobs], predicted)
+    blocks = [outcome for outcome in outcomes if not isinstance(outcome, workers.JobFailure)]
+    of_dev = [
+        (job.key._replace(condition=missing_modalities.FULL), block)
+        for job, (_, block) in zip(jobs, blocks, strict=True)
+        if block
+    ]
+    dev_predictions = collect_predictions(
+        dev.manifest, space, [[key] for key, _ in of_dev], [block for _, block in of_dev]
+    )
+    return [job.keys(masks) for job in jobs], [block for block, _ in blocks], dev_predictions
 
 
-def predict_job(split: Split, masks: Mapping[str, np.ndarray], job: EvaluateJob) -> PredictionArrays:
-    """Predict with one network under all its conditions, in a worker process."""
+def predict_job(
+    split: Split, dev: Split, masks: Mapping[str, np.ndarray], job: EvaluateJob
+) -> tuple[PredictionArrays, PredictionArrays]:
+    """Predict with one network under all its conditions, in a worker process; then dev, or nothing ({})."""
     network = stage_checkpoints.load_network(checkpoint.load, job.folder, select_device())
     protocol.check_label_orders(job.folder, network.labels, split.labels)
     calibrated = results.read_json(job.folder / "calibration.json")
@@ -107,7 +151,9 @@ def predict_job(split: Split, masks: Mapping[str, np.ndarray], job: EvaluateJob)
             checkpoint.load, job.folder, select_device(), weights=weights
         )
         blocks.append(predict_conditions(epoch_network, split, full, calibrated))
-    return concatenate_blocks(blocks)
+    all_of_dev = {missing_modalities.FULL: np.ones((len(dev), len(dev.modalities)), dtype=bool)}
+    of_dev = predict_conditions(network, dev.to(select_device()), all_of_dev, calibrated) if job.scores_dev else {}
+    return concatenate_blocks(blocks), of_dev
 
 
 def _write_masks(split: Split, config: EvaluateConfig) -> None:

@@ -1,7 +1,7 @@
 """Digests of some operations, and of a short training, under portable numerics.
 
 Every Linux x86-64 processor with AVX2 must print what tests/operations.json holds: test_numerics.py compares.
-After an update of PyTorch, numpy, scipy or OpenCV, run `PYTHONPATH=. python tests/operations.py >
+After an update of PyTorch, numpy, scipy, scikit-learn or OpenCV, run `PYTHONPATH=. python tests/operations.py >
 tests/operations.json` and `make test-processors`.
 """
 
@@ -22,6 +22,7 @@ import scipy
 import torch
 import yaml
 from numpy.random import default_rng
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -81,6 +82,9 @@ def of_scipy(random: np.random.Generator) -> Iterator[tuple[str, tuple]]:
     yield "scipy filters", (scipy.signal.resample_poly(a, 3, 2, axis=1),)
     nll = scipy.optimize.minimize_scalar(lambda t: float(np.log1p(np.exp(a[0] * t)).sum() + t * t))
     yield "scipy minimum", (nll.x,)
+    target = random.choice(5, 150)
+    points, floor = random.standard_normal((150, 203)) + 0.5 * a[target], LogisticRegression(tol=1e-3)
+    yield "scikit-learn regression", (floor.fit(points, target).coef_, floor.decision_function(points))
 
 
 def of_opencv(random: np.random.Generator) -> Iterator[tuple[str, tuple]]:

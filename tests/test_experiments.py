@@ -178,9 +178,9 @@ def numbers(content) -> int:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "metrics").rglob("*.json")), ids=lambda path: path.name)
-def test_a_metric_file_has_at_most_ninety_numbers(path):
+def test_a_metric_file_is_short(path):
     if "bench" not in path.parts:
-        assert 0 < numbers(json.loads(path.read_text(encoding="utf-8"))) <= 90
+        assert 0 < numbers(json.loads(path.read_text(encoding="utf-8"))) <= 135  # 45 of each model
 
 
 @pytest.mark.parametrize("stage", ["train", "distill"])

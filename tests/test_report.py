@@ -11,6 +11,8 @@ from merc.evaluation import bootstrap, predictions
 from merc.evaluation.report import html_report, result_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+REGRESSIONS = {"all": {"dev_macro_f1": 0.5, "test_macro_f1": 0.4, "chosen": 1.0}}
+REMARKS = result_files.Remarks(["emotion: the floor <is> ahead."], {"emotion": REGRESSIONS})
 WIDTH = "<script>document.title='width '+document.documentElement.scrollWidth</script>"
 
 
@@ -23,7 +25,7 @@ def page(tmp_path_factory):
     splits["test"].loc[0, "text"] = "<script>alert(1)</script>"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        result_files.write_results(run, SPACE, splits, bootstrap.draw(run.groups()[1], 2, 50, 1))
+        result_files.write_results(run, SPACE, splits, bootstrap.draw(run.groups()[1], 2, 50, 1), REMARKS)
         predictions.write_predictions(predictions.PREDICTIONS_FILE, run)
     return folder / "out/evaluate/report/index.html"
 
@@ -46,11 +48,21 @@ def test_nothing_is_asked_of_the_network(page):
 
 def test_all_parts_are_there_and_words_are_escaped(page):
     text = page.read_text(encoding="utf-8")
-    parts = ("Scores on", "Teacher or student", "Figures: emotion", "Figures: sentiment", "Missing and damaged")
+    assert "<li>emotion: the floor &lt;is&gt; ahead.</li>" in text
+    assert re.search(r"emotion: all modalities</td>\s*<td>0.500</td>\s*<td>0.400</td>\s*<td>yes<", text)
+    parts = (
+        "Scores on",
+        "Findings",
+        "The floor",
+        "Teacher or student",
+        "Figures: emotion",
+        "Figures: sentiment",
+        "Missing and damaged",
+    )
     for part in (*parts, "probabilities be believed", "For whom", "Is the comparison fair", "Dialogues"):
         assert part in text
     assert "<script" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;" in text
-    assert text.count("<img ") == 12  # per task: classes, two confusions, missing rate, reliability, risk
+    assert text.count("<img ") == 14  # per task: classes, three confusions, missing rate, reliability, risk
 
 
 def test_most_wrong_and_most_right_dialogues_are_shown(page):

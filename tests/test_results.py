@@ -52,9 +52,10 @@ def readme_rows() -> list[list[str]]:
 
 def test_the_readme_repeats_the_metrics_files():
     rows = {row[0]: row[1:] for row in readme_rows() if len(row) == 5}
-    names = {"student": "student", "teacher": "teacher", "commonest label": "baseline"}
     scores = measured("evaluate")
-    for label, model in names.items():
+    for model, label in readme.MODELS.items():
+        if model not in scores:  # metrics of a code that had no floor
+            continue
         for task in ("emotion", "sentiment"):
             said = [float(cell) for cell in rows[f"{label}, {task}"]]
             assert said == [pytest.approx(scores[model][task][name], abs=5e-4) for name in METRICS]

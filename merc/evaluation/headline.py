@@ -14,8 +14,8 @@ MEASURES = (*scores.HEADLINE_METRICS, "weighted_precision")
 def scoreboard(
     predictions: Predictions, space: LabelSpace, train: pd.DataFrame, draws: bootstrap.Draws
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """{model: {task: {metric: value}}}, with `baseline` (the most common label), `emotion_to_sentiment` and
-    `selection_gap` (what selecting the teacher's epoch on test would have added)."""
+    """{model: {task: {metric: value}}}: teacher, student, floor; `baseline` (the most common label),
+    `emotion_to_sentiment` and `selection_gap` (what selecting the teacher's epoch on test would have added)."""
     board = {
         model: {task: headline(predictions, task, model, draws) for task in predictions.classes}
         for model in predictions.models()

@@ -44,10 +44,10 @@ def predict_conditions(
 ) -> PredictionArrays:
     """Predict under each of the K masks (N, M): {task: {part: (K, N, C)}}; tasks without a head are left out."""
     logits = predict_views(network, split, torch.from_numpy(np.stack(list(masks.values()))))
-    return {task: _parts(logits[task], calibrated[task]) for task in TASKS if task in logits}
+    return {task: prediction_parts(logits[task], calibrated[task]) for task in TASKS if task in logits}
 
 
-def _parts(logits: np.ndarray, calibrated: dict[str, float]) -> dict[str, np.ndarray]:
+def prediction_parts(logits: np.ndarray, calibrated: dict[str, float]) -> dict[str, np.ndarray]:
     """Probabilities before and after calibration, and membership in the conformal sets; (K, N, C) each."""
     probability = calibration.apply(logits, calibrated)
     members = calibration.label_sets(probability, calibrated)

@@ -84,14 +84,16 @@ def _dev_scores(project: Path, stage: str) -> dict[str, Any]:
 
 def _test(project: Path, models: tuple[str, ...]) -> dict[str, Any]:
     scores, robustness = (read_json(project / f"metrics/{name}.json") for name in ("evaluate", "robustness"))
-    by_model = {model: _test_scores(scores[model], robustness[model]) for model in models}
+    shown = [model for model in (*models, "floor") if model in scores]
+    by_model = {model: _test_scores(scores[model], robustness[model]) for model in shown}
     return by_model | {"baseline": scores["baseline"]}
 
 
 def _corpora(project: Path, models: tuple[str, ...]) -> dict[str, Any]:
     """Test scores by corpus."""
     scores = read_json(project / "out/evaluate/corpora.json")
-    return {corpus: {model: _by_task(by_model[model]) for model in models} for corpus, by_model in scores.items()}
+    shown = (*models, "floor")
+    return {corpus: {model: _by_task(by_model[model]) for model in shown} for corpus, by_model in scores.items()}
 
 
 def _test_scores(scores: dict[str, Any], robustness: dict[str, Any]) -> dict[str, Any]:

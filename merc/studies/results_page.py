@@ -112,7 +112,7 @@ def _family_means(rows: list[dict]) -> Iterator[list[str]]:
     for name, family in groupby(parts, lambda row: row["name"].split(" / ")[0]):
         family = list(family)
         for model in family[0]["test"]:
-            if model != "baseline":
+            if model in family[0]["dev"]:  # neither floor nor baseline
                 dev = [row["dev"][model]["emotion"]["macro_f1"] for row in family]
                 tests = [row["test"][model] for row in family]
                 emotion = [[test["emotion"][metric]["mean"] for test in tests] for metric in HEADLINE_METRICS]

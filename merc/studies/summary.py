@@ -10,7 +10,7 @@ from merc.studies.cells import format_number
 
 METRICS = Path("metrics")
 COLUMNS = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1", "uar": "UAR"}
-ROWS = [(model, task) for task in ("emotion", "sentiment") for model in ("student", "teacher", "baseline")]
+MODELS = {"student": "student", "teacher": "teacher", "floor": "floor", "baseline": "commonest label"}
 FURTHER_READING = """\
 Numbers  metrics/evaluate.json, metrics/robustness.json; dvc metrics show, diff
 Plots    plots/evaluate/*.png; dvc plots show (dvc_plots/index.html)
@@ -45,13 +45,15 @@ def _read(name: str) -> Any:
 def summary_table(scores: dict, robustness: dict) -> str:
     """At most 23 lines of at most 80 characters."""
     header = f"{'Test split, mean over seeds':<28}" + "".join(f"{title:>13}" for title in COLUMNS.values())
-    lines = [_row(model, task, scores[model][task]) for model, task in ROWS]
-    return "\n".join([header, *lines[:3], "", *lines[3:], "", *_subset_lines(robustness), "", FURTHER_READING])
+    parts = [
+        [_row(model, task, scores[model][task]) for model in MODELS if model in scores]
+        for task in ("emotion", "sentiment")
+    ]
+    return "\n".join([header, *parts[0], "", *parts[1], "", *_subset_lines(robustness), "", FURTHER_READING])
 
 
 def _row(model: str, task: str, scores: dict) -> str:
-    label = "commonest label" if model == "baseline" else model
-    return f"{f'{task}: {label}':<28}" + "".join(f"{format_number(scores[name]):>13}" for name in COLUMNS)
+    return f"{f'{task}: {MODELS[model]}':<28}" + "".join(f"{format_number(scores[name]):>13}" for name in COLUMNS)
 
 
 def _subset_lines(robustness: dict) -> list[str]:

@@ -1,7 +1,7 @@
 """The report page out/evaluate/report/index.html: one self-contained HTML file."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,8 @@ class ReportData(NamedTuple):
     calibrated: Mapping
     corpora: Mapping
     slices: Mapping[str, pd.DataFrame]
+    findings: Sequence[str]
+    floors: Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 def render_page(predictions: Predictions, test: pd.DataFrame, data: ReportData, figures: Path) -> str:

@@ -23,7 +23,7 @@ def headline(board: Mapping) -> str:
     """The headline scores with their intervals."""
     rows = [
         [model, task, *(_with_interval(values, name) for name in scores.HEADLINE_METRICS)]
-        for model in ("teacher", "student", "baseline")
+        for model in ("teacher", "student", "floor", "baseline")
         for task, values in board[model].items()
     ]
     return tabular(["model", "task", "accuracy", "weighted F1", "macro F1", "UAR"], rows, texts=2)

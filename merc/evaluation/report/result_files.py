@@ -1,7 +1,8 @@
 """Write all files computed from the predictions: metrics, plots, tables and the report page. Needs no model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -18,8 +19,19 @@ OUT, METRICS, PLOTS = Path("out/evaluate"), Path("metrics"), Path("plots/evaluat
 FIGURES = OUT / "figures"
 
 
+class Remarks(NamedTuple):
+    """What the report says besides the scores of the predictions."""
+
+    findings: Sequence[str]  # sentences
+    floors: Mapping[str, Mapping[str, Mapping[str, float]]]  # of merc/evaluation/floor.py's describe
+
+
 def write_results(
-    predictions: Predictions, space: LabelSpace, splits: Mapping[str, pd.DataFrame], draws: bootstrap.Draws
+    predictions: Predictions,
+    space: LabelSpace,
+    splits: Mapping[str, pd.DataFrame],
+    draws: bootstrap.Draws,
+    remarks: Remarks,
 ) -> None:
     """Score the predictions and write the results; `splits` are the manifests, test's in the predictions' order."""
     board = scoreboard(predictions, space, splits["train"], draws)
@@ -35,9 +47,12 @@ def write_results(
             task: slices.slice_table(predictions, task, slice_masks, predictions.models())
             for task in predictions.classes
         },
+        remarks.findings,
+        remarks.floors,
     )
     results.write_json(METRICS / "robustness.json", data.robust)
     files = {"corpora": data.corpora, "comparisons": data.compared, "calibration": data.calibrated}
+    files |= {"findings": data.findings, "floor": data.floors}
     for name, content in files.items():
         results.write_json(OUT / f"{name}.json", content)
     results.write_csv(OUT / "results.csv", tables.all_scores(predictions))

@@ -46,8 +46,12 @@ def class_weights(split: Split, task: str, power: float, counted: str = "plain")
 
 
 def balanced_weights(inverse_of: Tensor, counts: Tensor, power: float) -> Tensor:
-    """(C,) weights `inverse_of`^-power, scaled to a mean of 1 over utterances with these class counts."""
-    weights = inverse_of.clamp(min=1) ** -power
+    """(C,) weights `inverse_of`^-power, scaled to a mean of 1 over utterances with these class counts.
+
+    A class that does not occur weighs nothing: as the rarest it would weigh most, and label smoothing, which
+    PyTorch weights by class, would teach the network to answer it (docs/log.md).
+    """
+    weights = torch.where(counts > 0, inverse_of.clamp(min=1) ** -power, 0.0)
     return weights * counts.sum() / (weights * counts).sum()
 
 
