@@ -13,6 +13,7 @@ from scipy.signal import sawtooth
 from merc.data.records.encoder_inputs import SAMPLE_RATE, AudioInput, TextInput, VisionInput
 from merc.encoders.base import factory, tuned
 from merc.encoders.base.encoder import extract_features, length_sorted_batches, prefetch_map
+from merc.encoders.pretrained.cards import WEIGHTS
 from merc.runtime.errors import UserError
 
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
@@ -171,8 +172,8 @@ def test_the_card_tells_the_width_and_the_licence(modality, name):
     assert card.source
     if name not in tiny.STAND_INS:
         assert factory.build(modality, name, factory.encoding_section(modality)).dim == card.width
-    elif "/" in card.source:
-        assert len(card.source.partition("@")[2]) == 40  # a commit, not a branch
+    elif WEIGHTS[name].hub:
+        assert len(WEIGHTS[name].hub.partition("@")[2]) == 40  # a commit, not a branch
 
 
 def test_step_seconds_agrees_with_the_units(case):

@@ -45,7 +45,8 @@ class Outcome:
     name: str  # of the file it was made from
     result: str  # accepted, refused or crashed
     message: str
-    peak_bytes: int  # resident memory of the worker while it read, its imports included
+    peak_bytes: int  # most resident memory of the worker while it read, its imports included
+    grown_bytes: int  # of it, what it had not before
     seconds: float
 
 
@@ -71,6 +72,7 @@ class Fuzzer:
         files = self.seeds[target]
         source, other = (files[random.integers(len(files))] for _ in range(2))
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        resident = _status("VmRSS")
         begin = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="merc-fuzz-") as folder:
             place, scratch = Path(folder) / "input", Path(folder) / "scratch"
@@ -88,7 +90,8 @@ class Fuzzer:
                 result = "refused", str(problem).replace(folder, "")
             except Exception:
                 result = "crashed", traceback.format_exc()
-        return outcome(*result, _status("VmHWM"), time.perf_counter() - begin)
+        peak = _status("VmHWM")
+        return outcome(*result, peak, peak - resident, time.perf_counter() - begin)
 
 
 def _status(key: str) -> int:
@@ -120,6 +123,7 @@ def summarise(inputs: Sequence[FuzzInput], outcomes: Sequence[Outcome | workers.
         "hung_or_died": len(died),
         "peak_megabytes": round(largest.peak_bytes / 1e6),
         "peak_of": f"{largest.target} {largest.name}",
+        "grown_megabytes": round(max(outcome.grown_bytes for outcome in finished) / 1e6),
         "longest_seconds": round(longest.seconds, 1),
         "longest_of": f"{longest.target} {longest.name}",
         "failures": {**crashed, **died},
