@@ -11,6 +11,7 @@ from merc.data.batches.label_fraction import LabelSubset
 from merc.runtime import entry_point, params
 from merc.runtime.device import select_device
 from merc.training.core import loop, seeds, stage_checkpoints, supervision
+from merc.training.core.loop_config import MAX_COUNT
 from merc.training.core.network import MultimodalNetwork
 from merc.training.distill.distillation_loss import DistillationObjective, DistillWeights, compute_teacher_outputs
 from models import checkpoint
@@ -22,7 +23,7 @@ OUT, TEACHER = Path("out/distill"), Path("out/train")
 class DistillConfig(supervision.SupervisionConfig):
     """Section `distill` of params.yaml."""
 
-    phase_epochs: int = Field(ge=0)
+    phase_epochs: int = Field(ge=0, le=MAX_COUNT)
     noise: float = Field(ge=0, le=1)
     loudest_noise: float = Field(ge=0)
     temperature: float = Field(gt=0)

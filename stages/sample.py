@@ -11,7 +11,7 @@ FOLDER = Path("data/raw/sample")
 
 def main() -> None:
     """Generate the corpus from sample.seed, replacing an earlier one."""
-    seed = params.read("sample.seed", int)
+    seed = params.read("sample.seed", params.Seed)
     counts = params.read("sample.utterances", Counts)
     shutil.rmtree(FOLDER, ignore_errors=True)
     write_corpus(FOLDER, seed, counts)

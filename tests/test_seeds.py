@@ -142,5 +142,9 @@ def test_a_second_train_waits_for_the_first_then_names_it(folder, monkeypatch):
 
     parameters(folder)
     monkeypatch.setattr(resume, "LOCK_SECONDS", 0.1)
+    moved = Path("out/train/seed-1/model.safetensors")
+    moved.parent.mkdir(parents=True, exist_ok=True)
+    moved.touch()
     with resume.locked("train"), pytest.raises(UserError, match=f"process {os.getpid()} is at work there"):
         train_stage.main()
+    assert moved.exists(), "what the first one has moved there already is left alone"

@@ -23,12 +23,12 @@ PredictionArrays = dict[str, dict[str, np.ndarray]]  # task -> part -> (K, N, C)
 class EvaluateConfig(StrictModel):
     """Section `evaluate` of params.yaml."""
 
-    mask_seed: int
+    mask_seed: Seed
     rates: list[float]
-    repeats: int = Field(ge=1)
+    repeats: int = Field(ge=1, le=1000)
     uneven: list[dict[str, float]]
     corruptions: list[str]
-    rounds: int = Field(ge=1)
+    rounds: int = Field(ge=1, le=1_000_000)
     bootstrap_seed: Seed
 
     def conditions(self, modalities: Sequence[str]) -> list[str]:

@@ -3,6 +3,9 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from merc.corpora.synthesis import defects
 from merc.corpora.synthesis.clip import SynthesisedClip, Utterance, synthesise
@@ -25,12 +28,15 @@ SEASONS, EPISODES, EPISODE_SECONDS = 9, 24, 1200
 PAUSE_SECONDS = (0.1, 1.5)  # between two utterances
 
 
+Count = Annotated[int, Field(ge=0, le=100_000)]
+
+
 class Counts(StrictModel):
     """Section `sample.utterances` of params.yaml."""
 
-    train: int
-    dev: int
-    test: int
+    train: Count
+    dev: Count
+    test: Count
 
 
 def write_corpus(folder: Path, seed: int, counts: Counts) -> None:

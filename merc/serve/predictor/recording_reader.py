@@ -58,6 +58,9 @@ class Reader:
         pictures_of_spans = zip(spans, clip_reader.read_pictures(recording.path, spans), strict=True)
         numbers = itertools.count(1)
         for (begin, end), pictures in pictures_of_spans:
+            # a damaged header or time stamp may promise hours that were never recorded
+            if begin > 0 and begin >= _length(sound) and pictures.middle is None:
+                continue
             utterance = RecordedUtterance("", recording.path, begin, end, recording.dialogue)
             utterance.notes += [] if has_speech else ["no speech was found: the recording is cut evenly"]
             for turn in self.turns(utterance, self.part(sound, begin, end), pictures):

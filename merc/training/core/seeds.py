@@ -62,9 +62,9 @@ def train_seeds(
 
     `inputs` (JSON-serialisable) and `sources` (files) are all that the results depend on, besides code and seeds.
     """
-    shutil.rmtree(out, ignore_errors=True)
     files = [resume.file_identity(path) for path in sorted(sources)]
     with resume.locked(out.name) as home:
+        shutil.rmtree(out, ignore_errors=True)  # not before: another run may be moving its seeds there
         finished = resume.work_folder(home, [inputs, files, select_device().type])
         logs = log_folder(out.name)
         items = [SeedRun(job, function, finished, logs) for job in jobs]

@@ -30,6 +30,7 @@ from merc.training.core.loop import (
     predict_views,
     standardise,
 )
+from merc.training.core.loop_config import MAX_COUNT
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import FeatureNoise, LabelLoss, ModalityDropout, TaskWeights
 from merc.training.core.scores import HEADLINE_METRICS, scores, scores_by_task
@@ -81,7 +82,7 @@ def read_data(modalities: list[str]) -> TrainingData:
 class SupervisionConfig(OptimisationConfig):
     """Settings of supervised training, with separate values for the teacher and the student."""
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=MAX_COUNT)
     sampling: Literal["shuffled", "stratified", "weighted"]
     loss: Literal["cross_entropy", "focal", "poly"]
     class_counts: Literal["plain", "effective"]
