@@ -38,15 +38,17 @@ def test_explaining_changes_nothing_for_who_reads_meanwhile(model, job):
         while not stop.is_set():
             reasons.append(model.explain(dialogue, 0, ()))
 
-    def read():
+    def read(folder):
+        folder.mkdir()  # each job writes its words into a folder of its own
+        own = PageJob(job.client, folder, job.clips, None)
         try:
-            failures.extend(1 for _ in range(5) if model.answer(model.read(job), ()) != rows)
+            failures.extend(1 for _ in range(5) if model.answer(model.read(own), ()) != rows)
         except Exception as error:
             failures.append(error)
 
     explaining = threading.Thread(target=explain)
     explaining.start()
-    readers = [threading.Thread(target=read) for _ in range(2)]
+    readers = [threading.Thread(target=read, args=(job.folder / name,)) for name in ("one", "two")]
     for reader in readers:
         reader.start()
     for reader in readers:
