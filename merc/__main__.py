@@ -29,6 +29,12 @@ COMMANDS = {  # name -> module and function that take the remaining arguments, d
         "against",
         "another predictions.parquet against this one: paired tests",
     ),
+    "score": (
+        "merc.studies.scoring.command",
+        "score",
+        "FILE... --corpus NAME: any system's predictions by a corpus's protocol",
+    ),
+    "masks": ("merc.studies.scoring.masks", "masks", "the fixed missing-modality masks of a corpus, as a table"),
     "explain": (
         "merc.serve.commands.explain",
         "command",
@@ -63,7 +69,7 @@ def main(arguments: list[str]) -> int:
 
 def usage() -> str:
     """A line per command."""
-    lines = [f"  python -m merc {name:<10} {description}" for name, (*_, description) in COMMANDS.items()]
+    lines = [f"  python -m merc {name:<11} {description}" for name, (*_, description) in COMMANDS.items()]
     return "\n".join(["usage:", *lines])
 
 
