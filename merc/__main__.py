@@ -35,6 +35,11 @@ COMMANDS = {  # name -> module and function that take the remaining arguments, d
         "FILE... --corpus NAME: any system's predictions by a corpus's protocol",
     ),
     "masks": ("merc.studies.scoring.masks", "masks", "the fixed missing-modality masks of a corpus, as a table"),
+    "leaderboard": (
+        "merc.studies.scoring.leaderboard",
+        "leaderboard",
+        "DIR: one page of the result files that `score` wrote",
+    ),
     "explain": (
         "merc.serve.commands.explain",
         "command",
