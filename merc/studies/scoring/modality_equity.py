@@ -16,10 +16,17 @@ from merc.evaluation.missing_modalities import FULL
 
 def losses(by_condition: Mapping[str, float]) -> dict[str, float]:
     """{modality: score lost without it}, of the modalities that a system was scored without."""
-    scored = {name.removeprefix("only:"): value for name, value in by_condition.items() if name.startswith("only:")}
-    used = [modality for modality in MODALITIES if any(modality in name.split("+") for name in scored)]
-    others = {modality: "+".join(each for each in used if each != modality) for modality in used}
-    return {modality: by_condition[FULL] - scored[rest] for modality, rest in others.items() if rest in scored}
+    only = {
+        name: frozenset(name.removeprefix("only:").split("+")) for name in by_condition if name.startswith("only:")
+    }
+    scored = {kept: by_condition[name] for name, kept in only.items()}
+    is_pair = any(len(kept) > 1 for kept in scored)  # a proper subset: the system has all three
+    used = frozenset(MODALITIES) if is_pair else frozenset().union(*scored)
+    return {
+        modality: by_condition[FULL] - scored[used - {modality}]
+        for modality in MODALITIES
+        if modality in used and used - {modality} in scored
+    }
 
 
 def equity(lost: Mapping[str, float]) -> float:

@@ -1,5 +1,6 @@
 """The table that `merc score` prints: a result file for readers."""
 
+import textwrap
 from collections.abc import Iterator
 
 from merc.studies.cells import format_number
@@ -11,7 +12,7 @@ TITLES: dict[Measure, str] = {
     "macro_f1": "macro F1",
     "uar": "UAR",
 }
-NAME_WIDTH, CELL_WIDTH = 22, 22
+NAME_WIDTH, CELL_WIDTH, LINE_WIDTH = 22, 22, 110
 CALIBRATION = {
     "ece": "ECE",
     "classwise_ece": "classwise ECE",
@@ -25,7 +26,7 @@ CALIBRATION = {
 
 
 def result_table(result: ResultFile) -> str:
-    """Lines of at most about 100 characters."""
+    """Lines of at most 110 characters."""
     protocol, reference = result.protocol, result.reference
     seeds = len(result.predictions.seeds)
     lines = [
@@ -37,7 +38,8 @@ def result_table(result: ResultFile) -> str:
     ]
     for task, content in result.tasks.items():
         lines += ["", *_task(task, content)]
-    return "\n".join([*lines, "", *result.notes])
+    lines += ["", *result.notes]
+    return "\n".join(textwrap.fill(line, LINE_WIDTH, subsequent_indent="    ") if line else "" for line in lines)
 
 
 def _task(task: str, result: TaskResult) -> Iterator[str]:

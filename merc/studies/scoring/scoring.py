@@ -45,6 +45,8 @@ def score(system: SystemPredictions, ref: Reference, rivals: Rivals) -> dict[str
     if not len(ref.seen):
         parts.pop(CLEAN, None)
         rivals.notes.append("no clean test: the corpus's train and dev splits are not there")
+    elif CLEAN not in parts:
+        rivals.notes.append("no clean test: every utterance shares its text or recording with train or dev")
     robust = robustness.robustness(predictions)[system.name]
     return {task: _task(system, ref, rivals, task, draws, parts, robust[task]) for task in predictions.outputs}
 
