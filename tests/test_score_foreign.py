@@ -155,20 +155,20 @@ def test_intervals_and_the_smallest_difference(emotion, truth, mine, other):
     """Dialogues and seeds are drawn with replacement: rows are copied here, and scored by scikit-learn."""
     draws = bootstrap.draw(6, 3, ROUNDS, BOOTSTRAP_SEED)
     replicates, gains = [], []
-    for groups, seeds in zip(draws.groups[:100], draws.seeds[:100], strict=True):
+    for groups, seeds in zip(draws.groups[:50], draws.seeds[:50], strict=True):
         rows = np.repeat(np.arange(30), np.repeat(groups.astype(int), 5))
         scored = [[f1(truth[rows], one.argmax(-1)[rows]) for one in system] @ seeds for system in (mine, other)]
         gains.append(scored[0] - scored[1])
         replicates.append(
             [metrics.f1_score(truth[rows], one.argmax(-1)[rows], average="weighted") for one in mine] @ seeds
         )
-    assert emotion["replicates"][:100] == pytest.approx(replicates, abs=6e-5)
+    assert emotion["replicates"][:50] == pytest.approx(replicates, abs=6e-5)
     kept = emotion["replicates"]
     ends = stats.mstats.mquantiles(kept, [0.025, 0.975], alphap=1, betap=1)
     assert [emotion["scores"]["weighted_f1"][end] for end in ("low", "high")] == pytest.approx(ends, abs=2e-4)
-    # of 100 of the 1000 rounds: a standard error is known to about 7 %
+    # of 50 of the 1000 rounds: a standard error is known to about 10 %
     detectable = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * np.std(gains)
-    assert emotion["smallest_difference"]["macro_f1"] == pytest.approx(detectable, rel=0.2)
+    assert emotion["smallest_difference"]["macro_f1"] == pytest.approx(detectable, rel=0.3)
     assert emotion["smallest_difference_pair"] == "other"
 
 

@@ -1,5 +1,6 @@
 """Calibration of a system's probabilities on its own dev predictions, as evaluate's networks are calibrated."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,23 +14,33 @@ from merc.training.core import calibration
 
 
 def calibrate(system: SystemPredictions, dev: SystemPredictions) -> SystemPredictions:
-    """With calibrated probabilities and conformal sets for the tasks in which both files have probabilities."""
-    tasks = [task for task, kind in system.kinds.items() if kind == dev.kinds.get(task) == "probabilities"]
-    outputs = system.predictions.outputs | {task: _calibrated(system, dev, task) for task in tasks}
-    return replace(system, predictions=replace(system.predictions, outputs=outputs))
+    """With calibrated probabilities and conformal sets of the condition full, where both files have probabilities.
+
+    The other conditions are scored by their most probable label, which no temperature changes.
+    """
+    predictions = system.predictions
+    full = [number for number, key in enumerate(predictions.keys) if key.condition == FULL]
+    keys = tuple(predictions.keys[number] for number in full)
+    outputs = {
+        task: {part: values[full] for part, values in parts.items()} for task, parts in predictions.outputs.items()
+    }
+    for task, kind in system.kinds.items():
+        if kind == dev.kinds.get(task) == "probabilities":
+            outputs[task] |= _calibrated(outputs[task]["raw"], [key.seed for key in keys], _fits(dev, task))
+    return replace(system, calibrated=replace(predictions, keys=keys, outputs=outputs))
 
 
-def _calibrated(system: SystemPredictions, dev: SystemPredictions, task: str) -> dict[str, np.ndarray]:
-    test = system.predictions
-    raw = test.outputs[task]["raw"]
-    fits = _fits(dev, task)
-    probability, members = np.empty_like(raw), np.empty(raw.shape, dtype=bool)
-    for block, key in enumerate(test.keys):
-        if key.seed not in fits:
-            raise UserError(f"--dev: has no seed {key.seed}; a seed is calibrated on its own dev predictions")
-        probability[block] = calibration.apply(_logits(raw[block]), fits[key.seed])
-        members[block] = calibration.label_sets(probability[block], fits[key.seed])
-    return {"raw": raw, "probability": probability, "set": members}
+def _calibrated(
+    raw: np.ndarray, seeds: Sequence[int], fits: Mapping[int, dict[str, float]]
+) -> dict[str, np.ndarray]:
+    """{part: (S, N, C)} of raw probabilities, a block a seed."""
+    if unfitted := [seed for seed in seeds if seed not in fits]:
+        raise UserError(f"--dev: has no seed {unfitted[0]}; a seed is calibrated on its own dev predictions")
+    blocks = list(zip(raw, seeds, strict=True))
+    probability = np.stack([calibration.apply(_logits(block), fits[seed]) for block, seed in blocks])
+    pairs = zip(probability, seeds, strict=True)
+    members = np.stack([calibration.label_sets(block, fits[seed]) for block, seed in pairs])
+    return {"probability": probability, "set": members}
 
 
 def _fits(dev: SystemPredictions, task: str) -> dict[int, dict[str, float]]:

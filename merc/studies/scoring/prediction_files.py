@@ -31,7 +31,12 @@ class SystemPredictions:
     kinds: dict[str, str]  # task -> labels, probabilities or parts (probabilities that evaluate calibrated)
     files: tuple[str, ...]
     missing: int  # utterances left out, with a label and without a prediction in some seed or condition
-    complete: bool  # whether it has a prediction for unlabelled utterances, too
+    calibrated: Predictions | None = None  # on dev, of the condition full
+
+    @property
+    def full(self) -> Predictions:
+        """Its predictions with all modalities, as well calibrated as they can be."""
+        return self.calibrated or self.predictions
 
 
 class _Block:
@@ -209,7 +214,7 @@ def read_system(
     reader.read()
     name = next(iter(reader.models), files[0].name)
     predictions = _collect(reader, name, files[0])
-    missing, complete = _missing(reader, predictions)
+    missing = _missing(reader, predictions)
     if missing.any() and not allow_missing:
         _refuse_missing(reader, files[0], predictions)
     _check_seeds(files[0], predictions)
@@ -218,7 +223,7 @@ def read_system(
         if not any((predictions.actual(task) >= 0).any() for task in predictions.outputs):
             raise UserError(f"{files[0].path}: no utterance has predictions in every seed and condition")
     kinds = {task: files[0].kinds[task] for task in predictions.outputs}
-    return SystemPredictions(name, predictions, kinds, tuple(words), int(missing.sum()), complete)
+    return SystemPredictions(name, predictions, kinds, tuple(words), int(missing.sum()))
 
 
 def _collect(reader: _Reader, name: str, file: TableFile) -> Predictions:
@@ -245,12 +250,12 @@ def _needed(predictions: Predictions) -> np.ndarray:
     return np.logical_or.reduce([predictions.actual(task) >= 0 for task in predictions.outputs])
 
 
-def _missing(reader: _Reader, predictions: Predictions) -> tuple[np.ndarray, bool]:
-    """(N,) bool: needed utterances that some block lacks; and whether no block lacks any."""
+def _missing(reader: _Reader, predictions: Predictions) -> np.ndarray:
+    """(N,) bool: needed utterances that some block lacks."""
     if not predictions.outputs:
         raise UserError(f"{reader.files[0].path}: has no predictions of a task")
     lacking = np.logical_or.reduce([block.place < 0 for block in reader.blocks.values()])
-    return lacking & _needed(predictions), not lacking.any()
+    return lacking & _needed(predictions)
 
 
 def _refuse_missing(reader: _Reader, file: TableFile, predictions: Predictions) -> None:

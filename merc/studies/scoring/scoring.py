@@ -135,7 +135,7 @@ def _slices(predictions: Predictions, task: str, parts: Mapping[str, np.ndarray]
 
 def _calibration(system: SystemPredictions, task: str) -> dict[str, Any] | None:
     """Of probabilities: calibration measures, with conformal sets if they were fitted on dev."""
-    predictions = system.predictions
+    predictions = system.full
     if system.kinds[task] == "labels":
         return None
     if "set" in predictions.outputs[task]:
@@ -147,7 +147,7 @@ def _calibration(system: SystemPredictions, task: str) -> dict[str, Any] | None:
 
 def _compare(other: Predictions, name: str, system: SystemPredictions, task: str) -> dict[str, Any]:
     """This system - the other, by the report's paired tests, on the utterances that both answer."""
-    first, second = _shared(other, system.predictions)
+    first, second = _shared(other, system.full)
     result = significance.compare(first, second, (name, system.name), task, ROUNDS)
     return {"other": name, **result}
 
