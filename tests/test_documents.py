@@ -10,6 +10,7 @@ HISTORY = {"log.md", "results.md"}  # of paths of their time
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in HISTORY),
+    *sorted((ROOT / "docs/protocols").glob("*.md")),
     *sorted((ROOT / "data").glob("*/README.md")),
 ]
 CREATED = {
