@@ -3,6 +3,7 @@
 import copy
 import csv
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +29,8 @@ class PredictorPageModel:
     """Implements the model's interface of merc/serve/web/handlers.py."""
 
     def __init__(self, predictor: Predictor, limits: PageLimits) -> None:
+        # headers may lie about a length: no more is read than the limit
+        predictor.reader = replace(predictor.reader, max_seconds=limits.seconds)
         self.predictor, self.limits = predictor, limits
         self.reasons = PredictionExplainer(_twin(predictor))
         names = _enumeration([MODALITY_NAMES.get(modality, modality) for modality in predictor.modalities])
