@@ -10,7 +10,7 @@ from merc.data.records import face_tracks
 from merc.data.records.face_tracks import intersection_over_union
 from merc.media import images
 from merc.media.faces import haar, tracking
-from merc.media.faces.detectors import Face
+from merc.media.faces.detectors import Detector, Face
 from merc.media.images import Pictures
 from merc.runtime.errors import UserError
 
@@ -29,7 +29,9 @@ def test_a_face_is_followed_smoothly_over_a_gap_but_not_over_a_cut():
         boxes = [[] if not len(at) else [Face(np.array([at[0][1], at[0][0], size, size], float))] for at in found]
         return [[] if number == 2 else faces for number, faces in enumerate(boxes)]
 
-    followed = tracking.track_faces(Pictures(ticks=ticks, first=3, scale=2.0), detect, 32)
+    followed = tracking.track_faces(
+        Pictures(ticks=ticks, first=3, scale=2.0), Detector(detect, haar.smallest_face), 32
+    )
     assert len(followed) == 1 and len(calls) == 2
     track = followed[0]
     assert list(track.frames) == list(range(3, 63)) and track.crops.shape == (60, 32, 32, 3)
