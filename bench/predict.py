@@ -14,6 +14,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -149,12 +150,12 @@ def _plainly(
     """A call for each medium, an utterance at a time."""
     read, name = [], predictor.settings.faces.detector
     search = detectors.DETECTORS[name]
-    alone = search and (lambda pictures: [search([one])[0] for one in pictures])
+    alone = search and replace(search, find=lambda pictures: [search.find([one])[0] for one in pictures])
     with patch.dict(detectors.DETECTORS, {name: alone}):
         for one in dialogue:
             sound, pictures = _decoded(watch, predictor, one)
             if every and alone:
-                watch("faces", lambda pictures=pictures: alone(pictures.ticks))
+                watch("faces", lambda pictures=pictures: alone.find(pictures.ticks))
             read.append(_filled(watch, predictor, one, sound, pictures, said[one.name]))
             watch("encoders", lambda: predictor.encode(read, begin=len(read) - 1))
     return watch("network", lambda: predictor.answer(Dialogue(read)))

@@ -196,7 +196,7 @@ def test_repair_touches_strays_alone():
 
 def test_settings_that_cannot_be_are_refused(here):
     for old, new, words in (
-        ("detector: haar", "detector: har", "choose one of none, haar, mtcnn"),
+        ("detector: haar", "detector: har", "choose one of none, haar, yunet, mtcnn"),
         ("min_seconds: 0.2", "min_seconds: 2.0", "min_seconds <= max_seconds"),
         ("size: 32", "size: 2", "extract.faces.size = 2: .* greater than or equal to 8"),
         ("frame: middle", "frame: midle", "middle, face"),

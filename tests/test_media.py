@@ -255,7 +255,7 @@ def test_wav_is_pcm16(tmp_path):
 
 @pytest.mark.real
 @pytest.mark.skipif(not GRID.is_dir(), reason="no ../shared/data")
-@pytest.mark.parametrize("detector", ["haar", "mtcnn"])
+@pytest.mark.parametrize("detector", ["haar", "yunet", "mtcnn"])
 def test_grid_clips(detector):
     from merc.media.faces import detectors, tracking
 

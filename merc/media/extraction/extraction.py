@@ -22,7 +22,7 @@ from merc.media.alignment.word_times import UNALIGNED
 from merc.media.extraction import processing
 from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.media.images import Pictures
-from merc.media.sound import ClipSound
+from merc.media.sound import ClipSound, add_flag
 from merc.runtime import workers
 from merc.runtime.errors import UserError
 
@@ -125,7 +125,7 @@ def _save_pictures(job: ExtractionJob, pictures: Pictures) -> MediumResult:
     if processed.tracks is not None:
         files["tracks"] = _write(job, f"tracks/{name}.safetensors", processed.packed_tracks)
     if processed.tracks == []:
-        pictures.flags.append(NO_FACE)
+        add_flag(pictures, NO_FACE, processed.no_face)
     files["frame"] = _write(job, f"frames/{name}.jpg", processed.frame)
     series = [
         _write(job, f"frames/{name}/{number:04}.jpg", jpeg) for number, jpeg in enumerate(processed.frame_series)

@@ -53,6 +53,7 @@ def check_values(settings: ExtractionConfig, place: str = "params.yaml: extract.
         if value not in table:
             raise UserError(f"{place}{key} = {value[:40]!r}: choose one of {', '.join(table)}")
     voice_activity.check_installed(audio.vad)
+    detectors.check_installed(settings.faces.detector)
     if audio.min_seconds > audio.max_seconds:
         raise UserError(
             f"{place}audio.min_seconds = {audio.min_seconds:g}: min_seconds <= max_seconds is needed, "

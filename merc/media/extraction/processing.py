@@ -3,12 +3,16 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
 
 from merc.data.records import face_tracks
 from merc.data.records.face_tracks import Track
 from merc.media import images, voice_activity
 from merc.media.extraction.extraction_config import ExtractionConfig, VideoConfig
 from merc.media.faces import detectors, tracking
+from merc.media.faces.detectors import Detector
 from merc.media.images import Pictures
 from merc.media.sound import ClipSound
 
@@ -23,6 +27,7 @@ class ProcessedPictures:
     frame_series: list[bytes] = field(default_factory=list)  # JPEGs at extract.video.fps
     tracks: list[Track] | None = None  # of the faces; None without a face detector
     packed_tracks: bytes = b""  # the tracks with their crops as JPEGs; empty without a face detector
+    no_face: str = ""  # if no face was found, down to which size was looked
 
 
 def decodes_all_pictures(settings: ExtractionConfig) -> bool:
@@ -50,6 +55,7 @@ def process_pictures(
         list(_encode_series(pictures, settings.video)),
         tracks,
         b"" if tracks is None else face_tracks.tracks_to_bytes(tracks),
+        "" if tracks or tracks is None else _no_face(pictures.middle, settings),
     )
 
 
@@ -59,6 +65,12 @@ def track_faces(pictures: Pictures, settings: ExtractionConfig) -> list[Track] |
     if detector is None:
         return None
     return [] if pictures.middle is None else tracking.track_faces(pictures, detector, settings.faces.size)
+
+
+def _no_face(picture: np.ndarray, settings: ExtractionConfig) -> str:
+    height, width = picture.shape[:2]
+    smallest = cast("Detector", detectors.DETECTORS[settings.faces.detector]).smallest(height, width)
+    return f"no face of {smallest:.0f} pixels (1/{height / smallest:.0f} of the height) or larger was found"
 
 
 def _encode_series(pictures: Pictures, video: VideoConfig) -> Iterator[bytes]:

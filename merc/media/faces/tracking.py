@@ -39,9 +39,24 @@ def track_faces(pictures: Pictures, detector: Detector, size: int) -> list[Track
     tracks = []
     for begin, end in _shots(pictures.ticks):
         keys = _keys(begin, end)
-        faces = detector([pictures.ticks[key] for key in keys])
-        tracks += [_track(trail, begin, end, pictures, size) for trail in _link(keys, faces)]
+        trails = _link(keys, detector.find([pictures.ticks[key] for key in keys]))
+        trails = trails or _small_faces(pictures, detector, begin, end)
+        tracks += [_track(trail, begin, end, pictures, size) for trail in trails]
     return sorted(tracks, key=lambda track: (-len(track.frames), -float(track.boxes[:, 2].mean())))
+
+
+def _small_faces(pictures: Pictures, detector: Detector, begin: int, end: int) -> list[_Trail]:
+    """The faces of a shot that show only in its pictures of full size; none if the detector has no such search."""
+    keys = [tick - pictures.first for tick in pictures.kept if begin <= tick - pictures.first < end]
+    if detector.find_small is None or pictures.middle is None:
+        return []
+    loads = [pictures.kept[key + pictures.first] for key in keys]
+    found = detector.find_small(loads, len(pictures.middle))
+    return _link(keys, [[_reduced(face, pictures.scale) for face in faces] for faces in found])
+
+
+def _reduced(face: Face, scale: float) -> Face:
+    return Face(face.box / scale, None if face.eyes is None else face.eyes / scale)
 
 
 def _shots(ticks: Sequence[np.ndarray]) -> list[tuple[int, int]]:

@@ -21,7 +21,6 @@ from merc.serve.predictor.dialogue import FULL_SCALE, RecordedUtterance
 from merc.serve.predictor.recording_files import Recording
 
 CUT_ABOVE_SECONDS = 20.0  # seconds; a longer recording is cut into utterances
-NO_FACE = "no face was found: the whole picture is looked at"
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class Reader:
         # a single track is chosen whatever its crops look like: it need not be decompressed
         candidates = face_tracks.tracks_from_bytes(utterance.tracks) if len(tracks) > 1 else tracks
         utterance.speaker_track = self.choose(candidates, utterance.sound) if candidates else None
-        utterance.notes += [] if candidates else [f"vision: {NO_FACE}"]
+        utterance.notes += [] if candidates else [f"vision: {processed.no_face}: the whole picture is looked at"]
 
 
 def vision_encoder_input(
