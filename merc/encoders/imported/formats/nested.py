@@ -29,6 +29,7 @@ ID_KEYS = (
 NUMBER_TYPES = (bool, int, float, np.number, np.bool_, type(None))  # null is NaN
 MAX_DEPTH = 60  # maximum number of levels; a file of features has about five
 FLOAT_BYTES = 4
+BYTES_PER_NODE = 8  # of a file: fewer than an utterance's name and a number take
 VIEW_NUMBERS = 32  # a view of an array takes the memory of so many numbers
 MAX_SHOWN_CHARACTERS = 40  # maximum number of characters of a value in a message
 
@@ -44,7 +45,7 @@ class LeafWalk:
     """Visits all leaves; refuses more than a file of `size` bytes can hold, which are repeated references."""
 
     def __init__(self, size: int, budget: Budget) -> None:
-        self.nodes, self.budget = max(100_000, size), budget
+        self.nodes, self.budget = max(100_000, size // BYTES_PER_NODE), budget
 
     def leaves(
         self, node: Any, path: KeyPath = (), depth: int = 0
