@@ -2,8 +2,9 @@
 
 FOLDER is what `export` left (out/export); CLIPS a folder whose names tell dialogues (the sample's dev split), TEXTS
 what is said in them. Everything is loaded and warm. All ways take turns on each dialogue, so that a busy machine
-slows them alike. `wall` is the wall's clock, on which our way uses more cores than one where there are more; `cpu`
-the processor's, all threads together. Ours is timed as a whole, as users call it, and once more part by part.
+slows them alike; clips without text are also read with each Whisper that is there, and with none. `wall` is the
+wall's clock, on which our way uses more cores than one where there are more; `cpu` the processor's, all threads
+together. Ours is timed as a whole, as users call it, and once more part by part.
 
 The plain way, one step after the other, in torch at full precision: sound, pictures and the representative frame
 are decoded by a call each, two pictures a second are searched for faces everywhere, encoders get one utterance at a
@@ -27,6 +28,8 @@ import torch
 
 from merc.data.records.face_tracks import TRACK_FPS
 from merc.encoders.base.encoder import extract_features
+from merc.encoders.pretrained import sources, transcription
+from merc.encoders.pretrained.transcription import Transcriber
 from merc.media import clip_reader
 from merc.media.faces import detectors
 from merc.runtime import results
@@ -45,6 +48,11 @@ WHOLE = "whole"
 PLAIN = ("plain", "plain_every_picture")
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 Seconds = dict[str, dict[str, float]]  # by clock and part
+TRANSCRIBERS: dict[str, Transcriber | None] = {"none": None} | {
+    name: Transcriber(name, sources.place(name), "en")
+    for name in transcription.CATALOGUED
+    if sources.place(name).is_dir()
+}
 
 
 class Watch:
@@ -88,6 +96,9 @@ def _turn(
         for one in dialogue:
             yield "utterance", way, _both(predictor, [one], said)
         yield "dialogue", way, _both(predictor, dialogue, said)
+    for one in dialogue:
+        for name, transcriber in TRANSCRIBERS.items():
+            yield "without_text", name, _without_text(predictors["auto"], one, transcriber)
     for way in PLAIN:
         answer = partial(_plainly, every=way == PLAIN[1])
         yield "dialogue", way, _timed(answer, predictors["torch"], dialogue, said)
@@ -106,6 +117,13 @@ def _both(predictor: Predictor, dialogue: list[Recording], said: dict[str, str])
     if [row["text"] for row in rows] != [said[one.name] for one in dialogue]:
         raise AssertionError("the words of another clip")
     return {clock: parts[clock] | {WHOLE: watch.seconds[clock][WHOLE]} for clock in CLOCKS}
+
+
+def _without_text(predictor: Predictor, one: Recording, asr: Transcriber | None) -> Seconds:
+    """A clip of which no words are given, which are written down if there is a recogniser."""
+    watch = Watch()
+    watch(WHOLE, lambda: predictor([one.path], texts={}, asr=asr))
+    return watch.seconds
 
 
 def _timed(answer: Callable, predictor: Predictor, dialogue: list[Recording], said: dict[str, str]) -> Seconds:
@@ -209,6 +227,9 @@ def _report(measured: dict[tuple[str, str], list[Seconds]]) -> dict[str, Any]:
         **ratios,
         "int8_vs_torch": {kind: own["torch"] / own["int8"] for kind, own in alone.items()},
         "alone_cpu_p50_ms": alone,
+        "without_text_cpu_p50_ms": {
+            name: 1e3 * _middle(measured["without_text", name], "cpu") for name in TRANSCRIBERS
+        },
         "utterance": {way: _spread(measured["utterance", way]) for way in ENGINES},
         "dialogue": {way: _spread(measured["dialogue", way]) for way in (*ENGINES, *PLAIN)},
     }

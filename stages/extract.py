@@ -18,6 +18,7 @@ def main(corpus: str) -> None:
     word_times.check_model(settings.align)
     with resume.locked(f"extract-{corpus}") as home:
         listing = registry.read_corpus(corpus, Path("data/raw") / corpus, home / "archives")
+        extraction.check_asr(listing)
         folder = resume.work_folder(home, [settings.model_dump(), _sources(listing)])
         outcomes = extraction.extract_all(listing, settings, folder)
         rows = extraction.manifest_rows(corpus, listing, outcomes)
@@ -34,6 +35,8 @@ def _sources(listing: Listing) -> list:
             utterance.split,
             utterance.name,
             utterance.absent,
+            utterance.asr,
+            utterance.language,
             str(utterance.window),
             [path and resume.file_identity(path) for path in (utterance.media, utterance.sound)],
         ]

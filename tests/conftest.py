@@ -18,6 +18,12 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
 
 
+@pytest.fixture(autouse=True)
+def no_installed_recogniser(monkeypatch) -> None:
+    """No weights write speech down by default, even where they are: tests of it name theirs."""
+    monkeypatch.setattr("merc.encoders.pretrained.transcription.installed", lambda: None)
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     """An empty project, entered, with the parameters that extraction reads."""

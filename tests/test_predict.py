@@ -28,8 +28,8 @@ from merc.serve.predictor.dialogue import RecordedUtterance as Read
 from merc.training.core import calibration
 from models import checkpoint
 
-NAMED = ("utterance", "start", "end", "speaker", "text", "emotion", "sentiment", "gates", "prediction_set")
-KEYS = [*NAMED, "missing", "abstains"]
+NAMED = ("utterance", "start", "end", "speaker", "text", "text_source", "emotion", "sentiment", "gates")
+KEYS = [*NAMED, "prediction_set", "missing", "abstains"]
 
 
 @pytest.fixture(scope="module")

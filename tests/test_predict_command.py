@@ -46,7 +46,10 @@ def test_a_folder_is_a_table_of_one_line_per_clip(model, clips, capsys):
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
     assert [line.split()[0] for line in lines] == ["utterance", "dia0_utt0", "dia0_utt1", "dia0_utt2"]
-    assert "no text: none was given (--text, --asr) (2 of 3)" in shown.err
+    assert (
+        "no text: none was given (--text; python -m merc weights get whisper-base brings what writes it down) "
+        "(2 of 3)" in shown.err
+    )
 
 
 def test_json_goes_to_stdout_and_progress_does_not(model, clips, capsys):
@@ -164,7 +167,7 @@ def test_what_is_not_asked_for_is_not_loaded(model, clips):
     )
     program = (
         "import sys; from merc.__main__ import main\n"
-        f"code = main(['predict', '--model', {model!r}, {str(clips / 'dia0_utt0.mp4')!r}])\n"
+        f"code = main(['predict', '--no-asr', '--model', {model!r}, {str(clips / 'dia0_utt0.mp4')!r}])\n"
         f"print('loaded:', *sorted(set({heavy!r}) & set(sys.modules)), file=sys.stderr); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -177,7 +180,7 @@ def test_an_interrupted_run_leaves_nothing(model, clips, tmp_path, number, code)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     many = [str(clips)] * 8  # so that the film is not finished at once
-    words = ["predict", "--model", model, *many, "--annotate", str(tmp_path / "film.mp4")]
+    words = ["predict", "--no-asr", "--model", model, *many, "--annotate", str(tmp_path / "film.mp4")]
     command = [sys.executable, "-u", "-m", "merc", *words]
     environment = os.environ | {"TMPDIR": str(scratch)}
     process = subprocess.Popen(

@@ -74,8 +74,8 @@ def language(kind, config, folder: Path, padding: int = 0, **options) -> None:
     words.save_pretrained(folder)
 
 
-def whisper(folder: Path, std: float = 0.2, **options) -> None:
-    """A whole Whisper, with its decoder."""
+def whisper(folder: Path, std: float = 0.2, generation: dict | None = None, **options) -> None:
+    """A whole Whisper, with its decoder; `generation`: more of its generation_config.json."""
     words = tokenizer()
     sizes = {f"{part}_{name}": size for part in ("encoder", "decoder") for name, size in WHISPER_SIZES.items()}
     tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
@@ -84,7 +84,7 @@ def whisper(folder: Path, std: float = 0.2, **options) -> None:
         **{**sizes, **tokens, **options},
     )  # fmt: skip
     model = WhisperForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(**tokens, max_length=24)
+    model.generation_config = GenerationConfig(**tokens, max_length=24, **(generation or {}))
     _save(model, folder, std)
     words.save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from merc.data.records import transcripts
 from merc.data.records.labels import FOLDER_EMOTIONS, MELD_SENTIMENTS
@@ -21,7 +22,11 @@ ID_PATTERN = re.compile(r"[^\W_][\w.\- ]{0,99}")  # used in file names
 
 
 class Options(StrictModel):
-    """Section `data.folder` of params.yaml: no options."""
+    """Section `data.folder` of params.yaml; {} is right where all rows have a text."""
+
+    # what writes down rows without a text (extraction), and what is spoken there (empty: the model listens)
+    asr: Literal["none", "whisper-base", "whisper-tiny.en"] = "none"
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def read(folder: Path, scratch: Path, options: Options) -> Listing:
     dialogue_rows: dict[str, _TableRow] = {}  # the first of each dialogue
     dialogues: dict[tuple[str, str], list[Utterance]] = {}
     for row in rows:
-        utterance = _utterance(row, folder)
+        utterance = _utterance(row, folder, options)
         first = first_rows.setdefault((utterance.split, utterance.name), row)
         if first is not row:
             remedy = f"stands in line {first.line} already; name each once (column utterance)"
@@ -78,7 +83,7 @@ def _rows(path: Path) -> list[_TableRow]:
     return rows
 
 
-def _utterance(row: _TableRow, folder: Path) -> Utterance:
+def _utterance(row: _TableRow, folder: Path, options: Options) -> Utterance:
     cells, clip = row.cells, _clip(row, folder)
     window = _window(row)
     name = _id(row, "utterance", clip.stem if window is None else f"{clip.stem}_{row.line}")
@@ -100,6 +105,8 @@ def _utterance(row: _TableRow, folder: Path) -> Utterance:
         clip=clip.relative_to(folder).as_posix(),
         window=window,
         num_repaired=num_repaired,
+        asr="" if options.asr == "none" or transcript else options.asr,
+        language=options.language,
     )
 
 

@@ -36,6 +36,8 @@ class Utterance:
     window: Window | None = None  # the part of `media` to keep, if not all
     intensity: str | None = None  # if the corpus has it
     num_repaired: int = 0  # characters of the text that were read as cp1252
+    asr: str = ""  # catalogued weights that write the text down, if none is given
+    language: str = ""  # what is spoken, if the reader knows it
 
 
 @dataclass

@@ -16,7 +16,8 @@ import pandas as pd
 
 from merc.data.records.listing import Listing, Utterance
 from merc.data.records.manifest import MISSING
-from merc.media import clip_reader
+from merc.encoders.pretrained import transcription
+from merc.media import clip_reader, speech_recognition
 from merc.media.alignment import word_times
 from merc.media.alignment.word_times import UNALIGNED
 from merc.media.extraction import processing
@@ -28,6 +29,7 @@ from merc.runtime.errors import UserError
 
 CLIP_TIMEOUT = 180.0  # timeout of a clip, whose decoder is then taken to hang
 NO_FACE = "no_face"
+RECOGNISED, NO_WORDS = "recognised", "no words were heard"
 # a run with more clips than this that fail in an unforeseen way has a fault of its own, and stops
 MAX_FAILED_SHARE, MIN_FAILED = 0.2, 5
 
@@ -70,6 +72,12 @@ def extract_all(listing: Listing, settings: ExtractionConfig, folder: Path) -> l
     return [finished[index] for index in range(len(jobs))]
 
 
+def check_asr(listing: Listing) -> None:
+    """Refuse weights that write speech down but are not there, before any clip is opened."""
+    for name, language in sorted({(one.asr, one.language) for one in listing.utterances if one.asr}):
+        transcription.load_transcriber(name, language)
+
+
 def _extract_or_fail(job: ExtractionJob) -> dict[str, Any] | workers.JobFailure:
     """The outcome of an utterance; an exception that nobody foresaw becomes its reason."""
     try:
@@ -92,9 +100,19 @@ def extract_utterance(job: ExtractionJob) -> dict[str, Any]:
         "audio": asdict(_save_sound(job, sound)),
         "vision": asdict(_save_pictures(job, pictures)),
     }
-    outcome["text"] = word_times.align_words(job.utterance.text, sound, job.settings.align)
+    recognised = _write_down(job.utterance, sound)
+    text = job.utterance.text or recognised
+    outcome["text"] = {**word_times.align_words(text, sound, job.settings.align), "recognised": recognised}
     _write(job, _outcome_path(job), json.dumps(outcome).encode())
     return outcome
+
+
+def _write_down(utterance: Utterance, sound: ClipSound) -> str:
+    """The words that the reader asks to be written down; empty if it asks for none or none are heard."""
+    if not utterance.asr or utterance.text or sound.samples is None:
+        return ""
+    asr = transcription.load_transcriber(utterance.asr, utterance.language)
+    return speech_recognition.words_in(sound.samples, asr)
 
 
 def _read(job: ExtractionJob) -> tuple[ClipSound, Pictures]:
@@ -165,7 +183,7 @@ def _finished(job: ExtractionJob) -> dict[str, Any] | None:
 def _failed(failure: workers.JobFailure) -> dict[str, Any]:
     reason = f"given up: {failure.reason}"
     medium = asdict(MediumResult(reason=reason))
-    return {"audio": medium, "vision": medium, "text": word_times.WordTimes(words=None, reason="")}
+    return {"audio": medium, "vision": medium, "text": {"words": None, "reason": "", "recognised": ""}}
 
 
 LABEL_COLUMNS = ("emotion", "sentiment", "intensity")
@@ -182,25 +200,29 @@ def manifest_rows(corpus: str, listing: Listing, outcomes: list[dict[str, Any]])
 
 
 def _row(corpus: str, turn: int, utterance: Utterance, outcome: dict[str, Any]) -> dict[str, Any]:
-    copied = ("split", "dialogue", "group", "speaker", "text", "source", "start", "end", "clip", *LABEL_COLUMNS)
+    copied = ("split", "dialogue", "group", "speaker", "source", "start", "end", "clip", *LABEL_COLUMNS)
     files = outcome["audio"]["files"] | outcome["vision"]["files"]
     return {
         "corpus": corpus,
         "turn": turn,
         "utterance": utterance.name,
         **{name: getattr(utterance, name) for name in copied},
+        "text": utterance.text or outcome["text"]["recognised"],
         **{column: files.get(column) for column in ("wav", "frame", "tracks")},
         "wav_start": outcome["audio"]["start"] if "wav" in files else None,
         "words": outcome["text"]["words"],
-        **_text(utterance, outcome["text"]["reason"]),
+        **_text(utterance, outcome["text"]),
         **{f"{m}_{key}": outcome[m][key] for m in ("audio", "vision") for key in ("status", "reason")},
     }
 
 
-def _text(utterance: Utterance, unaligned: str) -> dict[str, str]:
-    """The text's status and reason; `unaligned` is the reason why words have no times, or empty."""
-    if not utterance.text:
-        return {"text_status": MISSING, "text_reason": "no text"}
+def _text(utterance: Utterance, outcome: Mapping[str, Any]) -> dict[str, str]:
+    """The text's status and reason, which say whether it was written down, and why words have no times."""
+    unaligned, recognised = outcome["reason"], outcome["recognised"]
+    if not utterance.text and not recognised:
+        return {"text_status": MISSING, "text_reason": NO_WORDS if utterance.asr else "no text"}
+    written = f"written down by {utterance.asr}, not given" if recognised else ""
     repaired = f"{utterance.num_repaired} characters read as cp1252" if utterance.num_repaired else ""
-    notes = {flag: reason for flag, reason in (("repaired", repaired), (UNALIGNED, unaligned)) if reason}
+    flags = ((RECOGNISED, written), ("repaired", repaired), (UNALIGNED, unaligned))
+    notes = {flag: reason for flag, reason in flags if reason}
     return {"text_status": ",".join(notes) or "ok", "text_reason": "; ".join(notes.values())}

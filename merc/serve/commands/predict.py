@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from merc.encoders.pretrained import transcription
+from merc.encoders.pretrained.transcription import Transcriber
 from merc.runtime.errors import CommandLine, UserError
 from merc.serve.commands import outputs
 from merc.serve.predictor import recording_files
 from merc.serve.predictor.transcripts import NO_TEXT_REASON, SUFFIXES
 
 ENGINES = ("auto", "torch", "onnx", "int8")
-HINTS = {NO_TEXT_REASON: f"{NO_TEXT_REASON} (--text, --asr)"}
 EXAMPLES = """examples:
   python -m merc predict clip.mp4 --text "What a day!"
   python -m merc predict dialogue/                      a folder of clips, in natural order
@@ -64,13 +65,14 @@ def _predict_recordings(arguments: argparse.Namespace, files: dict[str, Path]) -
     progress = _Progress()
     try:
         predictor = Predictor.load(arguments.model, engine=arguments.engine, trust=arguments.trust)
+        transcriber = _transcriber(arguments)
         progress(0, 0, "reading")
         dialogue = predictor.read(
             [*arguments.paths, *arguments.video],
             texts=arguments.text,
             cut=True if arguments.cut else None,
             frames=arguments.frames,
-            asr=_transcriber(arguments.asr),
+            asr=transcriber,
             progress=progress,
         )
         rows = predictor.answer(dialogue)
@@ -79,7 +81,7 @@ def _predict_recordings(arguments: argparse.Namespace, files: dict[str, Path]) -
             outputs.write_atomically(path, lambda temporary, name=name: WRITERS[name](temporary, rows, dialogue))
     finally:
         progress.close()
-    _print_remarks(dialogue, len(rows))
+    _print_remarks(dialogue, len(rows), "" if transcriber or arguments.no_asr else transcription.HINT)
     return rows
 
 
@@ -89,21 +91,17 @@ def _stream(arguments: argparse.Namespace) -> None:
 
     stream.check_arguments(arguments)
     with _exit_on_sigterm():
-        stream.print_predictions(arguments, _transcriber(arguments.asr), _Progress())
+        stream.print_predictions(arguments, _transcriber(arguments), _Progress())
 
 
-def _transcriber(model: str | None) -> Any:
-    if model is None:
-        return None
-    from merc.encoders.pretrained import transcription
-
-    return transcription.load_transcriber(model)
+def _transcriber(arguments: argparse.Namespace) -> Transcriber | None:
+    return transcription.chosen_transcriber(arguments.asr, arguments.language, is_off=arguments.no_asr)
 
 
-def _print_remarks(dialogue: Any, num_rows: int) -> None:
+def _print_remarks(dialogue: Any, num_rows: int, hint: str) -> None:
     """Print the reasons for missing modalities and the notes, each once with the number of its utterances."""
     missing = (
-        (modality, HINTS.get(reason, reason))
+        (modality, f"{reason} (--text{hint})" if reason == NO_TEXT_REASON else reason)
         for utterance in dialogue
         for modality, reason in utterance.missing.items()
     )
@@ -124,7 +122,7 @@ def _parser() -> CommandLine:
     add("paths", nargs="*", type=Path, metavar="PATH", help="a recording, or a folder of clips in natural order")
     add("--video", action="append", type=Path, default=[], metavar="PATH", help="the same as PATH")
     add("--text", help="what is said, or a .txt, .srt, .vtt or .csv file; else such a file beside the recording")
-    add("--asr", metavar="MODEL", help="Whisper (a folder, or owner/name@revision) writes down what has no text")
+    add_speech_options(parser)
     add("--cut", action="store_true", help="cut into utterances what is no longer than 20 s, too")
     add("--stream", action="store_true", help="answer while it plays; -: standard input; no PATH: the microphone")
     add("--frames", type=int, metavar="N", help="look at N frames of each face, evenly sampled")
@@ -137,6 +135,15 @@ def _parser() -> CommandLine:
     add("--annotate", type=Path, metavar="FILE.mp4", help="write a film: face box, emotion bars, timeline")
     add("--overwrite", action="store_true", help="replace output files that exist")
     return parser
+
+
+def add_speech_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say who writes down speech without a text."""
+    add = parser.add_argument
+    names = ", else ".join(transcription.CATALOGUED)
+    add("--asr", metavar="MODEL", help=f"Whisper that writes down what has no text ({names}, if it is there)")
+    add("--no-asr", action="store_true", help="write nothing down")
+    add("--language", default="", metavar="CODE", help="what is spoken: en, de, ... (else the model listens)")
 
 
 def limit_threads() -> None:

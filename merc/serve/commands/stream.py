@@ -9,8 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
+from merc.encoders.pretrained.transcription import SpeechRecogniser, Transcriber
 from merc.runtime.errors import UserError
 from merc.serve.commands import outputs
 from merc.serve.predictor import recording_files
@@ -35,7 +34,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 def print_predictions(
     arguments: argparse.Namespace,
-    asr: Callable[[np.ndarray], str] | None,
+    asr: SpeechRecogniser | None,
     progress: Callable[[int, int, str], None],
 ) -> None:
     """Print a row for each utterance as soon as it is over, and at the end a summary of the latencies."""
@@ -44,6 +43,8 @@ def print_predictions(
 
     predictor = Predictor.load(arguments.model, engine=arguments.engine, trust=arguments.trust)
     items, spacing = _flow([*arguments.paths, *arguments.video])
+    if isinstance(asr, Transcriber):
+        asr.load()  # before the first utterance waits for it
     stream, latencies, start = Stream(predictor, asr=asr, spacing=spacing), [], time.monotonic()
     progress(0, 0, "listening")
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from merc.data.records import encoder_inputs, face_tracks
 from merc.data.records.face_tracks import Track
 
 FULL_SCALE = 32768  # of 16-bit samples
+TextSource = Literal["given", "recognised", ""]  # where an utterance's text is from; empty: it has none
 
 
 class EncodedFeatures(NamedTuple):
@@ -32,6 +33,7 @@ class RecordedUtterance:
     dialogue: str = ""  # name of its dialogue, whose utterances are adjacent
     speaker: str = ""
     text: str = ""
+    text_source: TextSource = ""
     samples: np.ndarray | None = None  # int16, 16 kHz mono
     frame: bytes = b""  # JPEG of the representative picture
     tracks: bytes = b""  # all face tracks, as written by tracks.pack

@@ -117,6 +117,7 @@ def prediction_rows(
                 "end": round(utterance.end, 3),
                 "speaker": utterance.speaker,
                 "text": utterance.text,
+                "text_source": utterance.text_source,
                 "emotion": by_label["emotion"],
                 "sentiment": by_label.get("sentiment", {}),
                 "gates": _gates(outputs, index, modalities),

@@ -17,7 +17,10 @@ from merc.data.records.stream_name import StreamName
 from merc.encoders.base import packing
 from merc.encoders.base.encoder import extract_features
 from merc.encoders.lipsync import synchrony
+from merc.encoders.pretrained import transcription
+from merc.encoders.pretrained.transcription import SpeechRecogniser
 from merc.export import bundle
+from merc.media import speech_recognition
 from merc.runtime.errors import UserError
 from merc.serve.predictor import folder_contents, inference, recording_reader, transcripts
 from merc.serve.predictor.dialogue import (
@@ -91,14 +94,15 @@ class Predictor:
         texts: Texts = None,
         cut: bool | None = None,
         frames: int | None = None,
-        asr: Callable[[np.ndarray], str] | None = None,
+        asr: SpeechRecogniser | None = None,
         progress: Progress | None = None,
     ) -> Dialogue:
         """Decode recordings, find faces and encode; a recording is one utterance, or several if it is long or cut.
 
         texts: one text, one per utterance, a mapping by utterance or file name, or a .txt, .srt, .vtt or .csv file;
         None: such a file next to the recording. cut: split at pauses; None: only recordings over 20 s. frames:
-        number of evenly spaced face frames to encode; None: all. asr: transcribes 16 kHz samples without a text.
+        number of evenly spaced face frames to encode; None: all. asr: writes down speech
+        without a text (merc/encoders/pretrained/transcription.py: default_transcriber, load_transcriber).
         """
         if frames is not None and frames < 1:
             raise UserError(f"frames = {frames}: at least 1")
@@ -121,8 +125,7 @@ class Predictor:
         for utterance, text in zip(utterances, given_texts, strict=False):
             utterance.text = text
         _refuse_empty(utterances, files)
-        for utterance in utterances:
-            self.write_down(utterance, asr)
+        self._write_all_down(utterances, asr, report)
         return Dialogue(self.encode(utterances, report))
 
     def answer(self, dialogue: Dialogue, hide: Iterable[str] = ()) -> list[PredictionRow]:
@@ -214,15 +217,34 @@ class Predictor:
             utterance.speaker = next((cue.speaker for cue in utterance_cues if cue.speaker), "")
         return utterances
 
-    def write_down(self, utterance: RecordedUtterance, asr: Callable[[np.ndarray], str] | None) -> None:
-        """Transcribe an utterance without text; note missing text and modalities without an encoder."""
-        if not utterance.text.strip() and asr is not None and utterance.sound is not None:
-            utterance.text = asr(utterance.sound.samples).strip()
-        if not utterance.text.strip():
-            utterance.text, utterance.missing["text"] = "", transcripts.NO_TEXT_REASON
+    def write_down(self, utterance: RecordedUtterance, asr: SpeechRecogniser | None) -> None:
+        """Write down an utterance without text; note missing text and modalities without an encoder."""
+        is_given, reason = bool(utterance.text.strip()), transcripts.NO_TEXT_REASON
+        if not is_given and asr is not None and utterance.samples is not None:
+            utterance.text, reason = (
+                speech_recognition.words_in(utterance.samples, asr),
+                transcripts.NO_WORDS_REASON,
+            )
+        utterance.text_source = "given" if is_given else "recognised" if utterance.text.strip() else ""
+        if utterance.text_source == "recognised":
+            utterance.notes.append(f"text: {transcription.remark(asr)}")
+        if not utterance.text_source:
+            utterance.text, utterance.missing["text"] = "", reason
         for modality in self.modalities:
             if modality not in self.encoders:
                 utterance.missing[modality] = "this model has no encoder that can read it"
+
+    def _write_all_down(
+        self, utterances: Sequence[RecordedUtterance], asr: SpeechRecogniser | None, report: Progress
+    ) -> None:
+        """Write down the utterances of each recording, in order."""
+        recogniser, source = asr, None
+        for number, utterance in enumerate(utterances):
+            if asr and not utterance.text.strip():
+                report(number, len(utterances), "writing down speech")
+            if asr and utterance.source != source:
+                recogniser, source = transcription.for_recording(asr), utterance.source
+            self.write_down(utterance, recogniser)
 
     def _speaker_chooser(self, scorer: synchrony.SpeakerScorer | None) -> encoder_inputs.TrackChooser:
         """Choose the speaker's face by lip-sync, the largest without a scorer, none if the encoder gets a frame."""

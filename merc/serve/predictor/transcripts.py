@@ -14,7 +14,8 @@ from merc.data.records.transcripts import decode
 from merc.runtime.errors import UserError
 from merc.serve.predictor.recording_files import MELD, Recording
 
-NO_TEXT_REASON = "none was given"  # reason for a missing text
+NO_TEXT_REASON = "none was given"  # reasons for a missing text
+NO_WORDS_REASON = "no words were heard"
 SUFFIXES = (".txt", ".srt", ".vtt", ".csv")
 # CSV columns, in order of preference
 TEXT_COLUMNS = ("text", "transcript", "transcription", "sentence", "utterance")

@@ -12,12 +12,14 @@ at most 25 s.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.encoders.pretrained import transcription
+from merc.encoders.pretrained.transcription import SpeechRecogniser
 from merc.media.sound import ClipSound
 from merc.runtime.errors import UserError
 from merc.serve.predictor.dialogue import Dialogue, PredictionRow, RecordedUtterance
@@ -41,10 +43,10 @@ class Stream:
         self,
         predictor: "Predictor",
         *,
-        asr: Callable[[np.ndarray], str] | None = None,
+        asr: SpeechRecogniser | None = None,
         spacing: float = DEFAULT_SPACING,  # seconds between pictures
     ) -> None:
-        self.predictor, self.asr, self.spacing = predictor, asr, spacing
+        self.predictor, self.asr, self.spacing = predictor, asr and transcription.for_recording(asr), spacing
         self.cutter = UtteranceSegmenter()
         self.sound, self.begin = np.zeros(0, np.int16), 0  # samples kept, and the index of the first of them
         self.shots: deque[timed_pictures.TimedPicture] = deque()

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from merc.data.records import face_tracks
+from merc.encoders.pretrained.transcription import SpeechRecogniser
 from merc.media import clip_reader
 from merc.runtime.errors import UserError
 from merc.serve.commands import outputs
@@ -17,27 +18,35 @@ from merc.serve.predictor import transcripts
 from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance
 from merc.serve.predictor.explanations import PredictionExplainer
 from merc.serve.predictor.predictor import Predictor
+from merc.serve.predictor.transcripts import NO_TEXT_REASON
 from merc.serve.web.jobs import PageJob, PageLimits
 from merc.serve.web.uploads import UploadTooLarge
 
 DECODING_FRACTION = 0.8  # fraction of the progress bar for decoding; the rest is for encoding
 THUMBNAIL_PIXELS = 144  # maximum side of a thumbnail in pixels
+WRITES_DOWN = " Whisper writes down what is said in clips without words."
 MODALITY_NAMES = {"text": "words", "audio": "sound", "vision": "faces"}
 
 
 class PredictorPageModel:
     """Implements the model's interface of merc/serve/web/handlers.py."""
 
-    def __init__(self, predictor: Predictor, limits: PageLimits) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        limits: PageLimits,
+        asr: SpeechRecogniser | None = None,
+        hint: str = "",  # what would write down the speech of clips without text
+    ) -> None:
         # headers may lie about a length: no more is read than the limit
         predictor.reader = replace(predictor.reader, max_seconds=limits.seconds)
-        self.predictor, self.limits = predictor, limits
+        self.predictor, self.limits, self.asr, self.hint = predictor, limits, asr, hint
         self.reasons = PredictionExplainer(_twin(predictor))
         names = _enumeration([MODALITY_NAMES.get(modality, modality) for modality in predictor.modalities])
         self.about = {
             "modalities": list(predictor.modalities),
             "labels": predictor.labels,
-            "told": f"This model looks at {names}.",
+            "told": f"This model looks at {names}.{WRITES_DOWN if asr else ''}",
         }
 
     def read(self, job: PageJob) -> Dialogue:
@@ -57,7 +66,9 @@ class PredictorPageModel:
             job.report(f"{description[0].upper()}{description[1:]}", fraction)
 
         paths = [clip.path for clip in job.clips]
-        dialogue = self.predictor.read(paths, texts=_write_transcript(job), cut=job.cut, progress=report)
+        dialogue = self.predictor.read(
+            paths, texts=_write_transcript(job), cut=job.cut, asr=self.asr, progress=report
+        )
         _rename_utterances(dialogue, job)
         return dialogue
 
@@ -70,7 +81,10 @@ class PredictorPageModel:
                 "begin": round(utterance.start, 3),
                 "end": round(utterance.end, 3),
                 "picture": bool(utterance.frame),
-                "missing": utterance.missing,
+                "missing": {
+                    modality: f"{reason}{self.hint}" if reason == NO_TEXT_REASON else reason
+                    for modality, reason in utterance.missing.items()
+                },
                 "notes": utterance.notes,
             }
             for utterance in dialogue

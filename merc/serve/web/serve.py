@@ -6,9 +6,11 @@ import socket
 from functools import partial
 from pathlib import Path
 
+from merc.encoders.pretrained import transcription
+from merc.encoders.pretrained.transcription import Transcriber
 from merc.runtime import params
 from merc.runtime.errors import CommandLine, UserError
-from merc.serve.commands.predict import limit_threads
+from merc.serve.commands.predict import add_speech_options, limit_threads
 from merc.serve.web.guard import is_loopback
 from merc.serve.web.jobs import PageLimits, delete_abandoned_folders
 
@@ -19,18 +21,21 @@ SHUTDOWN_SECONDS = 3  # seconds that a stopping server waits for responses in pr
 def serve(*words: str) -> None:
     """Serve the page until Ctrl-C."""
     arguments = _parser().parse_args(words)
+    transcriber = transcription.chosen_transcriber(arguments.asr, arguments.language, is_off=arguments.no_asr)
     limit_threads()  # two wait for each other: 2 and, for reasons, 25 times the processor seconds on a busy machine
     host, port = _address(arguments)
     if not is_loopback(host) and not arguments.open:
         raise UserError(f"{host}: others could reach the page there; say --open too if that is meant")
     listener = _listen(host, port)
     try:
-        _serve(arguments, host, listener)
+        _serve(arguments, host, listener, transcriber)
     finally:
         listener.close()
 
 
-def _serve(arguments: argparse.Namespace, host: str, listener: socket.socket) -> None:
+def _serve(
+    arguments: argparse.Namespace, host: str, listener: socket.socket, transcriber: Transcriber | None
+) -> None:
     import uvicorn  # imported late like torch, since a mistake on the command line need not wait for them
 
     from merc.serve.predictor.predictor import Predictor
@@ -40,7 +45,9 @@ def _serve(arguments: argparse.Namespace, host: str, listener: socket.socket) ->
 
     delete_abandoned_folders()
     limits = PageLimits()
-    model = PredictorPageModel(Predictor.load(arguments.model, engine="torch", trust=arguments.trust), limits)
+    predictor = Predictor.load(arguments.model, engine="torch", trust=arguments.trust)
+    hint = "" if transcriber or arguments.no_asr else transcription.HINT
+    model = PredictorPageModel(predictor, limits, transcriber, hint)
     app = application.build_application(model, host=host, limits=limits, examples=examples.find_examples())
     quiet = {"log_level": "warning", "access_log": False, "server_header": False}
     config = uvicorn.Config(app, http=PageProtocol, timeout_graceful_shutdown=SHUTDOWN_SECONDS, **quiet)
@@ -61,6 +68,7 @@ def _parser() -> CommandLine:
     parser.add_argument(
         "--host", help=f"address to listen on (compute.address of params.yaml, or {DEFAULT_ADDRESS})"
     )
+    add_speech_options(parser)
     parser.add_argument("--port", type=int, help="port to listen on; 0: any that is free")
     parser.add_argument("--open", action="store_true", help="allow a --host that other computers can reach")
     return parser

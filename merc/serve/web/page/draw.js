@@ -44,6 +44,7 @@ function utterance(state, row, number) {
     element("span", { class: "said" },
       element("span", { class: "who" }, [row.speaker, when(row), row.utterance].filter(Boolean).join(" · ")),
       element("span", {}, row.text || "(no words)"),
+      ...(row.text_source === "recognised" ? [element("span", { class: "who" }, "written down by Whisper")] : []),
       ...(row.missing.length ? [element("span", { class: "who" }, `without ${row.missing.map((name) => NAMES[name] || name).join(", ")}`)] : [])),
     element("span", { class: "feeling" },
       element("span", { class: "emotion" }, dot(label), element("span", {}, `${label}`), element("span", { class: "unsure" }, `\u00a0${percent(chance)}`)),
