@@ -144,6 +144,12 @@ def test_yunet_finds_what_haar_finds_in_boxes_of_the_same_size(people):
         assert all(max(intersection_over_union(box, face) for box in boxes) > 0.4 for face in truth)
 
 
+def _detector(name: str) -> Detector:
+    detector = detectors.DETECTORS[name]
+    assert detector is not None
+    return detector
+
+
 def _far_away(height: int) -> tuple[Pictures, np.ndarray]:
     """A drawn face whose box is a fortieth of a picture's height, followed through it at 25 pictures a second."""
     keys, _ = _keys(0, 1)
@@ -166,7 +172,7 @@ def _far_away(height: int) -> tuple[Pictures, np.ndarray]:
 @pytest.mark.parametrize("name", ["haar", "yunet"])
 def test_a_face_of_a_fortieth_of_the_height_is_found_where_there_is_no_larger_one(name):
     pictures, face = _far_away(1080)
-    (track,) = tracking.track_faces(pictures, detectors.DETECTORS[name], 32)
+    (track,) = tracking.track_faces(pictures, _detector(name), 32)
     assert len(track.frames) > 100 and track.crops.shape[1:] == (32, 32, 3)
     assert all(intersection_over_union(box, face) > 0.4 for box in track.boxes)
 
@@ -176,20 +182,20 @@ def test_pictures_of_full_size_are_not_searched_where_a_face_was_found(monkeypat
     keys, _ = _keys(0, 1)
     kept = {12 * number: (lambda: pytest.fail("loaded")) for number in range(len(keys))}
     pictures = Pictures(middle=keys[0], ticks=[key for key in keys for _ in range(12)], kept=kept)
-    assert len(tracking.track_faces(pictures, detectors.DETECTORS["haar"], 32)) == 1
+    assert len(tracking.track_faces(pictures, _detector("haar"), 32)) == 1
     loads = []
     empty = np.full((720, 1280, 3), 128, np.uint8)
     kept = {12 * number: (lambda: loads.append(1) or empty) for number in range(10)}
     ticks = [images.reduce_to_side(empty, images.MAX_TICK_SIDE)] * 120
     pictures = Pictures(middle=empty, ticks=ticks, kept=kept, scale=2.0)
-    assert tracking.track_faces(pictures, detectors.DETECTORS["haar"], 32) == []
+    assert tracking.track_faces(pictures, _detector("haar"), 32) == []
     assert len(loads) == 2
 
 
 def test_the_smallest_face_that_is_looked_for_is_known():
     assert haar.smallest_face(1080, 1920) == 135
     assert [yunet.smallest_face(height, 2 * height) for height in (360, 720, 1080)] == [18, 18, 27]
-    assert detectors.DETECTORS["mtcnn"].smallest(1080, 1920) == 60
+    assert detectors.smallest_mtcnn(1080, 1920) == 60
 
 
 def test_a_detector_that_is_not_installed_is_refused(monkeypatch):
