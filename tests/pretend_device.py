@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import torch._dynamo  # its import asks torch for functions, which must not be the pretended ones
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode

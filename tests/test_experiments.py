@@ -29,8 +29,17 @@ TRACKED_BY = {
         "pretrain",
         "train",
         "distill",
+        "evaluate",  # fits the floor
     },
-    "data.label_fraction": {"adapt@text", "adapt@audio", "adapt@vision", "finetune", "train", "distill"},
+    "data.label_fraction": {
+        "adapt@text",
+        "adapt@audio",
+        "adapt@vision",
+        "finetune",
+        "train",
+        "distill",
+        "evaluate",
+    },
     "model.dim": {"finetune", "pretrain", "train", "distill"},
     "compute.workers": set(),
     "sample.seed": {"sample"},
