@@ -141,7 +141,7 @@ def test_raw_tables_give_the_reference_that_extract_gives(board, monkeypatch):
     assert not raw.knows_media and len(raw.seen) == 24 and raw.source == "data/raw/meld"
     listing = utterances.without_media(Path("data/raw/meld"))
     missing = {"status": "missing", "reason": "", "files": {}, "start": None}
-    outcome = {"audio": missing, "vision": missing, "text": {"words": None, "reason": ""}}
+    outcome = {"audio": missing, "vision": missing, "text": {"words": None, "reason": "", "recognised": ""}}
     rows = extraction.manifest_rows("meld", listing, [outcome] * len(listing.utterances))
     for split in ("train", "dev", "test"):
         of_split = rows[rows["split"] == split].reset_index(drop=True)

@@ -17,7 +17,7 @@ LOCK = """--no-index
 --find-links wheels
 small==1.0 --hash=sha256:{digest}
 """
-PIN = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
+PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 
 
 def write_wheel(folder: Path) -> str:
