@@ -117,10 +117,10 @@ class User:
         for place, (_, clip) in enumerate(self.clips):
             self.ask("PUT", f"{job}/clips/{place}", clip)
         self.ask("POST", f"{job}/start")
-        while (told := json.loads(self.ask("GET", job)[1]))["state"] != "ready":
-            if told["state"] == "failed":
-                raise ValueError(told["error"])
-            time.sleep(min(POLL_SECONDS * (1 + told["ahead"]), MAX_POLL_SECONDS))
+        while (status := json.loads(self.ask("GET", job)[1]))["state"] != "ready":
+            if status["state"] == "failed":
+                raise ValueError(status["error"])
+            time.sleep(min(POLL_SECONDS * (1 + status["ahead"]), MAX_POLL_SECONDS))
         return job
 
     def pry(self, job: str) -> None:

@@ -87,12 +87,12 @@ def test_the_language_is_given_or_heard_once_and_never_unset(several, samples, m
     )  # fmt: skip
     recording = transcription.load_transcriber(str(several))
     recording(samples[:8000])
-    assert recording.heard == ""  # half a second tells no language
+    assert recording.detected_language == ""  # half a second tells no language
     recording(samples)
-    heard = recording.heard
+    heard = recording.detected_language
     assert heard in ("en", "de") and set(asked) <= {"en", "de"} and len(asked) >= 2
     recording(-samples[::-1].copy())
-    assert asked[-1] == heard and recording.for_recording().heard == ""
+    assert asked[-1] == heard and recording.for_recording().detected_language == ""
     given = transcription.load_transcriber(str(several), "de")
     given(samples)
     assert asked[-1] == "de" and given.for_recording().language == "de"

@@ -1,7 +1,7 @@
 """Speech recognition for recordings without a transcript, by a Whisper of the catalogue, a folder or the hub.
 
 A sound is decoded with times at its own length (whisper_model.py) and, where words come again at once, once more in
-the 30 s that Whisper is trained on: whisper-tiny.en repeats itself on a third of RAVDESS' clips otherwise.
+the 30 s that Whisper is trained on: whisper-tiny.en repeats itself otherwise (5 of 24 clips of RAVDESS).
 """
 
 import zlib
@@ -45,10 +45,10 @@ class Transcriber:
     folder: Path
     language: str = ""
 
-    heard: str = field(default="", compare=False)  # the language of the recording, if none was given
+    detected_language: str = field(default="", compare=False)  # the language of the recording, if none was given
 
     def for_recording(self) -> "Transcriber":
-        """One for another recording, whose language is still to be heard if none was given."""
+        """One for another recording, whose language is still to be detected if none was given."""
         return Transcriber(self.name, self.folder, self.language)
 
     def load(self) -> "WhisperModel":
@@ -92,10 +92,10 @@ class Transcriber:
 
         start = hidden.new_tensor([[model.settings.decoder_start_token_id]]).long()
         logits = model.model(encoder_outputs=BaseModelOutput(hidden), decoder_input_ids=start).logits[0, -1]
-        language, languages = self.language or self.heard, model.languages
+        language, languages = self.language or self.detected_language, model.languages
         if languages and not language:
             language = max(languages, key=lambda code: float(logits[languages[code]]))
-            self.heard = language if seconds >= LANGUAGE_SECONDS else ""
+            self.detected_language = language if seconds >= LANGUAGE_SECONDS else ""
         if model.time_token is None:
             return language, 0.0
         return language, float(logits.softmax(-1)[model.time_token - 2])  # <|nospeech|>, <|notimestamps|>, <|0.00|>
@@ -133,7 +133,7 @@ def load_transcriber(source: str, language: str = "") -> Transcriber:
 
 
 def for_recording(asr: SpeechRecogniser) -> SpeechRecogniser:
-    """The recogniser for one more recording: of a Transcriber one that has its language to hear yet."""
+    """The recogniser for one more recording: of a Transcriber one that has its language to detect yet."""
     return asr.for_recording() if isinstance(asr, Transcriber) else asr
 
 

@@ -1,7 +1,7 @@
 """A whole Whisper (Radford et al. 2022), on sounds of their own length.
 
 The encoder is trained on 30 s, which cost three times what the length of a clip with `MARGIN_SECONDS` of silence
-after it does: 1.31 against 0.46 s of the processor for a clip of 3.6 s (whisper-base, 24 clips of RAVDESS).
+after it does: 1.31 (decoded without times) against 0.46 s of the processor (whisper-base, 24 clips of RAVDESS).
 transformers' WhisperEncoder.forward insists on 30 s, so that its parts are called here.
 """
 
