@@ -210,16 +210,27 @@ def _spread(seconds: list[float]) -> dict[str, float]:
     return {"count": len(seconds), "p50_s": float(p50), "p95_s": float(p95), "max_s": max(seconds)}
 
 
+def _processes(pid: int) -> list[int]:
+    """A process and all below it."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    return [
+        pid, *(one for path in children for child in path.read_text().split() for one in _processes(int(child)))
+    ]  # fmt: skip
+
+
 def _processor_seconds(pid: int) -> float:
-    """Of a process so far, all threads together."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of a process and its children so far, those that ended included."""
+    ticks = 0
+    for one in _processes(pid):
+        fields = Path(f"/proc/{one}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(pid: int) -> int:
-    """MB of a process that are resident."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024  # pyright: ignore[reportOptionalSubscript]
+    """MB of a process and its children that are resident; what several share counts once."""
+    rollups = (Path(f"/proc/{one}/smaps_rollup").read_text(encoding="utf-8") for one in _processes(pid))
+    return sum(int(found[1]) for rollup in rollups if (found := re.search(r"Pss:\s+(\d+)", rollup))) // 1024
 
 
 if __name__ == "__main__":

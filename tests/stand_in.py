@@ -61,3 +61,6 @@ class StandIn:
 
     def subtitles(self, dialogue, rows):
         return "".join(row["text"] for row in rows)
+
+    def close(self):
+        self.is_closed = True

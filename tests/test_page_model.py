@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from exported import write_dialogue, write_model
 
+from merc.runtime.errors import UserError
 from merc.serve import Predictor
+from merc.serve.predictor.explanations import PredictionExplainer
 from merc.serve.web.jobs import JobClip, PageJob, PageLimits
 from merc.serve.web.model import PredictorPageModel
 from merc.serve.web.quotas import Client
@@ -15,7 +17,9 @@ from merc.serve.web.quotas import Client
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    return PredictorPageModel(Predictor.load(write_model(folder / "model"), engine="torch"), PageLimits())
+    model = PredictorPageModel(write_model(folder / "model"), PageLimits())
+    yield model
+    model.close()
 
 
 @pytest.fixture
@@ -59,8 +63,16 @@ def test_explaining_changes_nothing_for_who_reads_meanwhile(model, job):
     assert all(reason == why for reason in reasons)
 
 
-def test_the_twin_for_explanations_costs_no_weights(model):
-    ours, twins = model.predictor.encoders["text"], model.reasons.predictor.encoders["text"]
-    assert ours is not twins
-    pairs = zip(ours.parameters(), twins.parameters(), strict=True)
-    assert all(one.data_ptr() == other.data_ptr() for one, other in pairs)
+def test_processes_read_and_explain_as_the_predictor_does(model, job):
+    dialogue = model.read(job)
+    own = Predictor.load(model.predictor.folder)
+    rows = own.answer(own.read([clip.path for clip in job.clips], texts=[clip.text for clip in job.clips]))
+    for row, other in zip(model.answer(dialogue, ()), rows, strict=True):
+        assert row | {"utterance": other["utterance"]} == other
+    why = PredictionExplainer(Predictor.load(model.predictor.folder, engine="torch")).explain(dialogue, 1, ())
+    assert model.explain(dialogue, 1, ()) == why
+
+
+def test_a_model_that_is_none_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        PredictorPageModel(tmp_path / "nowhere", PageLimits())

@@ -164,7 +164,7 @@ def _end(worker: _Worker) -> None:
 
 def _serve(pipe: Any, function: Callable[[Any], Any], parent_pid: int) -> None:
     """Main loop of a worker process: one job at a time, until the pipe closes or the parent is gone."""
-    threading.Thread(target=_stop_when_orphaned, args=(parent_pid,), daemon=True).start()
+    threading.Thread(target=stop_when_orphaned, args=(parent_pid,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _use_one_thread()
     while True:
@@ -189,7 +189,8 @@ def _use_one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-def _stop_when_orphaned(parent_pid: int) -> None:
+def stop_when_orphaned(parent_pid: int) -> None:
+    """End this process when its parent is gone."""
     while os.getppid() == parent_pid:
         time.sleep(POLL_SECONDS)
     os._exit(3)

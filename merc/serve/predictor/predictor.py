@@ -36,7 +36,7 @@ from merc.serve.predictor.transcripts import Texts
 from models import checkpoint
 
 ENCODER_BATCH_SIZE = 32  # utterances in an encoder's batch
-MAX_THREADS = 4  # threads: the pictures of a clip that is being read may take 250 MB
+MAX_THREADS = 4  # of one read: the pictures of a clip that is being read may take 250 MB
 EXPORT_FOLDER = "out/export"
 Progress = Callable[[int, int, str], Any]  # steps done, total, description
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Predictor:
     """An exported model with its encoders; thread-safe, since it holds no state between calls."""
 
     def __init__(self, folder: Path, engine: str) -> None:
-        self.folder = folder
+        self.folder, self.max_threads = folder, MAX_THREADS
         contents = folder_contents.read(folder)
         self.labels, self.calibration = contents.network.labels, contents.calibration
         self.settings, self.needs = contents.settings, contents.encoders
@@ -114,7 +114,7 @@ class Predictor:
         read_file = partial(
             self._read_recording, reader, texts, cut, is_cancelled, report if len(files) == 1 else None
         )
-        with _map_in_threads(read_file, files) as results_in_order:
+        with _map_in_threads(read_file, files, self.max_threads) as results_in_order:
             try:
                 for number, recording in enumerate(files):
                     report(number, len(files), f"reading {recording.path.name}")
@@ -177,7 +177,9 @@ class Predictor:
             ],
         }
         with _map_in_threads(
-            lambda modality: self._encode_modality(modality, utterances, inputs[modality]), self.encoders
+            lambda modality: self._encode_modality(modality, utterances, inputs[modality]),
+            self.encoders,
+            self.max_threads,
         ) as modalities:
             for _ in modalities:
                 pass
@@ -254,13 +256,15 @@ class Predictor:
 
 
 @contextmanager
-def _map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Generator[Iterator[R], None, None]:
+def _map_in_threads(
+    function: Callable[[T], R], items: Iterable[T], max_threads: int
+) -> Generator[Iterator[R], None, None]:
     """Map `function`, which releases Python's lock, over items in parallel, results in order.
 
     Leaving the context early cancels pending calls.
     """
     items = list(items)
-    num_threads = min(len(items), MAX_THREADS, os.cpu_count() or 1)
+    num_threads = min(len(items), max_threads, os.cpu_count() or 1)
     if num_threads < 2:
         yield map(function, items)
         return

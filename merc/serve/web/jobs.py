@@ -1,9 +1,7 @@
 """Queue of the page's jobs: each reads one user's clips in a folder of its own, and is deleted after a while."""
 
-import os
 import secrets
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -25,7 +23,6 @@ from merc.serve.web.quotas import Busy, Client, Turns, address_share, check_shar
 PREFIX = "merc-serve-"
 STARTING_PREFIX = "merc-starting-"  # of a folder whose server does not hold its lock yet
 LOCK_FILE = "alive.lock"  # lock file in a server's folder, held as long as the server runs
-NICENESS = 5  # of the thread for explanations: a third of a reader's share where cores are short
 UNREAD = ("open", "waiting", "reading")
 MAX_ERROR_LENGTH = 300  # characters of an error on the page
 UNEXPECTED = "this went wrong for a reason that merc did not foresee; the terminal where it runs shows it"
@@ -41,7 +38,7 @@ class PageLimits:
     seconds: float = 900.0  # per job, by the clips' headers
     reading: float = 900.0  # seconds that reading a job may take
     text: int = 200_000  # characters per clip, enough for a film's subtitles
-    readers: int = 2  # jobs that are read at once: one alone leaves cores idle between its parts
+    readers: int = 2  # jobs that are read at once, each in a process of its own with one thread
     waiting: int = 64  # jobs not yet read, of all users
     session_waiting: int = 4  # of one browser
     waiting_bytes: int = 20_000_000_000  # of all clips not yet read, as declared
@@ -114,7 +111,7 @@ class JobQueue:
         self.lock, self.turns = threading.Lock(), Turns()
         self.reader = ThreadPoolExecutor(limits.readers, "reader")
         self.answerer = ThreadPoolExecutor(1, "answerer")
-        self.explainer = ThreadPoolExecutor(1, "explainer", initializer=_step_back)
+        self.explainer = ThreadPoolExecutor(1, "explainer")
         self.explaining: list[tuple[PageJob, Future[Any]]] = []
 
     def open(self, client: Client, clips: list[tuple[str, str, str, int]], cut: bool | None) -> PageJob:
@@ -277,12 +274,6 @@ def delete_abandoned_folders() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError, Timeout), FileLock(folder / LOCK_FILE, timeout=0):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _step_back() -> None:
-    """Lower the priority of the calling thread; only Linux knows one of a thread's own."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _signature(job: PageJob) -> tuple[Any, ...]:

@@ -1,9 +1,9 @@
 """Adapter of the Predictor to the page: users' clip names, thumbnails of faces, explanations, subtitles."""
 
-import copy
 import csv
 import tempfile
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,15 +17,51 @@ from merc.serve.commands import outputs
 from merc.serve.predictor import transcripts
 from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance
 from merc.serve.predictor.explanations import PredictionExplainer
-from merc.serve.predictor.predictor import Predictor
+from merc.serve.predictor.predictor import Predictor, Progress
 from merc.serve.predictor.transcripts import NO_TEXT_REASON
 from merc.serve.web.jobs import PageJob, PageLimits
+from merc.serve.web.processes import ProcessPool
 from merc.serve.web.uploads import UploadTooLarge
 
 DECODING_FRACTION = 0.8  # fraction of the progress bar for decoding; the rest is for encoding
 THUMBNAIL_PIXELS = 144  # maximum side of a thumbnail in pixels
+NICENESS = 10  # of explanations: a tenth of a reader's share where cores are short
 WRITES_DOWN = " Whisper writes down what is said in clips without words."
 MODALITY_NAMES = {"text": "words", "audio": "sound", "vision": "faces"}
+
+
+@dataclass(frozen=True)
+class ReaderProgram:
+    """Loads, in a process of its own, what reads a conversation."""
+
+    folder: Path
+    trust: str | None
+    seconds: float  # headers may lie about a length: no more is read
+    asr: SpeechRecogniser | None  # not loaded yet
+
+    def __call__(self) -> Callable[..., Dialogue]:
+        """Function of a report, paths, transcript and cut."""
+        predictor = Predictor.load(self.folder, trust=self.trust)
+        predictor.max_threads = 1  # the processes share the cores
+        predictor.reader = replace(predictor.reader, max_seconds=self.seconds)
+
+        def read(report: Progress, paths: list[Path], texts: Path, cut: bool | None) -> Dialogue:
+            return predictor.read(paths, texts=texts, cut=cut, asr=self.asr, progress=report)
+
+        return read
+
+
+@dataclass(frozen=True)
+class ExplainerProgram:
+    """Loads, in a process of its own, what explains a prediction."""
+
+    folder: Path
+    trust: str | None
+
+    def __call__(self) -> Callable[..., dict[str, Any]]:
+        """Function of a report (there is no progress) and the arguments of PredictionExplainer.explain."""
+        explainer = PredictionExplainer(Predictor.load(self.folder, engine="torch", trust=self.trust))
+        return lambda report, *arguments: explainer.explain(*arguments)
 
 
 class PredictorPageModel:
@@ -33,21 +69,31 @@ class PredictorPageModel:
 
     def __init__(
         self,
-        predictor: Predictor,
+        folder: Path,
         limits: PageLimits,
+        trust: str | None = None,
         asr: SpeechRecogniser | None = None,
         hint: str = "",  # what would write down the speech of clips without text
     ) -> None:
-        # headers may lie about a length: no more is read than the limit
-        predictor.reader = replace(predictor.reader, max_seconds=limits.seconds)
-        self.predictor, self.limits, self.asr, self.hint = predictor, limits, asr, hint
-        self.reasons = PredictionExplainer(_twin(predictor))
-        names = _enumeration([MODALITY_NAMES.get(modality, modality) for modality in predictor.modalities])
+        self.reader = ProcessPool(ReaderProgram(folder, trust, limits.seconds, asr), limits.readers)
+        self.explainer = ProcessPool(ExplainerProgram(folder, trust), 1, NICENESS)
+        self.limits, self.hint = limits, hint
+        try:
+            self.predictor = Predictor.load(folder, engine="torch", trust=trust)
+        except BaseException:
+            self.close()
+            raise
+        names = _enumeration([MODALITY_NAMES.get(modality, modality) for modality in self.predictor.modalities])
         self.about = {
-            "modalities": list(predictor.modalities),
-            "labels": predictor.labels,
+            "modalities": list(self.predictor.modalities),
+            "labels": self.predictor.labels,
             "told": f"This model looks at {names}.{WRITES_DOWN if asr else ''}",
         }
+
+    def close(self) -> None:
+        """End the processes."""
+        self.reader.close()
+        self.explainer.close()
 
     def read(self, job: PageJob) -> Dialogue:
         """Decode and encode a job's clips, and name the utterances after the user's clips."""
@@ -66,9 +112,7 @@ class PredictorPageModel:
             job.report(f"{description[0].upper()}{description[1:]}", fraction)
 
         paths = [clip.path for clip in job.clips]
-        dialogue = self.predictor.read(
-            paths, texts=_write_transcript(job), cut=job.cut, asr=self.asr, progress=report
-        )
+        dialogue = self.reader(paths, _write_transcript(job), job.cut, report=report)
         _rename_utterances(dialogue, job)
         return dialogue
 
@@ -96,7 +140,7 @@ class PredictorPageModel:
 
     def explain(self, dialogue: Dialogue, number: int, hide: tuple[str, ...]) -> dict[str, Any]:
         """Explain the prediction of an utterance (merc/serve/predictor/explanations.py)."""
-        return self.reasons.explain(dialogue, number, hide)
+        return self.explainer(dialogue, number, hide)
 
     def subtitles(self, dialogue: Dialogue, rows: list[dict[str, Any]]) -> str:
         """Subtitles in SubRip format."""
@@ -111,17 +155,6 @@ class PredictorPageModel:
         if whole or not utterance.frame:
             return utterance.frame
         return _face(utterance) or utterance.thumbnail(THUMBNAIL_PIXELS)
-
-
-def _twin(predictor: Predictor) -> Predictor:
-    """A predictor of the same weights, whose encoders are modules of their own.
-
-    Explaining puts hooks on them, through which what others read at the same time would pass.
-    """
-    twin = copy.copy(predictor)
-    tensors = [tensor for one in predictor.encoders.values() for tensor in (*one.parameters(), *one.buffers())]
-    twin.encoders = copy.deepcopy(predictor.encoders, {id(tensor): tensor for tensor in tensors})
-    return twin
 
 
 def _check_clips(job: PageJob, limits: PageLimits) -> None:

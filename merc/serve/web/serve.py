@@ -38,16 +38,14 @@ def _serve(
 ) -> None:
     import uvicorn  # imported late like torch, since a mistake on the command line need not wait for them
 
-    from merc.serve.predictor.predictor import Predictor
     from merc.serve.web import application, examples
     from merc.serve.web.model import PredictorPageModel
     from merc.serve.web.server import PageProtocol, PageServer
 
     delete_abandoned_folders()
     limits = PageLimits()
-    predictor = Predictor.load(arguments.model, engine="torch", trust=arguments.trust)
     hint = "" if transcriber or arguments.no_asr else transcription.HINT
-    model = PredictorPageModel(predictor, limits, transcriber, hint)
+    model = PredictorPageModel(arguments.model, limits, arguments.trust, transcriber, hint)
     app = application.build_application(model, host=host, limits=limits, examples=examples.find_examples())
     quiet = {"log_level": "warning", "access_log": False, "server_header": False}
     config = uvicorn.Config(app, http=PageProtocol, timeout_graceful_shutdown=SHUTDOWN_SECONDS, **quiet)
