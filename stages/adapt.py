@@ -69,7 +69,7 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     from merc.data.batches import label_fraction, sampling
     from merc.data.records import labels
     from merc.encoders.base import factory
-    from merc.finetuning import augmentation, one_encoder, trainable_layers
+    from merc.finetuning import augmentation, frozen_layers, one_encoder, trainable_layers
     from merc.runtime.device import select_device
     from merc.training.core import loop, supervision
     from merc.training.core.epoch_callbacks import TensorBoardLogger, log_folder
@@ -90,7 +90,9 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     dev = one_encoder.read_utterances("dev", shares, reader, space)
     sampling.check_epoch_size(float(train.share.sum()), shares, "utterances")
     layers = [] if encoder.untaught else trainable_layers.top_layers(encoder, config.unfreeze_layers, config)
-    probe = one_encoder.LinearProbe(encoder, train.classes(space)).to(select_device())
+    encoder.to(select_device())
+    frozen = frozen_layers.freeze_lower_layers(encoder, config.unfreeze_layers, train.inputs + dev.inputs)
+    probe = one_encoder.LinearProbe(encoder, train.classes(space), frozen).to(select_device())
     parts = [TrainablePart(probe.new_parameters(), config.head_lr), *layers]
     random = np.random.default_rng(config.seed)
     augment, longest = augmentation.no_augmentation, np.inf

@@ -1,5 +1,6 @@
 """Adapt: heads first, then the encoder's top layers; encode loads what came of it; off it costs nothing."""
 
+import shutil
 from copy import deepcopy
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from transformers.models.bert.modeling_bert import BertLayer
 from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
 
 from merc.data.records.encoder_inputs import TextInput
-from merc.finetuning import one_encoder, trainable_layers
+from merc.finetuning import frozen_layers, one_encoder, trainable_layers
 from merc.finetuning.finetuning_config import UnfreezingConfig
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
@@ -172,6 +174,45 @@ def test_accumulated_batches_step_as_one_large_batch_does():
         loop.fit(network, squares, loops.FixedBatches(batches), lambda _: {loop.SCORE: 0.0}, config)
         ended.append(network.below.weight.detach())
     assert torch.allclose(*ended, atol=1e-6)
+
+
+@pytest.mark.parametrize(("lora", "average"), [(0, 0.0), (0, 0.9), (2, 0.9)])
+def test_frozen_layers_are_computed_once_and_change_nothing(monkeypatch, lora, average):
+    passes, forward, ended = [], BertLayer.forward, []
+
+    def counted(layer, *given, **options):
+        passes.append(layer)
+        return forward(layer, *given, **options)
+
+    monkeypatch.setattr(BertLayer, "forward", counted)
+    for limit in (frozen_layers.MAX_BYTES, 0):
+        monkeypatch.setattr(frozen_layers, "MAX_BYTES", limit)
+        set_up("adapt.text", **(ON | {"epochs": 3, "lr": 1e-3, "head_lr": 1e-2, "lora": lora, "average": average}))
+        passes.clear()
+        main("text")
+        ended.append((loops.logged("adapt-text"), passes.count(passes[0])))
+        shutil.rmtree("out/runs")  # else the second training's log joins that of the first
+    (kept, once), (plain, always) = ended
+    assert kept["train/loss"] == pytest.approx(plain["train/loss"], rel=1e-5)
+    assert kept["dev/score"] == plain["dev/score"] and once < always / 3
+
+
+def test_an_input_has_the_states_that_the_whole_encoder_computes():
+    set_up("adapt.text", epochs=0)
+    lines = [
+        TextInput("so what", "Ann"),
+        TextInput("no", ""),
+        TextInput("so what no so", "Ann", (TextInput("no", ""),)),
+    ]
+    whole, cached = original(), original()
+    frozen = frozen_layers.freeze_lower_layers(cached, 1, [*lines, lines[0]])
+    for batch in (lines, lines[::-1], lines[1:2]):
+        frozen.load(batch)
+        with torch.inference_mode():
+            (values, steps), (expected, _) = cached(cached.prepare(batch)), whole(whole.prepare(batch))
+        mask = (torch.arange(values.shape[1]) < steps[:, None])[:, :, None]
+        assert torch.allclose(values * mask, expected * mask, atol=1e-5)
+    assert frozen_layers.freeze_lower_layers(original(), 2, lines) is None  # no layer stays frozen
 
 
 class Killed(BaseException):

@@ -16,6 +16,7 @@ from merc.data.records.labels import TASKS, LabelSpace
 from merc.encoders.base.encoder import Encoder, length_sorted_batches
 from merc.encoders.base.registry import Reader
 from merc.finetuning.augmentation import AugmentedBatch, no_augmentation
+from merc.finetuning.frozen_layers import FrozenLayers
 from merc.runtime.errors import UserError
 from merc.training.core.loop import SCORE
 from merc.training.core.objectives import balanced_weights
@@ -73,9 +74,9 @@ def read_utterances(
 class LinearProbe(nn.Module):
     """Linear heads over the time average of an encoder's features; each part of the encoder has its own logits."""
 
-    def __init__(self, encoder: Encoder, classes: dict[str, int]) -> None:
+    def __init__(self, encoder: Encoder, classes: dict[str, int], frozen: FrozenLayers | None = None) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.frozen = encoder, frozen
         self.norm = nn.GroupNorm(encoder.parts, encoder.dim)  # with one part: LayerNorm
         self.heads = nn.ModuleDict({task: nn.Linear(encoder.dim, count) for task, count in classes.items()})
 
@@ -96,6 +97,8 @@ class LinearProbe(nn.Module):
     def part_logits(self, inputs: Sequence) -> dict[str, Tensor]:
         """Logits (parts, N, classes) of each task."""
         device = self.norm.weight.device
+        if self.frozen is not None:
+            self.frozen.load(inputs)
         values, lengths = self.encoder({name: t.to(device) for name, t in self.encoder.prepare(inputs).items()})
         lengths = lengths.to(device)
         mask = (torch.arange(values.shape[1], device=device) < lengths[:, None]).unsqueeze(2)

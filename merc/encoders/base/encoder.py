@@ -28,6 +28,8 @@ class Encoder(nn.Module):
     supports_half_precision: bool = False  # True for networks, False for signal processing
     stored: type = np.float16  # dtype of the features in a pack; float32 if they may exceed 65,504
     untaught: bool = False  # has no pretrained weights: trained in train mode, unusable before training
+    # features depend on the last layer's states (N, L, width) alone, L being `size`; inputs are hashable
+    layered: bool = False
     parts: int = 1  # equal slices of a feature vector: parallel networks, each trained with its own heads
     silent_input: Any  # raw input without content: an empty text, silence, a black picture
 

@@ -50,6 +50,7 @@ class LanguageModelEncoder(Encoder):
     unit_names = ("char_start", "char_end")
     step_seconds = None
     supports_half_precision = True
+    layered = True
     differentiable = None
     budget = 512  # tokens; fits the cache of a core: 2048 take a third longer
     silent_input = TextInput("", "")
