@@ -315,6 +315,12 @@ def test_log_mel_at_a_lower_rate_is_the_mean_of_its_frames():
     assert np.allclose(fine[0].reshape(10, 10, 64).mean(axis=1), coarse[0], atol=1e-4)
 
 
+def test_egemaps_without_its_package_is_one_line(monkeypatch):
+    monkeypatch.setattr("merc.encoders.audio.egemaps.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"'egemaps' needs openSMILE.*research only: pip install -r requirements-"):
+        factory.build("audio", "egemaps", factory.encoding_section("audio"))
+
+
 def test_egemaps_is_what_opensmile_says():
     import opensmile
 

@@ -47,7 +47,9 @@ MINILM_ADAPTED = {
     "encode.text.before": 1,
     "encode.text.speakers": True,
 }
-MPNET_ADAPTED_DESCRIPTION = "adapt with one seed: three epochs of four of twelve layers; an earlier and a later line and the names read along"
+MPNET_ADAPTED_DESCRIPTION = (
+    "adapt with one seed: three epochs of four of twelve layers; a line before, one after and the names read along"
+)
 MPNET_ADAPTED = {
     "encode.text.encoder": "mpnet",
     "encode.text.before": 1,
@@ -189,9 +191,7 @@ STUDIES: dict[str, Study] = {
         ),
     ),
     "meld-mpnet": Study(
-        title=(
-            "MELD from its annotations, as in `meld-student`, with mpnet (weights get mpnet) for its words; three seeds"
-        ),
+        title=("MELD from its annotations, as in `meld-student`, with adapted mpnet for the words; three seeds"),
         preset="meld-features",
         until="distill",
         flags=SCORES_ONLY | {"numerics": "fast", "train.seeds": [1, 2, 3]},

@@ -70,7 +70,7 @@ ENCODERS: dict[str, EncoderCard] = {
         source="openSMILE's eGeMAPSv02 functionals, package opensmile 2.6.0",
         licence="research only (audEERING)",
         width=88,
-        description="training-free: one step an utterance, float32; frame_rate has no effect",
+        description=("needs requirements-research.txt; one step an utterance, float32; frame_rate has no effect"),
     ),
     "wav2vec2-base": _hub(
         "wav2vec2-base",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ class Egemaps(Encoder):
 
     def __init__(self, name: str) -> None:
         super().__init__()
+        if find_spec("opensmile") is None:
+            raise UserError(
+                f"params.yaml: encode.audio.encoder = {name!r} needs openSMILE, by its licence for research only: "
+                "pip install -r requirements-research.txt"
+            )
         self.name = name
 
     def prepare(self, raw: Sequence[AudioInput]) -> dict[str, Tensor]:
@@ -57,9 +63,7 @@ def _functionals(sound: AudioInput) -> np.ndarray:
 @cache
 def _smile() -> Any:
     """The openSMILE extractor, one per process: the C library is stateful."""
-    try:
-        import opensmile
-    except ImportError:
-        raise UserError("encode.audio.encoder = 'egemaps' needs a package: pip install opensmile") from None
+    import opensmile
+
     sets, levels = opensmile.FeatureSet, opensmile.FeatureLevel
     return opensmile.Smile(feature_set=sets.eGeMAPSv02, feature_level=levels.Functionals, num_workers=1)
