@@ -1,18 +1,22 @@
 """Finetune: encoders learn inside the whole network after a frozen start; off it costs nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import loops
 import numpy as np
 import pytest
+import tiny
 import torch
+import yaml
 from torch import nn
-from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
+from tuned_project import ROOT, as_encode_loads_it, changed, original, run_without_torch, set_up
 
 from merc.data.records.encoder_inputs import TextInput
 from merc.data.records.labels import TASKS
 from merc.data.records.manifest import MODALITIES
-from merc.encoders.base.encoder import extract_features
+from merc.encoders.base import factory
+from merc.encoders.base.encoder import Encoder, extract_features
 from merc.finetuning import trainable_layers, whole_network
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
@@ -61,6 +65,41 @@ def test_the_named_encoder_learns_after_the_frozen_epochs_and_encode_loads_it(mo
     log = loops.logged("finetune")
     assert {"train/loss", "train/emotion", "train/sentiment", "dev/score"} <= set(log)
     assert log["dev/score"] == [1, 4, 7]
+
+
+def test_misls_esag_freezes_its_encoders_at_first_and_then_teaches_all_three(monkeypatch):
+    """The preset, its network narrowed, on tiny weights."""
+    preset = yaml.safe_load((ROOT / "presets/misls-esag.yaml").read_text(encoding="utf-8"))
+    settings = preset["finetune"]
+    set_up("finetune", encoder="speaks", **settings, batch=3)
+    document = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    document["model"] |= preset["model"] | {"dim": 16, "fused": 16}
+    document["encode"]["vision"]["encoder"] = preset["encode"]["vision"]["encoder"]
+    Path("params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    monkeypatch.setattr("torchvision.models.resnet50", tiny.resnet50)
+    tiny.checkpoint(tiny.resnet50, Path("data/weights/resnet50-11ad3fa6.pth"))
+    unfrozen, score = [], whole_network.EndToEndScorer.__call__
+
+    def rising(judge, network) -> dict[str, float]:
+        unfrozen.append(set(network.unfrozen()))
+        assert 0 <= score(judge, network)[loop.SCORE] <= 1
+        return {loop.SCORE: len(unfrozen)}
+
+    monkeypatch.setattr(whole_network.EndToEndScorer, "__call__", rising)
+    main()
+    frozen = settings["freeze_epochs"]
+    assert 0 < frozen < settings["epochs"] == len(unfrozen) and not any(unfrozen[:frozen])
+    assert all(names == {"text/tiny", "audio/speaks", "vision/resnet50"} for names in unfrozen[frozen:])
+    assert read_json(Path("metrics/finetune.json"))["best_epoch"] == settings["epochs"]
+    for modality, before in untaught_encoders().items():
+        after = factory.select_encoder(modality, "sample").build()
+        assert changed(before, after), modality
+
+
+def untaught_encoders() -> dict[str, Encoder]:
+    """The encoders as they were before any training."""
+    selected = {modality: factory.select_encoder(modality, "sample") for modality in MODALITIES}
+    return {modality: replace(one, weights=None).build() for modality, one in selected.items()}
 
 
 def test_it_starts_from_what_adapt_left():

@@ -21,6 +21,8 @@ from merc.corpora.registry import reader_module
 from merc.data.batches.label_fraction import Fraction
 from merc.data.records import labels
 from merc.encoders.base import factory
+from merc.encoders.pretrained.cards import WEIGHTS
+from merc.encoders.weights import command
 from merc.runtime import params
 from merc.runtime.errors import UserError
 from merc.studies import presets, yaml_overlay
@@ -54,7 +56,17 @@ def comments(text: str) -> list[str]:
 
 
 def test_every_preset_that_is_promised_is_there():
-    promised = {"sample", "meld", "meld-features", "ravdess", "small", "strong", "weighted-sampling"}
+    promised = {
+        "pretrained",
+        "pretrained-small",
+        "sample",
+        "meld",
+        "meld-features",
+        "ravdess",
+        "small",
+        "strong",
+        "weighted-sampling",
+    }
     assert promised | SEEDS <= set(NAMES)
 
 
@@ -101,6 +113,14 @@ def test_the_flags_give_dvc_the_same_values(here, capsys, name, before):
         apply_overrides(params.FILE, words[1::2])
     assert yaml.safe_load(params.FILE.read_text(encoding="utf-8")) == read(name)
     assert shlex.split(" ".join(words)) == words  # so that pasting them does the same
+
+
+@pytest.mark.parametrize("name", ["pretrained", "pretrained-small"])
+def test_the_weights_of_a_pretrained_preset_come_without_the_hub(name):
+    named = command.of_preset(name)
+    chosen = {section["encoder"] for section in read(name)["encode"].values()}
+    assert chosen - {"minilm"} == set(named)  # minilm is a package of requirements.txt
+    assert all(WEIGHTS[one].packages for one in named)
 
 
 def test_a_wrong_name_is_one_line(here, capsys):
