@@ -57,7 +57,7 @@ def test_whispers_log_mel_is_the_beginning_of_the_extractors(weights, samples):
         torch.testing.assert_close(found, expected[:, :, : found.shape[2]], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("layer", [-2, 0, 2, "mean", "weighted"])
+@pytest.mark.parametrize("layer", [-2, 0, 2, "middle", "mean", "weighted"])
 def test_thirty_seconds_are_encoded_as_transformers_encodes_them(weights, layer):
     tiny.whisper(weights / "mine")
     sound = noise(THIRTY)
@@ -69,6 +69,8 @@ def test_thirty_seconds_are_encoded_as_transformers_encodes_them(weights, layer)
         heard = extractor(sound.samples, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
         hidden = model(heard, output_hidden_states=True).hidden_states
     expected = hidden[layer] if isinstance(layer, int) else torch.stack(hidden[1:]).mean(dim=0)
+    if layer == "middle":
+        expected = torch.cat(hidden[-3:], dim=2)  # of two layers
     np.testing.assert_allclose(extract_features(encoder, [sound])[0], expected[0], atol=1e-4)
 
 
@@ -93,6 +95,29 @@ def test_whisper_hears_a_clip_alike_in_any_batch_and_a_long_one_window_by_window
     halves = [AudioInput(sounds[3].samples[:THIRTY]), AudioInput(sounds[3].samples[THIRTY:])]
     expected = np.concatenate(extract_features(encoder, halves))
     np.testing.assert_allclose(values[3, : steps[3]], expected, atol=1e-5)
+
+
+def test_the_middle_of_six_layers_is_two_to_four_and_nothing_above_is_loaded(weights):
+    tiny.whisper(weights / "mine", encoder_layers=6)
+    encoder, sound = build("audio", "mine", layer="middle"), noise(3_000)
+    expected = [extract_features(build("audio", "mine", layer=layer), [sound])[0] for layer in (2, 3, 4)]
+    np.testing.assert_allclose(extract_features(encoder, [sound])[0], np.concatenate(expected, axis=1), atol=1e-5)
+    assert len(encoder.layers) == 4
+
+
+def test_a_pair_of_whispers_gives_the_mean_and_deviation_of_both_over_each_step(weights):
+    for name, layers in (("whisper-tiny.en", 4), ("whisper-base", 6)):
+        tiny.whisper(weights / name, encoder_layers=layers)
+    sounds = [noise(9_000), noise(3_001)]
+    names = ("whisper-tiny.en", "whisper-base")
+    frames = [extract_features(build("audio", name, layer="middle", frame_rate=50.0), sounds) for name in names]
+    for rate in (10.0, 0.05):
+        pair, size = build("audio", "whisper-pair", frame_rate=rate), round(50 / rate)
+        for values, *parts in zip(extract_features(pair, sounds), *frames, strict=True):
+            both = np.concatenate(parts, axis=1)
+            spans = [both[first : first + size] for first in range(0, len(both), size)]
+            expected = [np.concatenate([span.mean(axis=0), span.std(axis=0)]) for span in spans]
+            np.testing.assert_allclose(values, expected, atol=5e-3)  # sqrt(1e-5) where there is no deviation
 
 
 @pytest.mark.parametrize("changes", [{}, {"lora": 2, "checkpointing": True}])

@@ -156,6 +156,7 @@ STAND_INS = {
     "mpnet": ("mpnet", partial(language, MPNetModel, MPNetConfig, padding=1, max_position_embeddings=66)),
     "whisper-tiny.en": ("whisper-tiny.en", whisper),
     "whisper-base": ("whisper-base", whisper),
+    "whisper-pair": (".", lambda folder: [whisper(folder / name) for name in ("whisper-tiny.en", "whisper-base")]),
     "face-expression": ("face-expression", face_expression),
     "wav2vec2-base": ("wav2vec2-base", partial(speech, Wav2Vec2Model, Wav2Vec2Config)),
     "wav2vec2-base-960h": ("wav2vec2-base-960h", partial(speech, Wav2Vec2Model, Wav2Vec2Config)),

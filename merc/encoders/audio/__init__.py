@@ -14,6 +14,7 @@ from merc.encoders.audio.prosody import Prosody
 from merc.encoders.audio.spectrum import LogMel
 from merc.encoders.audio.speech_model import load_speech_encoder
 from merc.encoders.audio.whisper_encoder import load_whisper_encoder
+from merc.encoders.audio.whisper_pair import load_whisper_pair
 from merc.encoders.base.encoder import Encoder
 from merc.encoders.base.registry import NO_ENCODER, EncoderCard, EncodingSection, Reader, catalogued
 from merc.encoders.pretrained import loading, sources
@@ -103,6 +104,16 @@ ENCODERS: dict[str, EncoderCard] = {
         "whisper-base",
         width=512,
         description="the same of 99 languages; set layer: 3 (of 6)",
+    ),
+    "whisper-pair": EncoderCard(
+        make=lambda name, config: load_whisper_pair(name, config.frame_rate),
+        source="whisper-tiny.en and whisper-base",
+        licence="MIT",
+        width=5376,
+        description=(
+            "mean and deviation, over each step, of the three middle layers of both; set frame_rate: 1.0; "
+            "layer has no effect"
+        ),
     ),
     "lipsync": EncoderCard(
         make=lambda name, config, home: load_lipsync_audio(name, home, config.frame_rate),

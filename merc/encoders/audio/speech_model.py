@@ -24,7 +24,7 @@ class SpeechModelEncoder(HiddenStateEncoder):
     ) -> None:
         super().__init__(name, frame_rate, layer, model.config.num_hidden_layers)
         self.model, self.normalise = model, normalise
-        self.dim = model.config.hidden_size
+        self.dim = self.num_states * model.config.hidden_size
         # a group norm runs over time: padding would change the features, so that sounds are encoded one by one
         self.unbatched = getattr(model.config, "feat_extract_norm", "layer") == "group"
 

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from merc.encoders.audio.hidden_state_encoder import FRAME_HOP, HiddenLayer, HiddenStateEncoder, check_layer
+from merc.encoders.audio.hidden_state_encoder import (
+    FRAME_HOP,
+    HiddenLayer,
+    HiddenStateEncoder,
+    check_layer,
+    middle_layers,
+)
 from merc.encoders.pretrained import loading
 
 if TYPE_CHECKING:
@@ -30,11 +36,12 @@ class WhisperEncoder(HiddenStateEncoder):
     positions: Tensor
 
     def __init__(self, name: str, model: "HuggingFaceEncoder", frame_rate: float, layer: HiddenLayer) -> None:
-        """`model` ends at the chosen layer: an index is then that of its last."""
+        """`model` ends at the highest layer chosen: an index is then that of its last, `middle` ends there."""
         super().__init__(name, frame_rate, -1 if isinstance(layer, int) else layer, len(model.layers))
+        self.middle = slice(-3, None)
         from transformers import WhisperFeatureExtractor
 
-        self.config, self.dim = model.config, model.config.d_model
+        self.config, self.dim = model.config, self.num_states * model.config.d_model
         self.conv1, self.conv2, self.layers, self.norm = model.conv1, model.conv2, model.layers, model.layer_norm
         self.register_buffer("positions", model.embed_positions.weight.detach())  # sinusoids, which are not trained
         bands = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).mel_filters
@@ -42,11 +49,16 @@ class WhisperEncoder(HiddenStateEncoder):
         self.register_buffer("window", torch.hann_window(MEL_WINDOW), persistent=False)
 
     def forward(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return self.pool(self.states(tensors), tensors["lengths"]), self.steps(tensors["lengths"])
+
+    def states(self, tensors: dict[str, Tensor]) -> Tensor:
+        """Hidden states (N, frames, dim), 50 a second."""
         samples, lengths = tensors["samples"], tensors["lengths"]
         size = len(self.positions) * FRAME_HOP
         windows = enumerate(samples.split(size, dim=1))
-        states = [self._window(window, (lengths - number * size).clamp(max=size)) for number, window in windows]
-        return self.pool(torch.cat(states, dim=1), lengths), self.steps(lengths)
+        return torch.cat(
+            [self._window(window, (lengths - number * size).clamp(max=size)) for number, window in windows], dim=1
+        )
 
     def log_mel(self, samples: Tensor) -> Tensor:
         """Samples (N, L) of at most a window -> (N, bands, frames), as WhisperFeatureExtractor's of 30 s begin."""
@@ -94,7 +106,10 @@ def load_whisper_encoder(name: str, folder: Path, frame_rate: float, layer: Hidd
 
     num_layers = loading.read_config(folder)["encoder_layers"]
     check_layer(name, layer, num_layers)
-    used = num_layers if isinstance(layer, str) else layer % (num_layers + 1)
+    if layer == "middle":
+        used = middle_layers(num_layers).stop - 1
+    else:
+        used = num_layers if isinstance(layer, str) else layer % (num_layers + 1)
     names = {r"^(model\.)?encoder\.": ""}  # of the whole model -> of its encoder
     model: Any = loading.load_model(folder, HuggingFaceEncoder, key_mapping=names, encoder_layers=used)
     if used < num_layers:

@@ -65,6 +65,9 @@ def _face_api(network: str) -> tuple[Package]:
     return (Package("npm", "@vladmandic/face-api", "1.7.15", {name: f"package/model/{name}" for name in names}),)
 
 
+# encoders that several sets make up
+SETS = {"whisper-pair": ("whisper-tiny.en", "whisper-base")}
+
 WEIGHTS: dict[str, Weights] = {
     "whisper-base": Weights(
         purpose="audio: Whisper base, 99 languages; also writes down speech",

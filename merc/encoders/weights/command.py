@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from merc.encoders.pretrained import sources
-from merc.encoders.pretrained.cards import WEIGHTS
+from merc.encoders.pretrained.cards import SETS, WEIGHTS
 from merc.encoders.weights import installed
 from merc.runtime.errors import CommandLine, UserError
 
@@ -54,14 +54,15 @@ def of_preset(preset: str) -> list[str]:
         raise UserError(
             f"weights: no {file}; {'choose one of ' + ', '.join(known) if known else 'there is no preset here'}"
         )
-    named = set(_words(yaml.safe_load(file.read_text(encoding="utf-8"))))
+    words = _words(yaml.safe_load(file.read_text(encoding="utf-8")))
+    named = {name for word in words for name in SETS.get(word, (word,))}
     return [name for name in WEIGHTS if name in named]
 
 
 def _get(names: list[str]) -> None:
     if not names:
         raise UserError("weights get: nothing to bring: name a set (python -m merc weights list)")
-    for name in _known(names):
+    for name in _known([name for given in names for name in SETS.get(given, (given,))]):
         print(installed.get(name), flush=True)
 
 
