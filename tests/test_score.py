@@ -29,6 +29,7 @@ from merc.evaluation import (
 from merc.evaluation.report import tables
 from merc.runtime import results
 from merc.studies.scoring import prediction_files, protocols, result_file
+from merc.studies.scoring.command import merc_version
 from merc.studies.scoring.prediction_files import read_system
 from merc.studies.scoring.reference import digest, read_reference
 
@@ -260,7 +261,7 @@ def test_the_log_has_a_line_for_every_look(run):
 def test_the_result_file_is_typed(run):
     told = score(f"{FILE}#student")
     read = result_file.read(Path("result.json"))
-    assert read.system == "student" and read.merc == "0.1.0" and read.protocol.version == "1.0"
+    assert read.system == "student" and read.merc == merc_version() and read.protocol.version == "1.0"
     assert json.loads(read.model_dump_json()) == told
     rows = read_reference(protocols.protocol("sample"), "test", "meld").rows()
     assert (
