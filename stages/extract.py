@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from merc.corpora import registry
-from merc.data.records import manifest, truth
+from merc.data.records import labels, manifest, selection, truth
 from merc.data.records.listing import Listing
 from merc.media.alignment import word_times
 from merc.media.extraction import extraction, extraction_config, extraction_report
@@ -19,6 +19,7 @@ def main(corpus: str) -> None:
     with resume.locked(f"extract-{corpus}") as home:
         listing = registry.read_corpus(corpus, Path("data/raw") / corpus, home / "archives")
         extraction.check_asr(listing)
+        check_training(corpus, listing)
         folder = resume.work_folder(home, [settings.model_dump(), _sources(listing)])
         outcomes = extraction.extract_all(listing, settings, folder)
         rows = extraction.manifest_rows(corpus, listing, outcomes)
@@ -26,6 +27,16 @@ def main(corpus: str) -> None:
             _finish(split, corpus, rows, listing, folder, settings.video.fps)
         _describe(corpus, rows, listing)
         resume.discard(home)
+
+
+def check_training(corpus: str, listing: Listing) -> None:
+    """Refuse, before any media are read, what the training could not use; no output depends on these parameters."""
+    space = labels.label_space(params.read("data.labels", str))
+    share = params.read("data.share", dict[str, float])
+    trained = [name for name in params.read("data.corpora", list[str]) if share.get(name, 0) > 0]
+    if listing.utterances and corpus in trained:
+        rows = extraction.label_rows(corpus, listing)
+        selection.check_labels(rows, space, params.read("train.select", str), is_whole=trained == [corpus])
 
 
 def _sources(listing: Listing) -> list:

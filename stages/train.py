@@ -19,6 +19,7 @@ class TrainConfig(supervision.SupervisionConfig):
     """Section `train` of params.yaml."""
 
     seeds: seeds.Seeds
+    select: str
 
 
 class TrainJob(NamedTuple):

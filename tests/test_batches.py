@@ -38,7 +38,7 @@ def test_a_batch_equals_a_slow_reading(train, chosen):
     lengths = [len(dialogue_rows(manifest, number)) for number in chosen]
     assert batch["place"].tolist() == [[b, t] for b, length in enumerate(lengths) for t in range(length)]
     for task in ("emotion", "sentiment"):
-        assert batch[task].tolist() == label_space("meld").indices(manifest, task)[rows].tolist()
+        assert batch[task].tolist() == label_space("meld").targets(manifest, task)[rows].tolist()
     for column, modality in enumerate(manifests.MODALITIES):
         pack = packs.read_pack(packs.pack_path("train", "sample", modality), manifest)
         stream = f"{modality}/toy"

@@ -15,7 +15,8 @@ SEES_NO_TEST = {"lipsync", "adapt", "finetune", "pretrain", "train", "distill", 
 SHARED_SECTIONS = {"data", "model"}
 # What a file of the stage's import closure reads in a function that the stage never calls: forced alignment imports
 # merc.media.alignment.ctc, and with it the package's `section`.
-NEVER_CALLED = {"extract": {"encode.*"}}
+# It also refuses what no training could use, before it opens a clip: no output depends on those parameters.
+NEVER_CALLED = {"extract": {"encode.*", "data.labels", "data.share", "data.corpora", "train.select"}}
 
 
 # DVC leaves these keys out of its run cache, at any depth (dvc/stage/cache.py: exclude): with `extract` alone in

@@ -1,98 +1,238 @@
-"""Label spaces: the classes that the heads predict, and the mapping of each corpus's labels to them."""
+"""Label spaces: the tasks that a network learns, and what each corpus's own labels mean in them.
 
+A space is a YAML file: built in (label_spaces/) or the user's own, data/labels/<name>.yaml (docs/data.md).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from merc.data.records.label_file import TaskSection, read_tasks
 from merc.runtime.errors import UserError
 
 UNLABELLED = -100  # torch's cross-entropy ignores this target
+BUILT_IN_FOLDER = Path(__file__).parent / "label_spaces"
+OWN_FOLDER = Path("data/labels")
+BUILT_IN = ("meld", "iemocap6", "iemocap4", "ravdess")
+EVERY_CORPUS, ANY_WORD = "all", "*"
+# The corpora's own words, in the order of their papers, which their readers accept.
 MELD_EMOTIONS = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
-IEMOCAP_EMOTIONS = ("happy", "sad", "neutral", "angry", "excited", "frustrated")
-RAVDESS_EMOTIONS = (
-    "neutral",
-    "calm",
-    "happy",
-    "sad",
-    "angry",
-    "fearful",
-    "disgusted",
-    "surprised",
-)  # as it numbers them
 MELD_SENTIMENTS = ("negative", "neutral", "positive")
+IEMOCAP_EMOTIONS = ("happy", "sad", "neutral", "angry", "excited", "frustrated")
+RAVDESS_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
+Kind = Literal["classification", "multilabel", "regression"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one head learns: one class of several, any number of classes at once, or a number."""
+
+    name: str
+    file: str  # that describes it, for messages
+    kind: Kind
+    column: str  # of the manifest
+    classes: tuple[str, ...]  # in the order of the head's outputs; () of a regression
+    low: float  # range of a regression
+    high: float
+    votes: str  # column of the annotators' votes, "" = none
+    maps: Mapping[str, Mapping[str, str]]  # corpus or EVERY_CORPUS -> its word -> class
+    drops: Mapping[str, Sequence[str]]  # corpus or EVERY_CORPUS -> words that count as no label
+    colours: Mapping[str, str]  # class -> #rrggbb
+    sentiments: Mapping[str, str]  # class -> negative, neutral or positive
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the head's outputs: the classes; of a regression its own name."""
+        return self.classes or (self.name,)
+
+    def targets(self, manifest: pd.DataFrame) -> np.ndarray:
+        """What a head should answer for each row.
+
+        classification (N,) int64, UNLABELLED without a label; multilabel (N, C) float32 of 0 and 1, and regression
+        (N,) float32, NaN without a label. Raises on a word or number that the space does not know.
+        """
+        values = manifest[self.column] if self.column in manifest else pd.Series([None] * len(manifest))
+        pairs = list(zip(manifest["corpus"], values, strict=True))
+        if self.kind == "regression":
+            return np.array([self._number(corpus, value) for corpus, value in pairs], dtype=np.float32)
+        if self.kind == "multilabel":
+            sets = [self._set(corpus, value) for corpus, value in pairs]
+            return np.array(sets, dtype=np.float32).reshape(len(pairs), len(self.classes))
+        order = {label: index for index, label in enumerate(self.classes)}
+        indices = np.array(
+            [UNLABELLED if (label := self._class(*pair)) is None else order[label] for pair in pairs], np.int64
+        )
+        distributions = self.distributions(manifest)
+        return indices if distributions is None else np.where(indices < 0, _majority(distributions), indices)
+
+    def distributions(self, manifest: pd.DataFrame) -> np.ndarray | None:
+        """(N, C) float32: the share of the annotators' votes for each class, NaN without any; or None."""
+        if not self.votes or self.votes not in manifest:
+            return None
+        shares = [self._shares(*pair) for pair in zip(manifest["corpus"], manifest[self.votes], strict=True)]
+        return np.array(shares, dtype=np.float32).reshape(len(shares), len(self.classes))
+
+    def _class(self, corpus: str, word: Any) -> str | None:
+        """The class that a corpus's word means; None for no label."""
+        if _is_null(word):
+            return None
+        if not isinstance(word, str):
+            raise self._misfit(corpus, word, "is no word; a regression takes numbers")
+        for scope in (corpus, EVERY_CORPUS):
+            if word in self.maps.get(scope, ()):
+                return self.maps[scope][word]
+            if word in self.drops.get(scope, ()):
+                return None
+        if word in self.classes:
+            return word
+        if ANY_WORD in (*self.drops.get(corpus, ()), *self.drops.get(EVERY_CORPUS, ())):
+            return None
+        words = ", ".join(self.classes)
+        raise self._misfit(
+            corpus,
+            word,
+            f"is unknown to data.labels: {self.file}; there are {words}; correct the word, or add it there to "
+            f"tasks.{self.name}: classes, map or drop",
+        )
+
+    def _set(self, corpus: str, words: Any) -> list[float]:
+        if _is_null(words):
+            return [np.nan] * len(self.classes)
+        if isinstance(words, str) or not isinstance(words, Iterable):
+            raise self._misfit(corpus, words, "is no list of words, which a multilabel task takes")
+        held = {self._class(corpus, word) for word in words}
+        return [float(name in held) for name in self.classes]
+
+    def _shares(self, corpus: str, votes: Any) -> list[float]:
+        counts = dict.fromkeys(self.classes, 0.0)
+        for word, count in [] if _is_null(votes) else dict(votes).items():
+            label = self._class(corpus, word)
+            if label is not None:
+                counts[label] += count
+        total = sum(counts.values())
+        return [count / total if total > 0 else np.nan for count in counts.values()]
+
+    def _number(self, corpus: str, value: Any) -> float:
+        if _is_null(value):
+            return np.nan
+        if isinstance(value, str) or not np.isscalar(value):
+            raise self._misfit(corpus, value, "is no number, which a regression takes")
+        if not self.low <= float(value) <= self.high:  # pyright: ignore[reportArgumentType]
+            raise self._misfit(
+                corpus,
+                value,
+                f"lies outside tasks.{self.name}.range = [{self.low:g}, {self.high:g}] of {self.file}",
+            )
+        return float(value)  # pyright: ignore[reportArgumentType]
+
+    def _misfit(self, corpus: str, value: Any, reason: str) -> UserError:
+        return UserError(f"{corpus}: {self.column} = {value!r}: {reason}")
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """Classes in the order of the heads' outputs, and for each corpus a map from its labels to these classes."""
+    """The tasks, in order."""
 
-    emotion: tuple[str, ...]
-    sentiment: tuple[str, ...]
-    emotion_maps: dict[str, dict[str, str]]
-    sentiment_maps: dict[str, dict[str, str]]
+    name: str
+    tasks: dict[str, Task]
+
+    @property
+    def outputs(self) -> dict[str, tuple[str, ...]]:
+        """task -> the names of its head's outputs."""
+        return {name: task.outputs for name, task in self.tasks.items()}
+
+    @property
+    def emotion(self):
+        return self.tasks["emotion"].classes
+
+    @property
+    def sentiment(self):
+        return self.tasks["sentiment"].classes
 
     def indices(self, manifest: pd.DataFrame, task: str) -> np.ndarray:
-        """(N,) int64 targets; UNLABELLED for a label that is null or not in the corpus's map."""
-        order = {label: index for index, label in enumerate(getattr(self, task))}
-        maps = getattr(self, f"{task}_maps")
-        pairs = zip(manifest["corpus"], manifest[task], strict=True)
-        mapped = (maps.get(corpus, {}).get(label) if isinstance(label, str) else None for corpus, label in pairs)
-        return np.array([order.get(label, UNLABELLED) for label in mapped], dtype=np.int64)
+        return self.targets(manifest, task)
+
+    def targets(self, manifest: pd.DataFrame, task: str) -> np.ndarray:
+        """What the task's head should answer for each row (Task.targets)."""
+        return self.tasks[task].targets(manifest)
+
+    def labelled(self, manifest: pd.DataFrame) -> dict[str, np.ndarray]:
+        """task -> (N,) bool: the rows with a label. Raises if a label has no meaning in this space."""
+        return {name: is_labelled(task.targets(manifest)) for name, task in self.tasks.items()}
 
 
-def _identity(labels: tuple[str, ...]) -> dict[str, str]:
-    """Map each label to itself."""
-    return {label: label for label in labels}
-
-
-# Emotion labels of all corpora -> MELD's. A label means the same in every corpus; IEMOCAP's "frustrated" and
-# "other" have no counterpart. RAVDESS's calm counts as neutral: its authors added it as a second baseline.
-AS_MELD = _identity(MELD_EMOTIONS) | {
-    "calm": "neutral",
-    "happy": "joy",
-    "excited": "joy",
-    "surprised": "surprise",
-    "angry": "anger",
-    "sad": "sadness",
-    "disgusted": "disgust",
-    "fearful": "fear",
-}
-AS_IEMOCAP_6 = _identity(IEMOCAP_EMOTIONS) | {"calm": "neutral", "joy": "happy", "anger": "angry", "sadness": "sad"}
-AS_IEMOCAP_4 = {name: label for name, label in AS_IEMOCAP_6.items() if label != "frustrated"} | {"excited": "happy"}
-AS_RAVDESS = _identity(RAVDESS_EMOTIONS) | {
-    "joy": "happy",
-    "excited": "happy",
-    "sadness": "sad",
-    "anger": "angry",
-    "fear": "fearful",
-    "disgust": "disgusted",
-    "surprise": "surprised",
-}
-# Labels allowed in the table of a user's own corpus (merc/corpora/folder.py).
-FOLDER_EMOTIONS = tuple(sorted(AS_MELD | AS_IEMOCAP_6 | AS_RAVDESS))
-CORPUS_NAMES = ("sample", "meld", "iemocap", "ravdess", "folder")
-
-
-def _space(emotion: tuple[str, ...], emotion_map: dict[str, str]) -> LabelSpace:
-    """Label space with one emotion map for all corpora, and MELD's sentiments for those that have sentiments."""
-    sentiments = _identity(MELD_SENTIMENTS)
-    return LabelSpace(
-        emotion, MELD_SENTIMENTS, dict.fromkeys(CORPUS_NAMES, emotion_map), dict.fromkeys(CORPUS_NAMES, sentiments)
-    )
-
-
-LABEL_SPACES = {
-    "meld": _space(MELD_EMOTIONS, AS_MELD),
-    "iemocap6": _space(IEMOCAP_EMOTIONS, AS_IEMOCAP_6),
-    "iemocap4": _space(("happy", "sad", "neutral", "angry"), AS_IEMOCAP_4),
-    "ravdess": _space(RAVDESS_EMOTIONS, AS_RAVDESS),
-}
-TASKS = ("emotion", "sentiment")
+def is_labelled(targets: np.ndarray) -> np.ndarray:
+    """(N,) bool of the targets of any task."""
+    if targets.dtype == np.int64:
+        return targets >= 0
+    return ~np.isnan(targets).reshape(len(targets), -1).any(1)
 
 
 def label_space(name: str) -> LabelSpace:
-    """Label space named by data.labels in params.yaml."""
-    if name not in LABEL_SPACES:
-        raise UserError(f"params.yaml: data.labels = {name!r}: choose one of {', '.join(LABEL_SPACES)}")
-    return LABEL_SPACES[name]
+    """The label space that data.labels in params.yaml names."""
+    own = OWN_FOLDER / f"{name}.yaml"
+    if name in BUILT_IN:
+        if own.exists():
+            raise UserError(
+                f"{own}: {name} is the name of a built-in label space; rename the file, and data.labels"
+            )
+        path, shown = BUILT_IN_FOLDER / f"{name}.yaml", name
+    elif own.is_file() and "/" not in name:
+        path, shown = own, str(own)
+    else:
+        raise UserError(
+            f"params.yaml: data.labels = {name!r}: choose one of {', '.join(BUILT_IN)}, "
+            f"or write {own} (docs/data.md)"
+        )
+    sections = read_tasks(path)
+    return LabelSpace(name, {task: _task(task, shown, section) for task, section in sections.items()})
+
+
+def _task(name: str, file: str, section: TaskSection) -> Task:
+    low, high = section.range or (0.0, 0.0)
+    return Task(
+        name,
+        file,
+        section.kind,
+        section.column or name,
+        tuple(section.classes),
+        low,
+        high,
+        section.votes,
+        section.map,
+        section.drop,
+        section.colours,
+        section.sentiments,
+    )
+
+
+def _is_null(value: Any) -> bool:
+    """Whether a cell of the manifest holds nothing; a list is something, even an empty one."""
+    return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
+
+
+def _majority(distributions: np.ndarray) -> np.ndarray:
+    """(N,) the class with most votes; UNLABELLED without votes and where two are level."""
+    filled = np.nan_to_num(distributions)
+    most = filled.max(1, keepdims=True)
+    is_clear = (most[:, 0] > 0) & ((filled == most).sum(1) == 1)
+    return np.where(is_clear, filled.argmax(1), UNLABELLED)
+
+
+# (compatibility, going)
+TASKS = ("emotion", "sentiment")
+LABEL_SPACES = {name: label_space(name) for name in BUILT_IN}
+CORPUS_NAMES = ("sample", "meld", "iemocap", "ravdess", "folder")
+FOLDER_EMOTIONS = tuple(
+    sorted(
+        {
+            word
+            for space in LABEL_SPACES.values()
+            for word in (*space.tasks["emotion"].classes, *space.tasks["emotion"].maps.get(EVERY_CORPUS, {}))
+        }
+    )
+)

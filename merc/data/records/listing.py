@@ -1,8 +1,13 @@
 """Listing of a corpus's utterances, the interface between corpus readers and extraction; no media opened yet."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+# A label beside emotion and sentiment: a word (one class), a number, words (all that hold, perhaps none), or the
+# annotators' votes for each word
+Label = str | float | tuple[str, ...] | Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Utterance:
     num_repaired: int = 0  # characters of the text that were read as cp1252
     asr: str = ""  # catalogued weights that write the text down, if none is given
     language: str = ""  # what is spoken, if the reader knows it
+    # further labels, each a column of the manifest, the same kind of label throughout the corpus; None = unlabelled
+    labels: Mapping[str, Label | None] = field(default_factory=dict)
 
 
 @dataclass

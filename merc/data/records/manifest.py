@@ -53,11 +53,25 @@ def split_folder(split: str, corpus: str) -> Path:
 
 
 def write_manifest(path: Path, rows: pd.DataFrame) -> None:
-    """Write the manifest with exactly the columns of the schema."""
+    """Write the manifest: the columns of the schema, then the corpus's further labels, typed by what they hold."""
     words = rows["words"].astype(object)  # a column of nulls only may be numeric, not lists
     rows = rows.assign(words=words.where(words.notna(), None))
-    table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False).replace_schema_metadata(None)
+    labels = [pa.field(str(name), _label_type(rows[name])) for name in rows if name not in SCHEMA.names]
+    schema = pa.schema([*SCHEMA, *labels])
+    table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False).replace_schema_metadata(None)
     pq.write_table(table, path)
+
+
+def _label_type(values: pd.Series) -> pa.DataType:
+    """How a column of labels is stored: words, numbers, lists of words, or votes by word; nulls alone as null."""
+    kinds = {_LABEL_TYPES.get(type(value), pa.float64()) for value in values.dropna()}
+    if len(kinds) > 1:
+        raise ValueError(f"{values.name}: {' and '.join(sorted(map(str, kinds)))} in one column of labels")
+    return kinds.pop() if kinds else pa.null()
+
+
+_WORDS = pa.list_(pa.string())
+_LABEL_TYPES = {str: pa.string(), tuple: _WORDS, list: _WORDS, dict: pa.map_(pa.string(), pa.float64())}
 
 
 def read_manifests(split: str, corpora: list[str]) -> pd.DataFrame:
@@ -69,7 +83,8 @@ def read_manifests(split: str, corpora: list[str]) -> pd.DataFrame:
 def _read_corpus(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: not there; run `dvc repro extract`")
-    return pq.read_table(path, schema=SCHEMA).to_pandas()
+    labels = [field for field in pq.read_schema(path) if field.name not in SCHEMA.names]
+    return pq.read_table(path, schema=pa.schema([*SCHEMA, *labels])).to_pandas()
 
 
 def check_corpora(corpora: list[str]) -> list[str]:

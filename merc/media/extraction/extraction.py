@@ -189,6 +189,15 @@ def _failed(failure: workers.JobFailure) -> dict[str, Any]:
 LABEL_COLUMNS = ("emotion", "sentiment", "intensity")
 
 
+def label_rows(corpus: str, listing: Listing) -> pd.DataFrame:
+    """The labels of the listing's utterances, before their media are read."""
+    columns = ("split", "emotion", "sentiment")
+    return pd.DataFrame(
+        {"corpus": corpus, **{name: getattr(utterance, name) for name in columns}, **utterance.labels}
+        for utterance in listing.utterances
+    )
+
+
 def manifest_rows(corpus: str, listing: Listing, outcomes: list[dict[str, Any]]) -> pd.DataFrame:
     """The manifest's rows, in the listing's order."""
     table, turn, previous = [], 0, None
@@ -207,6 +216,7 @@ def _row(corpus: str, turn: int, utterance: Utterance, outcome: dict[str, Any]) 
         "turn": turn,
         "utterance": utterance.name,
         **{name: getattr(utterance, name) for name in copied},
+        **utterance.labels,
         "text": utterance.text or outcome["text"]["recognised"],
         **{column: files.get(column) for column in ("wav", "frame", "tracks")},
         "wav_start": outcome["audio"]["start"] if "wav" in files else None,

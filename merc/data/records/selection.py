@@ -1,0 +1,70 @@
+"""What selects: the score on dev by which an epoch is chosen, and whether a corpus can be trained on at all."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pandas as pd
+
+from merc.data.records.labels import Kind, LabelSpace
+from merc.runtime.errors import UserError
+
+# The scores of a task by its kind; `train.select` names a task and one of them (merc/training/core/scores.py).
+METRICS: dict[Kind, tuple[str, ...]] = {
+    "classification": ("accuracy", "weighted_f1", "macro_f1", "uar"),
+    "multilabel": ("accuracy", "subset_accuracy", "weighted_f1", "macro_f1"),
+    "regression": ("mae", "pearson", "ccc", "acc2", "acc2_f1", "acc2_nonzero", "acc2_nonzero_f1", "acc5", "acc7"),
+}
+LOWER_IS_BETTER = ("mae",)
+
+
+class Selection(NamedTuple):
+    """`train.select`: the score on dev by which an epoch, and the seed that is exported, are chosen."""
+
+    task: str
+    metric: str
+
+    @property
+    def sign(self) -> int:
+        """1 if a higher score is better, else -1."""
+        return -1 if self.metric in LOWER_IS_BETTER else 1
+
+    def __str__(self) -> str:
+        return f"{self.task}.{self.metric}"
+
+
+def selection(text: str, space: LabelSpace) -> Selection:
+    """The score that `train.select` names; refused if this label space has no such task or score."""
+    chosen = Selection(*text.partition(".")[::2])
+    if chosen.task not in space.tasks or chosen.metric not in METRICS[space.tasks[chosen.task].kind]:
+        raise UserError(f"params.yaml: train.select = {text!r}: {_choices(space, space.tasks)}")
+    return chosen
+
+
+def check_labels(manifest: pd.DataFrame, space: LabelSpace, select: str, *, is_whole: bool) -> None:
+    """Raise if a training with these rows cannot end well: an unknown label, or nothing to select an epoch by.
+
+    `is_whole`: no other corpus is trained on, which could have the label that is missing here.
+    """
+    labelled, chosen = space.labelled(manifest), selection(select, space)
+    by_split = {
+        name: {task: bool(rows[(manifest["split"] == name).to_numpy()].any()) for task, rows in labelled.items()}
+        for name in ("train", "dev")
+    }
+    usable = [task for task in space.tasks if all(split[task] for split in by_split.values())]
+    if is_whole and not usable:
+        raise UserError(
+            f"{manifest['corpus'].iloc[0]}: train and dev share no labelled task of data.labels = {space.name!r} "
+            f"({', '.join(space.tasks)}); name the label space of these labels (docs/data.md)"
+        )
+    if is_whole and chosen.task not in usable:
+        raise UserError(
+            f"params.yaml: train.select = {select!r}: no utterance of train, or of dev, has that label; "
+            f"{_choices(space, usable)}"
+        )
+
+
+def _choices(space: LabelSpace, tasks: Iterable[str]) -> str:
+    """The remedy: what train.select may be."""
+    return "choose one of " + "; ".join(
+        f"{task}.{{{', '.join(METRICS[space.tasks[task].kind])}}}" for task in tasks
+    )
