@@ -20,6 +20,8 @@ class UnreadableCheckpoint(ValueError):
 def save(folder: Path | str, network: Network) -> None:
     """Write both files; equal networks give equal bytes."""
     config = {"model": network.config.model_dump(), "streams": network.streams, "labels": network.labels}
+    kinds = {task: kind.model_dump(exclude_defaults=True) for task, kind in network.kinds.items()}
+    config |= {"kinds": kinds} if any(kinds.values()) else {}
     Path(folder).mkdir(parents=True, exist_ok=True)
     (Path(folder) / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -49,7 +51,9 @@ def _from_config(path: Path) -> Network:
     config = _read(path, lambda: json.loads(path.read_text(encoding="utf-8")))
     try:
         labels = {task: tuple(names) for task, names in config["labels"].items()}
-        return Network(NetworkConfig.model_validate(config["model"]), config["streams"], labels)
+        return Network(
+            NetworkConfig.model_validate(config["model"]), config["streams"], labels, config.get("kinds")
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnreadableCheckpoint(
             f"{path}: describes no network that this version knows ({_one_line(error)})"

@@ -1,6 +1,6 @@
 """The network: features -> stems -> MISLS -> fusion -> context -> heads, configured by `model` in params.yaml."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, cast
 
 import torch
@@ -14,7 +14,7 @@ from models.crossmodal import CrossModal
 from models.esag import ESAG
 from models.graph import Graph
 from models.graph_multiattn import GraphMultiAttn
-from models.heads import HEADS
+from models.heads import HEADS, Answers, HeadKind
 from models.latents import Latents
 from models.misls import MISLS
 from models.multiattn import MultiAttn
@@ -76,13 +76,20 @@ class NetworkConfig(BaseModel):
 class Network(nn.Module):
     """logits = heads(context(fusion(MISLS(stems(x))) + role embedding of the speaker)).
 
-    streams: feature dimension of each "<modality>/<encoder>"; labels: each task's labels in the order of its
-    logits.
+    streams: feature dimension of each "<modality>/<encoder>"; labels: the names of each task's outputs, in order;
+    kinds: what they mean, logits of one class among several where a task has none.
     """
 
-    def __init__(self, config: NetworkConfig, streams: dict[str, int], labels: dict[str, tuple[str, ...]]):
+    def __init__(
+        self,
+        config: NetworkConfig,
+        streams: dict[str, int],
+        labels: dict[str, tuple[str, ...]],
+        kinds: Mapping[str, Any] | None = None,
+    ):
         super().__init__()
         self.config, self.labels = config, {task: tuple(names) for task, names in labels.items()}
+        self.kinds = {task: HeadKind.model_validate((kinds or {}).get(task, {})) for task in self.labels}
         self.modalities = tuple(config.modalities)
         self.streams = {s: dim for s, dim in sorted(streams.items()) if modality_of(s) in self.modalities}
         stem = {s: STEMS[config.stem[modality_of(s)]] for s in self.streams}
@@ -92,12 +99,25 @@ class Network(nn.Module):
         )
         self.misls = MISLS(self.modalities, config.dim)
         classes = {task: len(names) for task, names in self.labels.items() if names}
-        self.fusion = FUSIONS[config.fusion](
-            self.modalities, config.dim, classes["emotion"], config.dropout, config.fused
-        )
+        gates = classes[self.lead] if self.lead else 1
+        self.fusion = FUSIONS[config.fusion](self.modalities, config.dim, gates, config.dropout, config.fused)
         self.role = nn.Embedding(config.roles, config.fused) if config.roles else None
         self.context = CONTEXTS[config.context](config.fused, config.dropout)
-        self.heads = HEADS[config.heads](config.fused, classes, config.dropout)
+        self.heads = HEADS[config.heads](config.fused, classes, config.dropout, self.lead)
+        self.answers = Answers(self.labels, self.kinds)
+
+    @property
+    def lead(self) -> str:
+        """The first classification, whose classes ESAG's gates and hierarchical heads know; "" without one."""
+        return next((task for task in self.labels if self.kinds[task].kind == "classification"), "")
+
+    def mask_unseen(self, unseen: Mapping[str, Iterable[str]]) -> None:
+        """Never answer these classes of each task, which training did not show."""
+        self.kinds = {
+            task: kind.model_copy(update={"unseen": tuple(unseen.get(task, ()))})
+            for task, kind in self.kinds.items()
+        }
+        self.answers = Answers(self.labels, self.kinds).to(next(self.parameters()).device)
 
     def standardise(self, stream: str, mean: Tensor, std: Tensor) -> None:
         """Set the mean and standard deviation (D,) of a stream on the training split."""
@@ -116,7 +136,9 @@ class Network(nn.Module):
         return [parameter for module in modules for parameter in module.parameters()]
 
     def forward(self, batch: dict[str, Any], present: Tensor | None = None) -> dict[str, Any]:
-        """Logits (N, C) by task, with "utterance", "context" and "weights"; `present` (N, M) hides modalities.
+        """Outputs (N, C) by task, with "utterance", "context" and "weights"; `present` (N, M) hides modalities.
+
+        An output is the logits of a task's classes, or its number (N, 1).
 
         merc/data/batches/dataset.py describes a batch. It may contain its `size` (number of dialogues, turns of the
         longest), which an ONNX export cannot derive from the positions.
@@ -151,12 +173,14 @@ class Network(nn.Module):
         return {**self.classify(utterance, weights, batch), "utterance": utterance, "weights": weights}
 
     def classify(self, utterance: Tensor, weights: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Each task's logits (N, C), and the "context" (N, D), from the fusion's utterance vectors (N, D)."""
+        """Each task's outputs (N, C), and the "context" (N, D), from the fusion's utterance vectors (N, D)."""
         position, speaker = batch["place"], batch["speaker"]
         size = batch.get("size") or (position.amax(0) + 1).tolist()
         context = self._in_context(utterance, position, speaker, size)
-        bias = {"emotion": self.config.belief_weight * weights["belief"]} if "belief" in weights else {}
-        return {**self.heads(context, bias), "context": context}
+        bias = (
+            {self.lead: self.config.belief_weight * weights["belief"]} if "belief" in weights and self.lead else {}
+        )
+        return {**self.answers(self.heads(context, bias)), "context": context}
 
     def latent(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """{m: (N, D)} mean of each modality's steps in the shared space, undefined where it is absent."""

@@ -4,13 +4,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from merc.data.records.labels import TASKS
+from merc.data.records.labels import label_space
+from merc.data.records.selection import off_metrics
 from merc.finetuning.finetuning_config import AugmentationConfig, UnfreezingConfig
 from merc.runtime import entry_point, params, results
 from merc.runtime.errors import error_context
-from merc.training.core.scores import HEADLINE_METRICS
-
-OFF_METRICS = {**{task: dict.fromkeys(HEADLINE_METRICS) for task in TASKS}, "best_epoch": None}
 
 
 class AdaptConfig(UnfreezingConfig):
@@ -35,7 +33,7 @@ def main(modality: str) -> None:
     config = params.read(f"adapt.{modality}", SECTIONS[modality])
     results.write_disabled(Path("out/adapt") / modality, f"adapt.{modality}.epochs is 0")
     scores = adapt_encoder(modality, config) if config.epochs else {}
-    results.write_json(Path("metrics/adapt") / f"{modality}.json", OFF_METRICS | scores)
+    results.write_json(Path("metrics/adapt") / f"{modality}.json", off_metrics() | scores)
 
 
 def adapt_encoder(modality: str, config: AdaptConfig) -> dict:
@@ -53,7 +51,8 @@ def adapt_encoder(modality: str, config: AdaptConfig) -> dict:
         if factory.chosen_encoder(section, corpus) == section.encoder
     }
     with resume.locked(f"adapt-{modality}") as home:
-        inputs = [config.model_dump(), section.model_dump(), data.labels, shares, label_fraction.read()]
+        chosen = supervision.read_selection(data.space)
+        inputs = [config.model_dump(), section.model_dump(), str(data.space), chosen, shares, label_fraction.read()]
         folder = resume.work_folder(
             home, [*inputs, trainable_layers.input_files(shares, Path("out/lipsync") / modality)]
         )
@@ -67,7 +66,6 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     import numpy as np
 
     from merc.data.batches import label_fraction, sampling
-    from merc.data.records import labels
     from merc.encoders.base import factory
     from merc.finetuning import augmentation, frozen_layers, one_encoder, trainable_layers
     from merc.runtime.device import select_device
@@ -76,7 +74,8 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     from merc.training.core.optim import TrainablePart
     from merc.training.core.saved_training import SavedTraining
 
-    section, space = factory.encoding_section(modality), labels.label_space(params.read("data.labels", str))
+    section, space = factory.encoding_section(modality), label_space(params.read("data.labels", str))
+    chosen = supervision.read_selection(space)
     supervision.SeedRandomness.seed_all(config.seed)
     encoder = trainable_layers.check_trainable(
         factory.build(modality, section.encoder, section),
@@ -92,7 +91,7 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     layers = [] if encoder.untaught else trainable_layers.top_layers(encoder, config.unfreeze_layers, config)
     encoder.to(select_device())
     frozen = frozen_layers.freeze_lower_layers(encoder, config.unfreeze_layers, train.inputs + dev.inputs)
-    probe = one_encoder.LinearProbe(encoder, train.classes(space), frozen).to(select_device())
+    probe = one_encoder.LinearProbe(encoder, train.classes(chosen), space.tasks, frozen).to(select_device())
     parts = [TrainablePart(probe.new_parameters(), config.head_lr), *layers]
     random = np.random.default_rng(config.seed)
     augment, longest = augmentation.no_augmentation, np.inf
@@ -101,10 +100,10 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
         longest = augment.longest
     batches = one_encoder.UtteranceBatches(train, encoder, config.batch, config.seed, longest)
     objective = one_encoder.ProbeObjective(
-        train, train.classes(space), config.class_weight_power, config.label_smoothing, augment
+        train, train.classes(chosen), config.class_weight_power, config.label_smoothing, augment
     )
     score, saved = (
-        one_encoder.ProbeScorer(dev, encoder),
+        one_encoder.ProbeScorer(dev, encoder, chosen),
         SavedTraining(folder, {"order": batches.random, "change": random}),
     )
     with error_context(f"adapt: {modality}"), TensorBoardLogger(log_folder(f"adapt-{modality}")) as board:

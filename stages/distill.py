@@ -8,6 +8,7 @@ from pydantic import Field
 
 from merc.data.batches import label_fraction
 from merc.data.batches.label_fraction import LabelSubset
+from merc.data.records.selection import Selection
 from merc.runtime import entry_point, params
 from merc.runtime.device import select_device
 from merc.training.core import loop, seeds, stage_checkpoints, supervision
@@ -51,6 +52,7 @@ class DistillJob(NamedTuple):
     seed: int
     config: DistillConfig
     data: supervision.TrainingData
+    chosen: Selection
     fraction: float  # of the labels
 
 
@@ -58,11 +60,13 @@ def main() -> None:
     """Train the student of every seed."""
     config, model = params.read("distill", DistillConfig), params.read("model", NetworkConfig)
     numbers, data = params.read("train.seeds", seeds.Seeds), supervision.read_data(model.modalities)
-    fraction = label_fraction.read()
-    jobs = [DistillJob(seed, config, data, fraction) for seed in numbers]
+    fraction, chosen = label_fraction.read(), supervision.read_selection(data.space)
+    jobs = [DistillJob(seed, config, data, chosen, fraction) for seed in numbers]
     sources = [*data.files(), *supervision.weight_files(supervision.PRETRAINED, TEACHER)]
-    outcomes = seeds.train_seeds(OUT, jobs, distil, [config.model_dump(), numbers, data, fraction], sources)
-    supervision.write_metrics("distill", numbers, [supervision.SeedResult(*outcome) for outcome in outcomes])
+    outcomes = seeds.train_seeds(OUT, jobs, distil, [config.model_dump(), numbers, data, chosen, fraction], sources)
+    supervision.write_metrics(
+        "distill", numbers, [supervision.SeedResult(*outcome) for outcome in outcomes], data.space, chosen
+    )
 
 
 def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> supervision.SeedResult:
@@ -71,7 +75,10 @@ def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> super
     train, dev = LabelSubset(job.fraction, job.seed).hide_labels(job.data.read("train")), job.data.read("dev")
     teacher = stage_checkpoints.load_network(checkpoint.load, TEACHER / f"seed-{job.seed}").to(select_device())
     student = supervision.initial_network(
-        seed.number, checkpoint.load, lambda: Network(teacher.config, train.streams, train.heads()), train
+        seed.number,
+        checkpoint.load,
+        lambda: Network(teacher.config, train.streams, train.heads(), train.kinds()),
+        train,
     )
     teacher_outputs = compute_teacher_outputs(teacher, train)
     batches, parts = (
@@ -91,7 +98,7 @@ def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> super
             config.weights,
             subsets=has_subsets,
         )
-        score = supervision.EmotionScore(dev, subsets=has_subsets)
+        score = supervision.DevScore(dev, job.chosen, subsets=has_subsets)
         phase_config = config.model_copy(update={"epochs": phase.epochs})
         phase_callback = partial(_call_in_phase, num_earlier, callback)
         rows = loop.fit(student, objective, batches, score, phase_config, parts, [phase_callback])

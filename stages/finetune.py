@@ -6,17 +6,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from merc.data.records.labels import TASKS
 from merc.data.records.manifest import MODALITIES
+from merc.data.records.selection import off_metrics
 from merc.data.records.stream_name import StreamName
 from merc.finetuning.finetuning_config import UnfreezingConfig
 from merc.runtime import entry_point, params, results
 from merc.runtime.errors import error_context
 from merc.training.core.loop_config import TaskWeights
-from merc.training.core.scores import HEADLINE_METRICS
 
 OUT = {modality: Path("out/finetune") / modality for modality in MODALITIES}
-OFF_METRICS = {**{task: dict.fromkeys(HEADLINE_METRICS) for task in TASKS}, "best_epoch": None}
 
 
 class FinetuneConfig(UnfreezingConfig):
@@ -35,7 +33,7 @@ def main() -> None:
             folder, "finetune.epochs is 0" if not config.epochs else f"{modality} is not fine-tuned"
         )
     results.write_json(
-        Path("metrics/finetune.json"), OFF_METRICS | (finetune_encoders(config) if config.epochs else {})
+        Path("metrics/finetune.json"), off_metrics() | (finetune_encoders(config) if config.epochs else {})
     )
 
 
@@ -53,7 +51,17 @@ def finetune_encoders(config: FinetuneConfig) -> dict:
     with resume.locked("finetune") as home:
         sections = [factory.encoding_section(modality).model_dump() for modality in model.modalities]
         sources = trainable_layers.input_files(data.trained_corpora, Path("out/lipsync"), Path("out/adapt"))
-        inputs = [config.model_dump(), model.model_dump(), data, label_fraction.read(), sections, sources]
+        chosen = supervision.read_selection(data.space)
+        inputs = [
+            config.model_dump(),
+            model.model_dump(),
+            data,
+            str(data.space),
+            chosen,
+            label_fraction.read(),
+            sections,
+            sources,
+        ]
         scores = fit_encoders(config, model, data, resume.work_folder(home, inputs))
         resume.discard(home)
     return scores
@@ -74,9 +82,11 @@ def fit_encoders(config: FinetuneConfig, model, data, folder: Path) -> dict:
     streams = whole_network.load_encoders(model.modalities, data.trained_corpora)
     trainable = whole_network.select_trainable(streams, config.encoders)
     train, dev = (whole_network.read_encoded_split(split, data, streams, trainable) for split in ("train", "dev"))
+    chosen = supervision.read_selection(data.space)
     labelled = label_fraction.LabelSubset(label_fraction.read(), config.seed)
     train = replace(train, split=labelled.hide_labels(train.split))
-    network = Network(model, train.split.streams, train.split.heads())
+    network = Network(model, train.split.streams, train.split.heads(), train.split.kinds())
+    network.mask_unseen(train.split.unseen())
     loop.standardise(network, train.split)
     loss = objectives.LabelLoss.of(train.split, config.class_weight_power, config.task_weights, smoothing=0.0)
     parts = [TrainablePart(list(network.parameters()), config.network_lr)]
@@ -84,7 +94,7 @@ def fit_encoders(config: FinetuneConfig, model, data, folder: Path) -> dict:
         parts += [] if encoder.untaught else trainable_layers.all_layers(encoder, config)
         parts.append(TrainablePart(encoder.new_parameters(), config.network_lr, config.freeze_epochs))
     end_to_end = whole_network.EndToEndNetwork(network, trainable).to(select_device())
-    objective, score = whole_network.EndToEndObjective(train, loss), whole_network.EndToEndScorer(dev)
+    objective, score = whole_network.EndToEndObjective(train, loss), whole_network.EndToEndScorer(dev, chosen)
     batches = seed.batches(train.split, data.share, "shuffled", config.batch, unlabelled=False)
     saved = SavedTraining(folder, {"order": seed.generator})
     with error_context("finetune"), TensorBoardLogger(log_folder("finetune")) as board:

@@ -62,7 +62,7 @@ def pretrain(job: PretrainJob, folder: Path, callback: loop.EpochCallback) -> Pr
     """Pretrain one seed's network and save it."""
     seed = supervision.SeedRandomness.seed_all(job.seed)
     train, dev = job.data.read("train"), job.data.read("dev")
-    network = Network(job.model, train.streams, train.heads())
+    network = Network(job.model, train.streams, train.heads(), train.kinds())
     loop.standardise(network, train)
     network.to(select_device())
     (before, _), objective = measure_latent_space(network, dev), SelfSupervisedObjective(job.config.weights)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from merc.data.batches import label_fraction
 from merc.data.batches.label_fraction import LabelSubset
+from merc.data.records import selection
 from merc.runtime import entry_point, params
 from merc.training.core import loop, seeds, supervision
 from merc.training.core.epoch_callbacks import EpochSnapshots
@@ -29,6 +30,7 @@ class TrainJob(NamedTuple):
     config: TrainConfig
     model: NetworkConfig
     data: supervision.TrainingData
+    chosen: selection.Selection
     fraction: float  # of the labels
 
 
@@ -36,12 +38,15 @@ def main() -> None:
     """Train the teacher of every seed."""
     config, model = params.read("train", TrainConfig), params.read("model", NetworkConfig)
     data, fraction = supervision.read_data(model.modalities), label_fraction.read()
-    jobs = [TrainJob(seed, config, model, data, fraction) for seed in config.seeds]
+    chosen = selection.selection(config.select, data.space)
+    jobs = [TrainJob(seed, config, model, data, chosen, fraction) for seed in config.seeds]
     inputs = [config.model_dump(), model.model_dump(), data, fraction]
     outcomes = seeds.train_seeds(
         OUT, jobs, train_teacher, inputs, [*data.files(), *supervision.weight_files(supervision.PRETRAINED)]
     )
-    supervision.write_metrics("train", config.seeds, [supervision.SeedResult(*outcome) for outcome in outcomes])
+    supervision.write_metrics(
+        "train", config.seeds, [supervision.SeedResult(*outcome) for outcome in outcomes], data.space, chosen
+    )
 
 
 def train_teacher(job: TrainJob, folder: Path, callback: loop.EpochCallback) -> supervision.SeedResult:
@@ -49,15 +54,15 @@ def train_teacher(job: TrainJob, folder: Path, callback: loop.EpochCallback) -> 
     seed, config = supervision.SeedRandomness.seed_all(job.seed), job.config
     train, dev = LabelSubset(job.fraction, job.seed).hide_labels(job.data.read("train")), job.data.read("dev")
     network = supervision.initial_network(
-        seed.number, checkpoint.load, lambda: Network(job.model, train.streams, train.heads()), train
+        seed.number, checkpoint.load, lambda: Network(job.model, train.streams, train.heads(), train.kinds()), train
     )
     objective = SupervisedObjective(
         config.label_loss(train), seed.hide(config.modality_dropout, config.modality_dropout_warmup)
     )
     batches = seed.batches(train, job.data.share, config.sampling, config.batch, unlabelled=False)
-    score, callbacks = supervision.EmotionScore(dev, subsets=False), [callback]
+    score, callbacks = supervision.DevScore(dev, job.chosen, subsets=False), [callback]
     if job.seed == config.seeds[0]:
-        callbacks.append(EpochSnapshots(folder / "epochs"))
+        callbacks.append(EpochSnapshots(folder / "epochs", f"dev {job.chosen.metric}"))
     parts = loop.modality_parts(network, config)
     history = loop.fit(network, objective, batches, score, config, parts, callbacks)
     checkpoint.save(folder, network)

@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from merc.data.batches import dataset
 from merc.data.records import labels
+from merc.data.records.selection import Selection
 from merc.runtime.numerics import square_root
 from merc.training.core import loop, objectives, supervision
 from models.network import Network, NetworkConfig
@@ -158,7 +159,10 @@ def of_training(random: np.random.Generator) -> Iterator[tuple[str, tuple]]:
     tasks = objectives.TaskWeights(emotion=1.0, sentiment=0.5)
     loss = objectives.SupervisedObjective(objectives.LabelLoss.of(train, 0.5, tasks, 0.05), seed.hide(0.3, 0.0))
     batches = seed.batches(train, {"sample": 1.0}, "shuffled", OPTIMISATION.batch)
-    score, parts = supervision.EmotionScore(dev, subsets=True), loop.modality_parts(network, OPTIMISATION)
+    score, parts = (
+        supervision.DevScore(dev, Selection("emotion", "macro_f1"), subsets=True),
+        loop.modality_parts(network, OPTIMISATION),
+    )
     history = loop.fit(network, loss, batches, score, OPTIMISATION, parts)
     yield "training loss", tuple(row["train_loss"] for row in history)
     yield "training weights", tuple(network.state_dict().values())

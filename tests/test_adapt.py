@@ -14,13 +14,15 @@ from transformers.models.bert.modeling_bert import BertLayer
 from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
 
 from merc.data.records.encoder_inputs import TextInput
+from merc.data.records.labels import label_space
+from merc.data.records.selection import off_metrics
 from merc.finetuning import frozen_layers, one_encoder, trainable_layers
 from merc.finetuning.finetuning_config import UnfreezingConfig
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
 from merc.training.core import loop
 from merc.training.core.optim import TrainablePart
-from stages.adapt import OFF_METRICS, main
+from stages.adapt import main
 
 ON = {"epochs": 8, "freeze_epochs": 1, "unfreeze_layers": 1, "lr": 0.01, "head_lr": 0.1, "batch": 2}
 
@@ -57,7 +59,7 @@ def test_off_it_leaves_a_marker_and_never_imports_torch(modality):
     set_up(f"adapt.{modality}", epochs=0)
     run_without_torch("adapt", modality)
     assert [path.name for path in Path("out/adapt", modality).iterdir()] == ["off.json"]
-    assert read_json(Path(f"metrics/adapt/{modality}.json")) == OFF_METRICS
+    assert read_json(Path(f"metrics/adapt/{modality}.json")) == off_metrics()
 
 
 def test_an_encoder_without_weights_is_named():
@@ -283,7 +285,9 @@ def test_only_what_is_heard_of_an_utterance_sorts_it():
     set_up("adapt.text", epochs=0)
     lengths = np.tile(np.arange(1, 9), 4)
     lines = [TextInput("a" * 4 * length, "Ann") for length in lengths]
-    train = one_encoder.LabelledUtterances(lines, {"emotion": np.zeros(32, np.int64)}, np.ones(32))
+    train = one_encoder.LabelledUtterances(
+        lines, {"emotion": np.zeros(32, np.int64)}, np.ones(32), label_space("meld").tasks
+    )
 
     def spread(**cut) -> float:
         """Of the lengths in a batch, on average over five epochs."""
@@ -298,7 +302,9 @@ def test_shares_say_how_often_an_utterance_is_seen():
     set_up("adapt.text", epochs=0)
     lines = [TextInput("a" * (1 + number % 5), "Ann") for number in range(40)]
     share = np.repeat([2.0, 0.5, 0.0], [10, 20, 10])
-    train = one_encoder.LabelledUtterances(lines, {"emotion": np.zeros(40, np.int64)}, share)
+    train = one_encoder.LabelledUtterances(
+        lines, {"emotion": np.zeros(40, np.int64)}, share, label_space("meld").tasks
+    )
     batches = one_encoder.UtteranceBatches(train, original(), 4, seed=1)
     seen = np.zeros(40)
     for _ in range(50):

@@ -12,6 +12,7 @@ from torch.nn import functional
 from tuned_project import set_up
 
 from merc.data.records.encoder_inputs import AudioInput
+from merc.data.records.labels import label_space
 from merc.encoders.base import factory, tuned
 from merc.encoders.base.encoder import extract_features
 from merc.finetuning import one_encoder
@@ -109,7 +110,9 @@ def test_the_loss_of_a_mixture_is_the_cross_entropy_of_soft_labels():
         def part_logits(self, inputs):
             return {"emotion": logits[None]}
 
-    train = one_encoder.LabelledUtterances([0, 1, 2, 3], {"emotion": targets}, np.ones(4))
+    train = one_encoder.LabelledUtterances(
+        [0, 1, 2, 3], {"emotion": targets}, np.ones(4), label_space("meld").tasks
+    )
     objective = one_encoder.ProbeObjective(
         train, {"emotion": 3}, 0.5, 0.1, lambda raw: AugmentedBatch(raw, other, share)
     )
@@ -155,7 +158,7 @@ def test_averaged_weights_and_batch_statistics_stand_beside_the_networks_own():
 
 def test_each_network_judges_on_its_own_and_learns_from_its_own_mistakes():
     set_up("adapt.audio", encoder="mel-network")
-    probe = one_encoder.LinearProbe(network(), {"emotion": 8, "sentiment": 3}).eval()
+    probe = one_encoder.LinearProbe(network(), {"emotion": 8, "sentiment": 3}, label_space("meld").tasks).eval()
     assert probe.encoder.parts == len(probe.encoder.towers) > 1
     sounds = [
         AudioInput(np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32))

@@ -66,7 +66,7 @@ def test_an_epoch_of_adapt_draws_an_utterance_at_least():
             return 1
 
     train = one_encoder.LabelledUtterances(
-        ["words"] * 40, {"emotion": np.zeros(40, np.int64)}, np.full(40, 1.2 / 40)
+        ["words"] * 40, {"emotion": np.zeros(40, np.int64)}, np.full(40, 1.2 / 40), label_space("meld").tasks
     )
     batches = one_encoder.UtteranceBatches(train, Encoder(), 4, seed=1)
     epochs = [batches.draw() for _ in range(30)]

@@ -113,7 +113,7 @@ def test_the_first_seeds_epochs_are_kept_and_the_best_is_what_is_shipped(folder)
 @pytest.mark.parametrize("epochs", [1, 7, 8, 9, 30, 63])
 @pytest.mark.parametrize("best", [1, 4, 29, 63])
 def test_no_more_than_eight_epochs_the_best_and_evenly_spaced_ones(tmp_path, epochs, best):
-    keep = EpochSnapshots(tmp_path / "epochs")
+    keep = EpochSnapshots(tmp_path / "epochs", "dev macro_f1")
     for epoch in range(1, epochs + 1):
         keep({"epoch": epoch, loop.SCORE: -abs(epoch - best)}, nn.Linear(1, 1))
         assert len(list((tmp_path / "epochs").glob("*.safetensors"))) <= MAX_KEPT_EPOCHS

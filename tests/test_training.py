@@ -14,6 +14,7 @@ from torch import nn
 from merc.data.batches import dataset
 from merc.data.batches.sampling import SAMPLERS
 from merc.data.records.labels import label_space
+from merc.data.records.selection import Selection
 from merc.runtime import results
 from merc.training.core import loop, objectives, optim, supervision
 from merc.training.distill import distillation_loss
@@ -86,9 +87,17 @@ def test_overfits_a_small_split(folder):
     built = network(train)
     objective = objectives.SupervisedObjective(labels(train), hide(0.0))
     config = OPTIMISATION.model_copy(update={"epochs": 20, "patience": 20, "lr": 0.01})
-    history = loop.fit(built, objective, batches(train), supervision.EmotionScore(train, subsets=False), config)
+    history = loop.fit(
+        built,
+        objective,
+        batches(train),
+        supervision.DevScore(train, Selection("emotion", "macro_f1"), subsets=False),
+        config,
+    )
     assert history[-1]["train_loss"] < 0.2 * history[0]["train_loss"]
-    assert supervision.EmotionScore(train, subsets=False)(built)["dev_macro_f1"] > 0.95
+    assert (
+        supervision.DevScore(train, Selection("emotion", "macro_f1"), subsets=False)(built)["dev_macro_f1"] > 0.95
+    )
 
 
 def test_the_best_epochs_weights_come_back(folder):
@@ -193,7 +202,13 @@ def test_the_student_learns_with_modalities_hidden_and_noisy(folder):
         compute_teacher_outputs(teacher, train), labels(train), hide(0.5), noise(0.5), 2.0, weights, subsets=True
     )
     config = OPTIMISATION.model_copy(update={"epochs": 2})
-    history = loop.fit(student, objective, batches(train), supervision.EmotionScore(dev, subsets=True), config)
+    history = loop.fit(
+        student,
+        objective,
+        batches(train),
+        supervision.DevScore(dev, Selection("emotion", "macro_f1"), subsets=True),
+        config,
+    )
     assert history[1]["train_loss"] < history[0]["train_loss"]
 
 

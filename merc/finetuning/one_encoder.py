@@ -8,19 +8,21 @@ from typing import Self, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from merc.data.batches.dataset import is_labelled
 from merc.data.batches.label_fraction import ALL_LABELS, LabelSubset
 from merc.data.records import manifest as manifests
-from merc.data.records.labels import TASKS, LabelSpace
+from merc.data.records.labels import LabelSpace, Task
+from merc.data.records.selection import Selection
 from merc.encoders.base.encoder import Encoder, length_sorted_batches
 from merc.encoders.base.registry import Reader
 from merc.finetuning.augmentation import AugmentedBatch, no_augmentation
 from merc.finetuning.frozen_layers import FrozenLayers
 from merc.runtime.errors import UserError
 from merc.training.core.loop import SCORE
-from merc.training.core.objectives import balanced_weights
-from merc.training.core.scores import scores_by_task
+from merc.training.core.objectives import DIRECT_LOSSES, balanced_weights, cross_entropy
+from merc.training.core.supervision import selecting_score
+from merc.training.core.task_scores import scores_by_task
 
 POOL_BATCHES = 8  # batches whose utterances are sorted by length together, to reduce padding
 
@@ -30,21 +32,22 @@ class LabelledUtterances:
     """Inputs and targets of the labelled utterances that have the modality."""
 
     inputs: list  # of the encoder
-    targets: dict[str, np.ndarray]  # task -> (N,) int64; UNLABELLED where there is no label
+    targets: dict[str, np.ndarray]  # by task, as Task.targets
     share: np.ndarray  # (N,) mean number of times that each is drawn in an epoch
+    tasks: dict[str, Task]
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def has_labels(self, task: str) -> bool:
         """Whether any utterance has a label of the task."""
-        return bool((self.targets[task] >= 0).any())
+        return bool(is_labelled(torch.from_numpy(self.targets[task])).any())
 
-    def classes(self, space: LabelSpace) -> dict[str, int]:
-        """The number of classes of each task that has labels."""
-        if not self.has_labels("emotion"):
-            raise UserError("train: no utterance has the modality and an emotion that data.labels maps")
-        return {task: len(getattr(space, task)) for task in TASKS if self.has_labels(task)}
+    def classes(self, chosen: Selection) -> dict[str, int]:
+        """The number of outputs of each task that has labels, that of `train.select` among them."""
+        if not self.has_labels(chosen.task):
+            raise UserError(f"train: no utterance has the modality and a label of {chosen.task} (train.select)")
+        return {name: len(task.outputs) for name, task in self.tasks.items() if self.has_labels(name)}
 
 
 def read_utterances(
@@ -60,23 +63,33 @@ def read_utterances(
             manifests.split_folder(split, corpus),
             rows[rows["corpus"] == corpus],  # pyright: ignore[reportArgumentType] pandas: a mask selects rows
         )
-    targets = {task: space.indices(rows, task) for task in TASKS}
-    is_labelled = np.any([target >= 0 for target in targets.values()], axis=0) & labelled.rows(rows)
-    kept = np.flatnonzero(is_labelled & np.array([utterance is not None for utterance in inputs], dtype=bool))
+    targets = {name: task.targets(rows) for name, task in space.tasks.items()}
+    is_target = np.any([*space.labelled(rows).values()], axis=0) & labelled.rows(rows)
+    kept = np.flatnonzero(is_target & np.array([utterance is not None for utterance in inputs], dtype=bool))
     shares = rows["corpus"].map(share)  # pyright: ignore[reportArgumentType] pandas: map takes a dict too
     return LabelledUtterances(
         inputs=[inputs[row] for row in kept],
         targets={task: target[kept] for task, target in targets.items()},
         share=shares.to_numpy(float)[kept],
+        tasks=space.tasks,
     )
 
 
 class LinearProbe(nn.Module):
-    """Linear heads over the time average of an encoder's features; each part of the encoder has its own logits."""
+    """Linear heads over the time average of an encoder's features; each part of the encoder has its own logits.
 
-    def __init__(self, encoder: Encoder, classes: dict[str, int], frozen: FrozenLayers | None = None) -> None:
+    A regression's number is measured from the middle of its range, in halves of it, before it is returned.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        classes: dict[str, int],
+        tasks: dict[str, Task],
+        frozen: FrozenLayers | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder, self.frozen = encoder, frozen
+        self.encoder, self.tasks, self.frozen = encoder, tasks, frozen
         self.norm = nn.GroupNorm(encoder.parts, encoder.dim)  # with one part: LayerNorm
         self.heads = nn.ModuleDict({task: nn.Linear(encoder.dim, count) for task, count in classes.items()})
 
@@ -104,13 +117,21 @@ class LinearProbe(nn.Module):
         mask = (torch.arange(values.shape[1], device=device) < lengths[:, None]).unsqueeze(2)
         mean = self.norm((values * mask).sum(dim=1) / lengths[:, None])
         parts = mean.unflatten(1, (self.encoder.parts, -1)).transpose(0, 1)
-        return {task: _part_logits(cast(nn.Linear, head), parts) for task, head in self.heads.items()}
+        outputs = {task: _part_logits(cast(nn.Linear, head), parts) for task, head in self.heads.items()}
+        return {task: _in_range(self.tasks[task], output) for task, output in outputs.items()}
 
 
 def _part_logits(head: nn.Linear, parts: Tensor) -> Tensor:
     """(parts, N, D) -> (parts, N, classes): apply to each part its slice of the head's weights."""
     weights = head.weight.unflatten(1, (len(parts), -1))  # (classes, parts, D)
     return parts @ weights.permute(1, 2, 0) + head.bias
+
+
+def _in_range(task: Task, outputs: Tensor) -> Tensor:
+    """Outputs in the unit of the labels."""
+    if task.kind != "regression":
+        return outputs
+    return (task.low + task.high) / 2 + (task.high - task.low) / 2 * outputs
 
 
 class UtteranceBatches:
@@ -150,7 +171,7 @@ class UtteranceBatches:
 
 
 class ProbeObjective:
-    """Class-weighted cross-entropy of every head.
+    """The loss of every head: of a classification the class-weighted cross-entropy, without annotators' votes.
 
     `augment` is applied to each batch; a mixture of two utterances has both their labels, weighted.
     """
@@ -165,7 +186,9 @@ class ProbeObjective:
     ) -> None:
         self.train, self.smoothing, self.augment = train, smoothing, augment
         self.weights = {
-            task: _class_weights(train.targets[task], count, class_weight_power) for task, count in classes.items()
+            task: _class_weights(train.targets[task], count, class_weight_power)
+            for task, count in classes.items()
+            if train.tasks[task].kind == "classification"
         }
 
     def __call__(self, probe: LinearProbe, rows: np.ndarray) -> dict[str, Tensor]:
@@ -184,12 +207,15 @@ class ProbeObjective:
         ):
             target = torch.from_numpy(self.train.targets[task][labelled]).to(logits.device)
             weight = torch.from_numpy(label_weight).float().to(logits.device)
-            losses = functional.cross_entropy(
-                logits, target, self.weights[task].to(logits), reduction="none", label_smoothing=self.smoothing
-            )
-            total = total + (weight * losses).sum()
-            count = count + (weight * (target >= 0)).sum()
+            total = total + (weight * self._losses(task, logits, target)).sum()
+            count = count + (weight * is_labelled(target)).sum()
         return total / count.clamp(min=1)
+
+    def _losses(self, task: str, outputs: Tensor, target: Tensor) -> Tensor:
+        """(N,), 0 without a label."""
+        if task in self.weights:
+            return cross_entropy(outputs, target, self.weights[task].to(outputs), self.smoothing)
+        return DIRECT_LOSSES[self.train.tasks[task].kind](outputs, target, self.train.tasks[task])
 
 
 def _class_weights(target: np.ndarray, classes: int, power: float) -> Tensor:
@@ -198,18 +224,20 @@ def _class_weights(target: np.ndarray, classes: int, power: float) -> Tensor:
 
 
 class ProbeScorer:
-    """Scores a probe on dev; the macro F1 of the emotions selects the best epoch."""
+    """Scores a probe on dev; the score of `train.select` chooses the best epoch."""
 
-    def __init__(self, dev: LabelledUtterances, encoder: Encoder) -> None:
-        if not dev.has_labels("emotion"):
-            raise UserError("dev: no utterance has an emotion; the best epoch cannot be chosen without")
-        self.dev = dev
+    def __init__(self, dev: LabelledUtterances, encoder: Encoder, chosen: Selection) -> None:
+        if not dev.has_labels(chosen.task):
+            raise UserError(
+                f"dev: no utterance has a label of {chosen.task}, by which train.select chooses an epoch"
+            )
+        self.dev, self.chosen = dev, chosen
         self.batches = list(
             length_sorted_batches([encoder.size(utterance) for utterance in dev.inputs], encoder.budget)
         )
 
     def __call__(self, probe: LinearProbe) -> dict[str, float]:
-        return {SCORE: self.scores(probe)["emotion"]["macro_f1"]}
+        return {SCORE: selecting_score(self.scores(probe)[self.chosen.task][self.chosen.metric], self.chosen)}
 
     @torch.inference_mode()
     def scores(self, probe: LinearProbe) -> dict[str, dict[str, float]]:
@@ -222,4 +250,4 @@ class ProbeScorer:
         for batch in self.batches:
             for task, batch_logits in probe([self.dev.inputs[row] for row in batch]).items():
                 logits[task][batch] = batch_logits.float().cpu().numpy()
-        return scores_by_task(self.dev.targets, logits)
+        return scores_by_task(self.dev.tasks, self.dev.targets, logits)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from merc.data.batches.dataset import Split, build_split
 from merc.data.batches.streams import FeatureStream
-from merc.data.records import labels
 from merc.data.records import manifest as manifests
+from merc.data.records.selection import Selection
 from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder, extract_features
@@ -22,8 +22,8 @@ from merc.runtime.errors import UserError
 from merc.training.core import loop
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import LabelLoss
-from merc.training.core.scores import scores_by_task
-from merc.training.core.supervision import TrainingData
+from merc.training.core.supervision import TrainingData, selecting_score
+from merc.training.core.task_scores import scores_by_task
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,7 @@ def read_encoded_split(
         if inside.stream in keep:
             kept[inside.stream] = inputs
     rows = manifests.read_manifests(split, data.trained_corpora)
-    return EncodedSplit(
-        build_split(rows, streams, data.modalities, labels.label_space(data.labels)).to(select_device()), kept
-    )
+    return EncodedSplit(build_split(rows, streams, data.modalities, data.space).to(select_device()), kept)
 
 
 def encode_inputs(encoder: Encoder, inputs: list) -> FeatureStream:
@@ -160,17 +158,19 @@ class EndToEndObjective:
 
 @dataclass(frozen=True)
 class EndToEndScorer:
-    """Scores the network on dev; the macro F1 of the emotions selects the best epoch."""
+    """Scores the network on dev; the score of `train.select` chooses the best epoch."""
 
     dev: EncodedSplit
+    chosen: Selection
 
     def __call__(self, end_to_end: EndToEndNetwork) -> dict[str, float]:
-        return {loop.SCORE: self.scores(end_to_end)["emotion"]["macro_f1"]}
+        value = self.scores(end_to_end)[self.chosen.task][self.chosen.metric]
+        return {loop.SCORE: selecting_score(value, self.chosen)}
 
     def scores(self, end_to_end: EndToEndNetwork) -> dict[str, dict[str, float]]:
         """The headline scores of every task."""
         targets = {task: target.cpu().numpy() for task, target in self.dev.split.targets.items()}
-        return scores_by_task(targets, self.predict(end_to_end))
+        return scores_by_task(self.dev.split.tasks, targets, self.predict(end_to_end))
 
     def predict(self, end_to_end: EndToEndNetwork) -> dict[str, np.ndarray]:
         """Logits (N, C) of each task with the encoders' current weights."""

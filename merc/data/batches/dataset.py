@@ -11,7 +11,7 @@ from torch import Tensor
 
 from merc.data.batches.streams import FeatureStream, read_streams
 from merc.data.records import manifest as manifests
-from merc.data.records.labels import TASKS, LabelSpace
+from merc.data.records.labels import UNLABELLED, LabelSpace, Task
 from merc.data.records.stream_name import StreamName
 from merc.runtime.errors import UserError
 
@@ -26,8 +26,9 @@ class Split:
     manifest: pd.DataFrame
     modalities: tuple[str, ...]
     features: dict[str, FeatureStream]  # by stream name: <modality>/<encoder>
-    labels: dict[str, tuple[str, ...]]  # by task, in the order of the head's outputs
-    targets: dict[str, Tensor]  # by task: (N,) long
+    tasks: dict[str, Task]
+    targets: dict[str, Tensor]  # by task: (N,) long, (N, C) or (N,) float, as Task.targets
+    votes: dict[str, Tensor]  # by task with annotators' votes: (N, C) shares, NaN without votes
     present: Tensor  # (N, M) bool: which modalities an utterance has
     speaker: Tensor  # (N,) long: speaker index within the dialogue, by order of first appearance
     starts: Tensor  # (dialogues + 1,) long: dialogue d owns rows starts[d]:starts[d + 1]
@@ -45,12 +46,38 @@ class Split:
         """Feature dimension of each stream, from which a network builds its stems."""
         return {name: stream.dim for name, stream in self.features.items()}
 
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """The names of each task's outputs, in order."""
+        return {name: task.outputs for name, task in self.tasks.items()}
+
     def heads(self) -> dict[str, tuple[str, ...]]:
-        """Label order of each task that has at least one labelled utterance."""
-        heads = {task: names for task, names in self.labels.items() if (self.targets[task] >= 0).any()}
-        if "emotion" not in heads:
-            raise UserError("no utterance has an emotion that data.labels maps; see merc/data/records/labels.py")
+        """The outputs of each task that has at least one labelled utterance."""
+        heads = {task: names for task, names in self.labels.items() if is_labelled(self.targets[task]).any()}
+        if not heads:
+            raise UserError(f"no utterance has a label of {', '.join(self.tasks)}; see data.labels (docs/data.md)")
         return heads
+
+    def kinds(self) -> dict[str, dict]:
+        """What the outputs of each task mean, as models.heads.HeadKind takes it."""
+        kinds = {name: {"kind": task.kind} for name, task in self.tasks.items()}
+        ranges = {
+            n: {"range": (task.low, task.high)} for n, task in self.tasks.items() if task.kind == "regression"
+        }
+        return {name: {**kind, **ranges.get(name, {})} for name, kind in kinds.items()}
+
+    def unseen(self) -> dict[str, tuple[str, ...]]:
+        """The classes that no utterance shows, of each task that has a head and such classes."""
+        found = {}
+        for name in self.heads():
+            shown, names = class_counts(self, name), self.tasks[name].classes
+            if hidden := tuple(label for label, count in zip(names, shown, strict=True) if not count):
+                found[name] = hidden
+        return found
+
+    def lead(self) -> str:
+        """The first classification with labels, by whose classes batches are balanced; "" without one."""
+        return next((task for task in self.heads() if self.tasks[task].kind == "classification"), "")
 
     def statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Mean and standard deviation (D,) of each stream over all steps."""
@@ -68,6 +95,7 @@ class Split:
             self,
             features={name: stream.to(device) for name, stream in self.features.items()},
             targets={task: target.to(device) for task, target in self.targets.items()},
+            votes={task: shares.to(device) for task, shares in self.votes.items()},
             **{name: getattr(self, name).to(device) for name in ("present", "speaker", "starts")},
         )
 
@@ -91,6 +119,7 @@ class Split:
             "place": place,
             "speaker": self.speaker[index],
             **{task: target[index] for task, target in self.targets.items()},
+            **{votes_key(task): shares[index] for task, shares in self.votes.items()},
             "index": index,
         }
         return batch if device is None else move_batch(batch, device)
@@ -123,12 +152,41 @@ def build_split(
         manifest=manifest,
         modalities=tuple(modalities),
         features=features,
-        labels={task: getattr(labels, task) for task in TASKS},
-        targets={task: torch.from_numpy(labels.indices(manifest, task)) for task in TASKS},
+        tasks=labels.tasks,
+        targets={task: torch.from_numpy(labels.targets(manifest, task)) for task in labels.tasks},
+        votes={
+            name: torch.from_numpy(shares)
+            for name, task in labels.tasks.items()
+            if (shares := task.distributions(manifest)) is not None
+        },
         present=_present(features, modalities, len(manifest)),
         speaker=torch.from_numpy(_speaker_indices(manifest)),
         starts=torch.from_numpy(_starts(manifest)),
     )
+
+
+def votes_key(task: str) -> str:
+    """The name in a batch of the annotators' shares of votes."""
+    return f"{task}_votes"
+
+
+def is_labelled(target: Tensor) -> Tensor:
+    """(N,) bool: the rows with a label, of the targets of any task."""
+    return ~target.isnan().reshape(len(target), -1).any(1) if target.is_floating_point() else target >= 0
+
+
+def without_labels(target: Tensor, kept: Tensor) -> Tensor:
+    """The targets of any task, of the rows that are kept (N,); the others have no label."""
+    nothing = torch.nan if target.is_floating_point() else UNLABELLED
+    return torch.where(kept.view(-1, *[1] * (target.dim() - 1)), target, nothing)
+
+
+def class_counts(split: Split, task: str) -> Tensor:
+    """(C,) number of utterances of each class of a task, on the CPU; of a regression nothing."""
+    target, classes = split.targets[task].cpu(), len(split.tasks[task].classes)
+    if split.tasks[task].kind == "classification":
+        return torch.bincount(target[target >= 0], minlength=classes).float()
+    return target[is_labelled(target)].sum(0) if classes else torch.zeros(0)
 
 
 def move_batch(batch: dict, device: torch.device | str) -> dict:

@@ -13,8 +13,7 @@ import pandas as pd
 import torch
 from pydantic import Field
 
-from merc.data.batches.dataset import Split, dialogue_keys
-from merc.data.records.labels import UNLABELLED
+from merc.data.batches.dataset import Split, dialogue_keys, without_labels
 from merc.runtime import params
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -39,8 +38,11 @@ class LabelSubset(NamedTuple):
         if self.fraction == 1.0:
             return train
         kept = torch.from_numpy(self.rows(train.manifest)).to(train.present.device)
-        targets = {task: torch.where(kept, target, UNLABELLED) for task, target in train.targets.items()}
-        return replace(train, targets=targets)
+        targets, votes = (
+            {task: without_labels(values, kept) for task, values in one.items()}
+            for one in (train.targets, train.votes)
+        )
+        return replace(train, targets=targets, votes=votes)
 
     def _sample(self, keys: list[str]) -> list[str]:
         """Draw the fraction of a corpus's dialogues, pseudorandomly by the hash of seed and key."""

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from merc.data.batches.dataset import Split
+from merc.data.batches.dataset import Split, is_labelled
 from merc.runtime.errors import UserError
 
 
@@ -27,8 +27,8 @@ def shuffled(split: Split, share: Tensor, size: int, generator: torch.Generator)
 def stratified(split: Split, share: Tensor, size: int, generator: torch.Generator) -> Iterator[DrawnBatch]:
     """As `shuffled`, but every batch has nearly the class proportions of the whole epoch.
 
-    Dialogues are assigned greedily, those with the rarest emotions first, each to the batch with room that most
-    lacks its emotions (after iterative stratification, Sechidis et al. 2011).
+    Dialogues are assigned greedily, those with the rarest classes first, each to the batch with room that most
+    lacks its classes (after iterative stratification, Sechidis et al. 2011).
     """
     order = _random_order(share, generator)
     classes = class_counts(split)[order]  # (chosen dialogues, C)
@@ -84,18 +84,29 @@ SAMPLERS: dict[str, Callable[[Split, Tensor, int, torch.Generator], Iterator[Dra
 }
 
 
+def balanced_classes(split: Split) -> tuple[Tensor, tuple[str, ...]]:
+    """(N,) the class of each utterance by which batches are balanced, and the classes' names.
+
+    The classes of the first classification; where no task has any, all labelled utterances are of one class.
+    """
+    if task := split.lead():
+        return split.targets[task].cpu(), split.labels[task]
+    labelled = torch.stack([is_labelled(target) for target in split.targets.values()]).any(0)
+    return labelled.long().cpu() - 1, ("labelled",)
+
+
 def class_counts(split: Split) -> Tensor:
-    """(dialogues, C) number of utterances of each emotion in each dialogue."""
-    target = split.targets["emotion"].cpu()
+    """(dialogues, C) number of utterances of each class in each dialogue."""
+    target, names = balanced_classes(split)
     labelled = (target >= 0).nonzero().squeeze(1)
-    counts = torch.zeros(split.dialogues, len(split.labels["emotion"]))
+    counts = torch.zeros(split.dialogues, len(names))
     cells = (_dialogue_of_row(split)[labelled], target[labelled])
     return counts.index_put(cells, torch.ones(len(labelled)), accumulate=True)
 
 
 def drawn_class_fractions(split: Split, draws: Sequence[DrawnBatch]) -> dict[str, float]:
-    """Fraction of each emotion among the labelled utterances that counted in these batches."""
-    target = split.targets["emotion"].cpu()
+    """Fraction of each class among the labelled utterances that counted in these batches."""
+    target, names = balanced_classes(split)
     dialogue_of_row = _dialogue_of_row(split)
     counts = [
         torch.bincount(draw.dialogues, minlength=split.dialogues)[dialogue_of_row]
@@ -104,16 +115,16 @@ def drawn_class_fractions(split: Split, draws: Sequence[DrawnBatch]) -> dict[str
         for draw in draws
     ]
     total = torch.stack([count.float() for count in counts]).sum(0)
-    is_labelled = target >= 0
-    class_totals = torch.zeros(len(split.labels["emotion"])).index_add(0, target[is_labelled], total[is_labelled])
+    labelled = target >= 0
+    class_totals = torch.zeros(len(names)).index_add(0, target[labelled], total[labelled])
     fractions = (class_totals / class_totals.sum().clamp(min=1)).tolist()
-    return {f"drawn_{name}": fraction for name, fraction in zip(split.labels["emotion"], fractions, strict=True)}
+    return {f"drawn_{name}": fraction for name, fraction in zip(names, fractions, strict=True)}
 
 
 def utterance_weights(split: Split) -> Tensor:
-    """(N,) 1 / number of utterances with the same emotion; 0 without a label."""
-    target = split.targets["emotion"].cpu()
-    frequency = torch.bincount(target[target >= 0], minlength=len(split.labels["emotion"]))
+    """(N,) 1 / number of utterances of the same class; 0 without a label."""
+    target, names = balanced_classes(split)
+    frequency = torch.bincount(target[target >= 0], minlength=len(names))
     return torch.where(target >= 0, 1.0 / frequency.clamp(min=1)[target.clamp(min=0)], 0.0)
 
 
@@ -123,9 +134,9 @@ def sampling_shares(split: Split, share: dict[str, float], *, unlabelled: bool) 
     A dialogue without labels counts only if `unlabelled`. Raises if the mean total is below one dialogue.
     """
     corpora = split.manifest["corpus"].to_numpy()[split.starts[:-1].cpu().numpy()]
-    labels = cast("Tensor", sum((target >= 0).cpu().float() for target in split.targets.values()))
-    is_labelled = torch.zeros(split.dialogues).index_add(0, _dialogue_of_row(split), labels) > 0
-    mean_draws = torch.tensor([share[corpus] for corpus in corpora]) * (is_labelled | unlabelled)
+    labels = cast("Tensor", sum(is_labelled(target).cpu().float() for target in split.targets.values()))
+    labelled = torch.zeros(split.dialogues).index_add(0, _dialogue_of_row(split), labels) > 0
+    mean_draws = torch.tensor([share[corpus] for corpus in corpora]) * (labelled | unlabelled)
     check_epoch_size(mean_draws.sum().item(), share, "dialogues")
     return mean_draws
 

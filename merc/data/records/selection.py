@@ -1,11 +1,12 @@
 """What selects: the score on dev by which an epoch is chosen, and whether a corpus can be trained on at all."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from merc.data.records.labels import Kind, LabelSpace
+from merc.data.records.labels import Kind, LabelSpace, label_space
+from merc.runtime import params
 from merc.runtime.errors import UserError
 
 # The scores of a task by its kind; `train.select` names a task and one of them (merc/training/core/scores.py).
@@ -38,6 +39,12 @@ def selection(text: str, space: LabelSpace) -> Selection:
     if chosen.task not in space.tasks or chosen.metric not in METRICS[space.tasks[chosen.task].kind]:
         raise UserError(f"params.yaml: train.select = {text!r}: {_choices(space, space.tasks)}")
     return chosen
+
+
+def off_metrics() -> dict[str, Any]:
+    """The metrics of a stage that is off: every score of every task is null."""
+    tasks = label_space(params.read("data.labels", str)).tasks
+    return {**{name: dict.fromkeys(METRICS[task.kind]) for name, task in tasks.items()}, "best_epoch": None}
 
 
 def check_labels(manifest: pd.DataFrame, space: LabelSpace, select: str, *, is_whole: bool) -> None:

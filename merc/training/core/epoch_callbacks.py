@@ -56,8 +56,8 @@ class EpochSnapshots:
     At no time are there more than MAX_KEPT_EPOCHS files, however long the training is.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.interval = folder, 1
+    def __init__(self, folder: Path, selected_by: str) -> None:
+        self.folder, self.interval, self.selected_by = folder, 1, selected_by
         self.scores: dict[int, float] = {}
         folder.mkdir(parents=True)
 
@@ -90,5 +90,5 @@ class EpochSnapshots:
             {"epoch": epoch, "dev": self.scores[epoch], "file": self._file(epoch).name}
             for epoch in sorted(self._kept())
         ]
-        log = {"selected_by": "dev macro_f1", "best": self._best(), "epochs": epochs}
+        log = {"selected_by": self.selected_by, "best": self._best(), "epochs": epochs}
         results.write_json(self.folder / LOG_FILE, log)

@@ -1,6 +1,6 @@
 """Settings that every training has in params.yaml. Does not import torch."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -26,8 +26,5 @@ class LoopConfig(StrictModel):
     precision: Literal["float32", "bfloat16"]
 
 
-class TaskWeights(StrictModel):
-    """Weight of each task in the label loss."""
-
-    emotion: float = Field(ge=0)
-    sentiment: float = Field(ge=0)
+# task -> its weight in the label loss; a task that is not named weighs 1
+TaskWeights = dict[str, Annotated[float, Field(ge=0)]]

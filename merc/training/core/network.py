@@ -1,6 +1,6 @@
 """What the training stages need of a network; models/network.py has it, which merc does not import."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, Self
 
 import torch
@@ -29,11 +29,32 @@ class SharedSpace(Protocol):
     def reconstruct(self, latent: dict[str, Tensor], present: Tensor) -> dict[str, Tensor]: ...
 
 
+class HeadKind(Protocol):
+    """What the outputs of a head mean."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def range(self) -> tuple[float, float]: ...
+
+    @property
+    def unseen(self) -> tuple[str, ...]: ...
+
+
 class MultimodalNetwork(TrainedModule, Protocol):
     """A network of several modalities, an nn.Module; models/network.py explains the methods."""
 
     @property
     def labels(self) -> dict[str, tuple[str, ...]]: ...
+
+    @property
+    def kinds(self) -> Mapping[str, HeadKind]: ...
+
+    @property
+    def lead(self) -> str: ...
+
+    def mask_unseen(self, unseen: Mapping[str, Iterable[str]]) -> None: ...
 
     @property
     def modalities(self) -> tuple[str, ...]: ...

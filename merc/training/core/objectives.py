@@ -10,17 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from merc.data.batches.dataset import Split
+from merc.data.batches.dataset import Split, class_counts, is_labelled, votes_key
+from merc.data.records.labels import Task
 from merc.data.records.stream_name import StreamName
 from merc.runtime.numerics import square_root
 from merc.training.core.loop_config import TaskWeights
 from merc.training.core.network import MultimodalNetwork
-
-
-def class_frequencies(split: Split, task: str) -> Tensor:
-    """(C,) number of utterances of each class of a task."""
-    target = split.targets[task].cpu()
-    return torch.bincount(target[target >= 0], minlength=len(split.labels[task])).float()
 
 
 def plain_counts(count: Tensor) -> Tensor:
@@ -41,7 +36,7 @@ CLASS_COUNTS: dict[str, Callable[[Tensor], Tensor]] = {"plain": plain_counts, "e
 
 def class_weights(split: Split, task: str, power: float, counted: str = "plain") -> Tensor:
     """(C,) inverse class counts to a power, scaled to a mean weight of 1 over utterances."""
-    counts = class_frequencies(split, task)
+    counts = class_counts(split, task)
     return balanced_weights(CLASS_COUNTS[counted](counts), counts, power)
 
 
@@ -86,13 +81,19 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
 
 @dataclass(frozen=True)
 class LabelLoss:
-    """The mean of one of LOSSES over labelled utterances, weighted by class and by sampling count."""
+    """The mean loss of each task over labelled utterances, weighted by sampling count.
 
-    weights: dict[str, Tensor]  # task -> (C,) class weights; a task without an entry is not trained
+    classification: one of LOSSES, weighted by class; with annotators' votes the cross-entropy with their shares.
+    multilabel: binary cross-entropy, the mean over classes.
+    regression: |value - label| in halves of the range, as MAE measures; an annotator's slip moves it little.
+    """
+
+    tasks: dict[str, Task]  # those with a label
+    weights: dict[str, Tensor]  # classification -> (C,) class weights
     task_weights: TaskWeights
     smoothing: float
     loss: str
-    # task -> (C,) tau log(class prior), added to the logits: logit adjustment (Menon et al. 2021)
+    # classification -> (C,) tau log(class prior), added to the logits: logit adjustment (Menon et al. 2021)
     adjustment: dict[str, Tensor]
 
     @classmethod
@@ -108,24 +109,66 @@ class LabelLoss:
         tau: float = 0.0,
     ) -> "LabelLoss":
         """With class weights and class priors computed from the split, on its device."""
-        device = split.present.device
-        weights = {task: class_weights(split, task, power, counted).to(device) for task in split.heads()}
-        counts = {task: class_frequencies(split, task).clamp(min=1).to(device) for task in weights}
+        device, tasks = split.present.device, {task: split.tasks[task] for task in split.heads()}
+        exclusive = [name for name, task in tasks.items() if task.kind == "classification"]
+        weights = {task: class_weights(split, task, power, counted).to(device) for task in exclusive}
+        counts = {task: class_counts(split, task).clamp(min=1).to(device) for task in exclusive}
         adjustment = {task: tau * (count / count.sum()).log() for task, count in counts.items()}
-        return cls(weights, task_weights, smoothing, loss, adjustment)
+        return cls(tasks, weights, task_weights, smoothing, loss, adjustment)
+
+    def task_weight(self, task: str) -> float:
+        """The weight of the task's loss."""
+        return self.task_weights.get(task, 1.0)
 
     def __call__(self, output: dict, batch: dict) -> dict[str, Tensor]:
         """The weighted loss of each task."""
         return {
-            task: getattr(self.task_weights, task) * self._loss(output[task], batch, task) for task in self.weights
+            name: self.task_weight(name) * self._loss(output[name], batch, task)
+            for name, task in self.tasks.items()
         }
 
-    def _loss(self, logits: Tensor, batch: dict, task: str) -> Tensor:
-        adjusted = logits + self.adjustment[task]
-        losses = LOSSES[self.loss](adjusted, batch[task], self.weights[task], self.smoothing)
-        importance = (self.weights[task][batch[task].clamp(min=0)] * (batch[task] >= 0)).to(losses)
+    def _loss(self, output: Tensor, batch: dict, task: Task) -> Tensor:
+        if task.kind != "classification":
+            losses = DIRECT_LOSSES[task.kind](output, batch[task.name], task)
+            importance = is_labelled(batch[task.name]).to(losses)
+        elif votes_key(task.name) in batch:
+            losses, importance = self._vote_losses(output, batch, task)
+        else:
+            target, weight = batch[task.name], self.weights[task.name]
+            losses = LOSSES[self.loss](output + self.adjustment[task.name], target, weight, self.smoothing)
+            importance = (weight[target.clamp(min=0)] * (target >= 0)).to(losses)
         count = batch.get("count", torch.ones_like(losses))
         return (losses * count).sum() / (importance * count).sum().clamp(min=1e-8)
+
+    def _vote_losses(self, logits: Tensor, batch: dict, task: Task) -> tuple[Tensor, Tensor]:
+        """(N,) cross-entropy with the votes' shares, or the label where there are none, and its weights (N,)."""
+        shares, target, weight = batch[votes_key(task.name)], batch[task.name], self.weights[task.name]
+        label = functional.one_hot(target.clamp(min=0), len(weight)) * (target >= 0).unsqueeze(1)
+        shares = torch.where(shares.isnan(), label.to(logits), shares.to(logits))
+        adjusted = logits + self.adjustment[task.name]
+        losses = functional.cross_entropy(
+            adjusted, shares, weight, label_smoothing=self.smoothing, reduction="none"
+        )
+        return losses * (shares.sum(1) > 0), (shares * weight).sum(1).to(losses)
+
+
+def binary_losses(logits: Tensor, target: Tensor, task: Task) -> Tensor:
+    """(N,) mean binary cross-entropy over classes, 0 without a label."""
+    losses = functional.binary_cross_entropy_with_logits(logits, target.nan_to_num(), reduction="none").mean(1)
+    return losses * is_labelled(target)
+
+
+def absolute_errors(values: Tensor, target: Tensor, task: Task) -> Tensor:
+    """(N,) |value - label| in halves of the range, 0 without a label."""
+    errors = (values[:, 0] - target.nan_to_num()).abs() / ((task.high - task.low) / 2)
+    return errors * is_labelled(target)
+
+
+# outputs (N, C), targets, task -> (N,) losses, 0 where there is no label
+DIRECT_LOSSES: dict[str, Callable[[Tensor, Tensor, Task], Tensor]] = {
+    "multilabel": binary_losses,
+    "regression": absolute_errors,
+}
 
 
 @dataclass(frozen=True)

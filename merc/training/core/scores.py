@@ -13,11 +13,6 @@ def scores(actual: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str,
     return {name: float(summary[name]) for name in HEADLINE_METRICS}
 
 
-def scores_by_task(targets: dict[str, np.ndarray], logits: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """The headline scores of every task that has logits (N, C)."""
-    return {task: scores(targets[task], each.argmax(1), each.shape[1]) for task, each in logits.items()}
-
-
 def confusion(actual: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """(..., C, C) confusion counts, a row per actual class, of (N,) labels and (..., N) predictions."""
     return grouped_confusion(actual, predicted, np.zeros(len(actual), np.int64), 1, classes)[..., 0, :, :]
@@ -39,12 +34,12 @@ def summarise(matrix: np.ndarray) -> dict[str, np.ndarray]:
     """Every score of (..., C, C) counts, which may be weighted; nan where all counts are 0."""
     classes = per_class(matrix)
     total = classes["support"].sum(-1)
-    occurs = (classes["support"] > 0) | (classes["predicted"] > 0)
+    occurs = classes["support"] > 0  # in the reference: a class that is only answered has no recall to average
     return {
         "accuracy": safe_ratio(np.trace(matrix, axis1=-2, axis2=-1), total),
         "weighted_f1": safe_ratio((classes["f1"] * classes["support"]).sum(-1), total),
-        "macro_f1": safe_ratio(classes["f1"].sum(-1), occurs.sum(-1)),  # over classes that occur or are predicted
-        "uar": safe_ratio(classes["recall"].sum(-1), (classes["support"] > 0).sum(-1)),  # over classes that occur
+        "macro_f1": safe_ratio(classes["f1"].sum(-1), occurs.sum(-1)),  # f1 is 0 where a class does not occur
+        "uar": safe_ratio(classes["recall"].sum(-1), occurs.sum(-1)),
         "weighted_precision": safe_ratio((classes["precision"] * classes["support"]).sum(-1), total),
     }
 

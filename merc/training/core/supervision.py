@@ -18,6 +18,7 @@ from merc.data.batches import dataset
 from merc.data.batches.dataset import Split
 from merc.data.batches.sampling import SAMPLERS, DrawnBatch, drawn_class_fractions, sampling_shares
 from merc.data.records import labels, manifest, packs
+from merc.data.records.selection import METRICS, Selection, selection
 from merc.runtime import params, results
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
@@ -32,8 +33,14 @@ from merc.training.core.loop import (
 )
 from merc.training.core.loop_config import MAX_COUNT
 from merc.training.core.network import MultimodalNetwork
-from merc.training.core.objectives import FeatureNoise, LabelLoss, ModalityDropout, TaskWeights
-from merc.training.core.scores import HEADLINE_METRICS, scores, scores_by_task
+from merc.training.core.objectives import (
+    DIRECT_LOSSES,
+    FeatureNoise,
+    LabelLoss,
+    ModalityDropout,
+    TaskWeights,
+)
+from merc.training.core.task_scores import headline, scores_by_task
 
 PRETRAINED = Path("out/pretrain")
 NetworkT = TypeVar("NetworkT", bound=MultimodalNetwork)
@@ -51,21 +58,29 @@ class TrainingData(NamedTuple):
     modalities: list[str]
 
     @property
+    def space(self) -> labels.LabelSpace:
+        """The label space."""
+        return labels.label_space(self.labels)
+
+    @property
     def trained_corpora(self) -> list[str]:
         """The corpora with a share above 0: the others are used neither to train nor to select an epoch."""
         return [corpus for corpus in self.corpora if self.share[corpus] > 0]
 
     def read(self, split: str) -> Split:
         """The split of the corpora with a share above 0, on the device."""
-        return dataset.read_split(split, self.trained_corpora, self.modalities, labels.label_space(self.labels)).to(
-            select_device()
-        )
+        return dataset.read_split(split, self.trained_corpora, self.modalities, self.space).to(select_device())
 
     def files(self) -> list[Path]:
         """The files that `read` reads for train and dev."""
         parts = [(split, corpus) for split in ("train", "dev") for corpus in self.trained_corpora]
         manifests = [manifest.split_folder(split, corpus) / "manifest.parquet" for split, corpus in parts]
-        return [*manifests, *(packs.pack_path(*part, modality) for part in parts for modality in self.modalities)]
+        own = [path for path in (labels.OWN_FOLDER / f"{self.labels}.yaml",) if path.exists()]
+        return [
+            *own,
+            *manifests,
+            *(packs.pack_path(*part, modality) for part in parts for modality in self.modalities),
+        ]
 
 
 def read_data(modalities: list[str]) -> TrainingData:
@@ -125,7 +140,7 @@ class DialogueBatches:
         return batch
 
     def describe(self, draws: Sequence[DrawnBatch]) -> dict[str, float]:
-        """The fraction of each emotion among the labelled utterances drawn."""
+        """The fraction of each class among the labelled utterances drawn."""
         return drawn_class_fractions(self.train, draws)
 
 
@@ -166,11 +181,19 @@ def weight_files(*folders: Path) -> list[Path]:
 def initial_network(
     seed: int, load: Callable[[Path], NetworkT], build: Callable[[], NetworkT], train: Split
 ) -> NetworkT:
-    """The seed's pretrained network or, where pretraining is off, a new one that standardises by the split."""
-    if not (PRETRAINED / "off.json").exists():
-        return stage_checkpoints.load_network(load, PRETRAINED / f"seed-{seed}").to(select_device())
-    network = build()
-    standardise(network, train)
+    """The seed's pretrained network or, where pretraining is off, a new one that standardises by the split.
+
+    It never answers a class that the split does not show.
+    """
+    if (PRETRAINED / "off.json").exists():
+        network = build()
+        standardise(network, train)
+    else:
+        network = stage_checkpoints.load_network(load, PRETRAINED / f"seed-{seed}")
+    if unseen := train.unseen():
+        named = "; ".join(f"{task}: {', '.join(names)}" for task, names in unseen.items())
+        print(f"train shows no utterance of {named}: never answered")
+        network.mask_unseen(unseen)
     return network.to(select_device())
 
 
@@ -182,28 +205,54 @@ class SeedResult(NamedTuple):
     scores: dict[str, dict[str, float]]  # task -> metric -> value, on dev
 
 
-class EmotionScore:
-    """Emotion macro F1 on dev with all modalities; with `subsets`, averaged with the mean over their subsets."""
+class DevScore:
+    """The selecting score on dev with all modalities; with `subsets`, averaged with the mean over their subsets."""
 
-    def __init__(self, dev: Split, *, subsets: bool) -> None:
-        if not (dev.targets["emotion"] >= 0).any():
-            raise UserError("dev: no utterance has an emotion; the best epoch cannot be chosen without")
-        self.dev, num_modalities = dev, len(dev.modalities)
+    def __init__(self, dev: Split, chosen: Selection, *, subsets: bool) -> None:
+        if not dataset.is_labelled(dev.targets[chosen.task]).any():
+            raise UserError(
+                f"dev: no utterance has a label of {chosen.task}, by which train.select = {str(chosen)!r} chooses "
+                "an epoch; choose by another task"
+            )
+        self.dev, self.chosen, num_modalities = dev, chosen, len(dev.modalities)
+        self.task, self.target = dev.tasks[chosen.task], dev.targets[chosen.task].cpu()
         views = [torch.ones(num_modalities, dtype=torch.bool), *(subset_masks(num_modalities) if subsets else [])]
         self.views = torch.stack(views).unsqueeze(1).expand(-1, len(dev), -1)  # (K, N, M), all modalities first
 
     def __call__(self, network: MultimodalNetwork) -> dict[str, float]:
-        logits = predict_views(network, self.dev, self.views)["emotion"]
-        full, *subsets = [self._macro_f1(view_logits) for view_logits in logits]
-        subset_mean = {"dev_subsets_macro_f1": float(np.mean(subsets))} if subsets else {}
-        score = {SCORE: (full + float(np.mean(subsets))) / 2 if subsets else full}
-        return {"dev_loss": self._loss(logits[0]), "dev_macro_f1": full, **subset_mean, **score}
+        outputs = predict_views(network, self.dev, self.views)
+        if self.chosen.task not in outputs:
+            raise UserError(
+                f"train: no utterance has a label of {self.chosen.task}, by which train.select = "
+                f"{str(self.chosen)!r} chooses an epoch; choose by another task"
+            )
+        full, *subsets = [self._metric(of_view) for of_view in outputs[self.chosen.task]]
+        mean, metric = float(np.mean(subsets)) if subsets else full, self.chosen.metric
+        score = {SCORE: selecting_score((full + mean) / 2 if subsets else full, self.chosen)}
+        subset_mean = {f"dev_subsets_{metric}": mean} if subsets else {}
+        return {"dev_loss": self._loss(outputs[self.chosen.task][0]), f"dev_{metric}": full, **subset_mean, **score}
 
-    def _loss(self, logits: np.ndarray) -> float:
-        return functional.cross_entropy(torch.from_numpy(logits), self.dev.targets["emotion"].cpu()).item()
+    def _loss(self, outputs: np.ndarray) -> float:
+        """The mean loss of the rows whose class can be answered."""
+        values, target = torch.from_numpy(outputs), self.target
+        if self.task.kind == "classification":
+            likely = values.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1) > calibration.UNSEEN
+            return functional.cross_entropy(values, torch.where(likely, target, labels.UNLABELLED)).item()
+        losses = DIRECT_LOSSES[self.task.kind](values.clamp(min=calibration.UNSEEN), target, self.task)
+        return (losses.sum() / dataset.is_labelled(target).sum()).item()
 
-    def _macro_f1(self, logits: np.ndarray) -> float:
-        return scores(self.dev.targets["emotion"].cpu().numpy(), logits.argmax(1), logits.shape[1])["macro_f1"]
+    def _metric(self, outputs: np.ndarray) -> float:
+        return headline(self.task, self.target.numpy(), outputs)[self.chosen.metric]
+
+
+def read_selection(space: labels.LabelSpace) -> Selection:
+    """The score that `train.select` names."""
+    return selection(params.read("train.select", str), space)
+
+
+def selecting_score(value: float, chosen: Selection) -> float:
+    """Higher is better; a score that is not defined (a correlation of equal numbers) is the worst."""
+    return float(np.nan_to_num(chosen.sign * value, nan=-1.0))
 
 
 def subset_masks(modalities: int) -> list[Tensor]:
@@ -214,23 +263,25 @@ def subset_masks(modalities: int) -> list[Tensor]:
 
 def calibrate_and_score(network: MultimodalNetwork, dev: Split, folder: Path) -> dict[str, dict[str, float]]:
     """Calibrate a trained network on dev with all modalities and return its dev scores by task."""
-    logits = predict(network, dev)
-    targets = {task: dev.targets[task].cpu().numpy() for task in logits}
-    calibrations = {task: calibration.fit(logits[task], targets[task]) for task in logits}
+    outputs = predict(network, dev)
+    targets = {task: dev.targets[task].cpu().numpy() for task in outputs}
+    calibrations = {task: calibration.fit_task(dev.tasks[task], outputs[task], targets[task]) for task in outputs}
     results.write_json(folder / "calibration.json", calibrations)
-    return scores_by_task(targets, logits)
+    return scores_by_task(dev.tasks, targets, outputs)
 
 
-def write_metrics(stage: str, seeds: list[int], outcomes: list[SeedResult]) -> None:
+def write_metrics(
+    stage: str, seeds: list[int], outcomes: list[SeedResult], space: labels.LabelSpace, chosen: Selection
+) -> None:
     """Write metrics/<stage>.json and the learning curves of all seeds."""
     by_seed = dict(zip(seeds, outcomes, strict=True))
     means = {
-        task: {metric: _mean(by_seed.values(), task, metric) for metric in HEADLINE_METRICS}
-        for task in labels.TASKS
+        name: {metric: _mean(by_seed.values(), name, metric) for metric in METRICS[task.kind]}
+        for name, task in space.tasks.items()
     }
     best_epochs = {seed: outcome.best_epoch for seed, outcome in by_seed.items()}
-    macro_f1 = {seed: outcome.scores["emotion"]["macro_f1"] for seed, outcome in by_seed.items()}
-    results.write_json(Path(f"metrics/{stage}.json"), means | {"best_epoch": best_epochs, "by_seed": macro_f1})
+    selecting = {seed: outcome.scores[chosen.task][chosen.metric] for seed, outcome in by_seed.items()}
+    results.write_json(Path(f"metrics/{stage}.json"), means | {"best_epoch": best_epochs, "by_seed": selecting})
     write_learning_curves(stage, {seed: outcome.history for seed, outcome in by_seed.items()})
 
 

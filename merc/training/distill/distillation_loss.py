@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from merc.data.batches.dataset import Split
+from merc.data.records.labels import Task
 from merc.runtime.params import StrictModel
 from merc.training.core.loop import iterate_outputs
 from merc.training.core.network import MultimodalNetwork
@@ -69,11 +70,11 @@ class DistillationObjective:
         return cast(Tensor, sum(_distance(output[name], teacher[name]) for name in ("utterance", "context")))
 
     def _soft(self, output: dict, teacher: dict) -> Tensor:
-        """KL divergence of the softened probabilities, times T^2 to preserve gradient size (Hinton et al. 2015)."""
+        """Divergence of the softened probabilities, times T^2 to preserve gradient size (Hinton et al. 2015)."""
         losses = [
-            getattr(self.labels.task_weights, task)
-            * softened_divergence(output[task], teacher[task], self.temperature)
-            for task in self.labels.weights
+            self.labels.task_weight(name)
+            * SOFT_LOSSES[task.kind](output[name], teacher[name], self.temperature, task)
+            for name, task in self.labels.tasks.items()
         ]
         return torch.stack(losses).sum()
 
@@ -115,10 +116,29 @@ def repeat_rows(rows: Tensor, times: int) -> Tensor:
     return rows.repeat(times, *[1] * (rows.dim() - 1))
 
 
-def softened_divergence(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def softened_divergence(
+    logits: Tensor, teacher_logits: Tensor, temperature: float, task: Task | None = None
+) -> Tensor:
     """T^2 KL(softmax(teacher_logits / T) || softmax(logits / T)), mean over utterances."""
     student, teacher = (functional.log_softmax(x / temperature, dim=1) for x in (logits, teacher_logits))
     return temperature**2 * functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def binary_divergence(logits: Tensor, teacher_logits: Tensor, temperature: float, task: Task) -> Tensor:
+    """T^2 KL of each class's yes and no, mean over classes and utterances."""
+    student, teacher = logits / temperature, teacher_logits / temperature
+    yes = teacher.sigmoid()
+    cross = functional.binary_cross_entropy_with_logits(student, yes)
+    return temperature**2 * (cross - functional.binary_cross_entropy_with_logits(teacher, yes))
+
+
+def value_distance(values: Tensor, teacher_values: Tensor, temperature: float, task: Task) -> Tensor:
+    """|value - teacher's| in halves of the range, mean over utterances: a number has no temperature."""
+    return (values - teacher_values).abs().mean() / ((task.high - task.low) / 2)
+
+
+# outputs and the teacher's (N, C), temperature, task -> their distance
+SOFT_LOSSES = {"classification": softened_divergence, "multilabel": binary_divergence, "regression": value_distance}
 
 
 def relation_loss(output: dict, teacher: dict, visible: Tensor) -> Tensor:
