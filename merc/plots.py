@@ -75,6 +75,19 @@ def reliability(path: Path, table: pd.DataFrame, title: str) -> None:
     save_figure(figure, path)
 
 
+def numbers(path: Path, table: pd.DataFrame, limits: tuple[float, float], title: str) -> None:
+    """Draw answered over actual numbers, a point per utterance (seeds averaged); the diagonal is right."""
+    seeds = max(table["seed"].nunique(), 1)
+    predicted = table["predicted"].to_numpy().reshape(seeds, -1).mean(axis=0)
+    figure, axes = plt.subplots(figsize=(3.4, 3.2))
+    axes.plot(limits, limits, color="0.6", linewidth=1, linestyle="--")
+    axes.scatter(table["actual"].to_numpy()[: len(predicted)], predicted, s=6, alpha=0.4, color=COLOURS[0])
+    axes.set(xlim=limits, ylim=limits, xlabel="actual", ylabel="answered")
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.25)
+    save_figure(figure, path)
+
+
 def class_f1_bars(path: Path, table: pd.DataFrame, title: str) -> None:
     """Draw the F1 of every class with its 95 % interval, a bar per model."""
     models, classes = list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["class"]))

@@ -68,6 +68,7 @@ def main() -> None:
     corpora = manifest.check_corpora(params.read("data.corpora", list[str]))
     space = labels.label_space(params.read("data.labels", str))
     seeds, config = params.read("train.seeds", list[int]), params.read("evaluate", EvaluateConfig)
+    chosen = supervision.read_selection(space)
     splits = {split: manifest.read_manifests(split, corpora) for split in manifest.SPLITS}
     protocol.check_splits(splits)
     folders = {BlockKey(model, seed, ""): MODELS[model] / f"seed-{seed}" for model in MODELS for seed in seeds}
@@ -95,7 +96,12 @@ def main() -> None:
     draws = bootstrap.draw(predicted.groups()[1], len(seeds), config.rounds, config.bootstrap_seed)
     found = findings.find(predicted, dev_predictions, draws, _trained(corpora))
     result_files.write_results(
-        predicted, space, splits, draws, result_files.Remarks(found, floor.describe([*fits.values()], split))
+        predicted,
+        space,
+        splits,
+        draws,
+        result_files.Remarks(found, floor.describe([*fits.values()], split)),
+        chosen,
     )
 
 

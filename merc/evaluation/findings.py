@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from merc.data.records.selection import MAIN_METRIC, TITLES
 from merc.evaluation import bootstrap, floor
 from merc.evaluation.predictions import Predictions
-from merc.training.core import scores
+from merc.training.core.task_scores import TaskScores
 
-MEASURE = "macro_f1"
 STUDENT = "student"
 
 
@@ -34,12 +34,16 @@ def find(
 def _floor_ahead(test: Predictions, task: str, draws: bootstrap.Draws) -> list[str]:
     if floor.NAME not in test.models():
         return []
-    gain, low, high = _gain(test.group_confusions(task, STUDENT), test.group_confusions(task, floor.NAME), draws)
+    measure = test.measure(task)
+    gain, low, high = _gain(
+        test.group_confusions(task, STUDENT), test.group_confusions(task, floor.NAME), draws, measure
+    )
     if not low > 0:
         return []
     return [
-        f"{task}: the floor, a logistic regression on pooled features, is ahead of the student by {gain:.3f} macro "
-        f"F1 [{low:.3f}, {high:.3f}]: as it is set, the network is not worth its training on these data."
+        f"{task}: the floor, a {floor.ABOUT[measure.kind]} on pooled features, is ahead of the student by "
+        f"{gain:.3f} {_title(measure)} [{low:.3f}, {high:.3f}]: as it is set, the network is not worth its "
+        "training on these data."
     ]
 
 
@@ -53,22 +57,22 @@ def _dev_above_test(
     if not dev_score - score > dev_half + half:
         return []
     return [
-        f"{task}: the student's macro F1 is {dev_score:.3f} on dev and {score:.3f} on test, further apart than "
-        "both 95 % intervals reach: dev is easier, or its features have seen its labels."
+        f"{task}: the student's {_title(test.measure(task))} is {dev_score:.3f} on dev and {score:.3f} on test, "
+        "further apart than both 95 % intervals reach: dev is easier, or its features have seen its labels."
     ]
 
 
 def _with_half_width(predictions: Predictions, task: str, draws: bootstrap.Draws) -> tuple[float, float]:
-    counts = predictions.group_confusions(task, STUDENT)
-    low, high = bootstrap.interval(bootstrap.replicate(counts, draws)[MEASURE])
-    return _score(counts), (high - low) / 2
+    counts, measure = predictions.group_confusions(task, STUDENT), predictions.measure(task)
+    low, high = bootstrap.interval(bootstrap.replicate(counts, draws, measure.summarise)[MAIN_METRIC[measure.kind]])
+    return _score(counts, measure), (high - low) / 2
 
 
 def _misleading(test: Predictions, task: str, draws: bootstrap.Draws) -> list[str]:
     """The subset of the modalities that is furthest above the whole, if by more than its interval."""
     subsets = [name for name in test.conditions(STUDENT) if name.startswith("only:")]
-    whole = test.group_confusions(task, STUDENT)
-    gains = {name: _gain(whole, test.group_confusions(task, STUDENT, [name]), draws) for name in subsets}
+    whole, measure = test.group_confusions(task, STUDENT), test.measure(task)
+    gains = {name: _gain(whole, test.group_confusions(task, STUDENT, [name]), draws, measure) for name in subsets}
     ahead = {name: gain for name, gain in gains.items() if gain[1] > 0}
     if not ahead:
         return []
@@ -78,17 +82,24 @@ def _misleading(test: Predictions, task: str, draws: bootstrap.Draws) -> list[st
     gain, low, high = ahead[name]
     verb = "mislead" if len(hidden) > 1 else "misleads"
     return [
-        f"{task}: shown {' and '.join(shown)} alone, the student is {gain:.3f} macro F1 better than shown "
+        f"{task}: shown {' and '.join(shown)} alone, the student is {gain:.3f} {_title(measure)} better than shown "
         f"everything [{low:.3f}, {high:.3f}]: {' and '.join(hidden)} {verb} it."
     ]
 
 
-def _gain(first: np.ndarray, second: np.ndarray, draws: bootstrap.Draws) -> tuple[float, float, float]:
-    """second - first in macro F1 of (S, 1, G, C, C) counts, with its interval; both on the same drawn groups."""
-    replicates = bootstrap.replicate(second, draws)[MEASURE] - bootstrap.replicate(first, draws)[MEASURE]
-    return _score(second) - _score(first), *bootstrap.interval(replicates)
+def _gain(
+    first: np.ndarray, second: np.ndarray, draws: bootstrap.Draws, measure: TaskScores
+) -> tuple[float, float, float]:
+    """second - first in the main score of (S, 1, G, ...) sums, with its interval; both on the same drawn groups."""
+    main = MAIN_METRIC[measure.kind]
+    after, before = (bootstrap.replicate(sums, draws, measure.summarise)[main] for sums in (second, first))
+    return _score(second, measure) - _score(first, measure), *bootstrap.interval(after - before)
 
 
-def _score(counts: np.ndarray) -> float:
-    by_seed = scores.summarise(counts.sum(axis=(1, 2)))[MEASURE]
+def _score(counts: np.ndarray, measure: TaskScores) -> float:
+    by_seed = measure.summarise(counts.sum(axis=(1, 2)))[MAIN_METRIC[measure.kind]]
     return float(by_seed.mean())
+
+
+def _title(measure: TaskScores) -> str:
+    return TITLES[MAIN_METRIC[measure.kind]]

@@ -9,13 +9,14 @@ import torch
 from pydantic import Field
 
 from merc.data.batches.dataset import Split
-from merc.data.records.labels import TASKS, LabelSpace
+from merc.data.records.labels import LabelSpace, Task
 from merc.evaluation import missing_modalities
 from merc.evaluation.predictions import ID_COLUMNS, PARTS, PROBABILITY_DECIMALS, BlockKey, Predictions
 from merc.runtime.params import Seed, StrictModel
 from merc.training.core import calibration
 from merc.training.core.loop import predict_views
 from merc.training.core.network import MultimodalNetwork
+from merc.training.core.task_scores import task_scores
 
 PredictionArrays = dict[str, dict[str, np.ndarray]]  # task -> part -> (K, N, C)
 
@@ -43,15 +44,32 @@ def predict_conditions(
     network: MultimodalNetwork, split: Split, masks: Mapping[str, np.ndarray], calibrated: dict
 ) -> PredictionArrays:
     """Predict under each of the K masks (N, M): {task: {part: (K, N, C)}}; tasks without a head are left out."""
-    logits = predict_views(network, split, torch.from_numpy(np.stack(list(masks.values()))))
-    return {task: prediction_parts(logits[task], calibrated[task]) for task in TASKS if task in logits}
+    outputs = predict_views(network, split, torch.from_numpy(np.stack(list(masks.values()))))
+    return {
+        name: prediction_parts(outputs[name], calibrated[name], task)
+        for name, task in split.tasks.items()
+        if name in outputs
+    }
 
 
-def prediction_parts(logits: np.ndarray, calibrated: dict[str, float]) -> dict[str, np.ndarray]:
-    """Probabilities before and after calibration, and membership in the conformal sets; (K, N, C) each."""
-    probability = calibration.apply(logits, calibrated)
-    members = calibration.label_sets(probability, calibrated)
-    raw = torch.from_numpy(logits).softmax(-1).numpy()
+def prediction_parts(outputs: np.ndarray, calibrated: calibration.Calibration, task: Task) -> dict[str, np.ndarray]:
+    """The parts (K, N, C) of a task's answers: PARTS_OF its kind.
+
+    Probabilities before and after calibration, and membership in the conformal set, or in the answer if multilabel;
+    or a number within its range, and its interval.
+    """
+    if task.kind == "regression":
+        values = outputs.clip(task.low, task.high)
+        interval = calibration.intervals(values[..., 0], calibrated, task)
+        return {"value": _rounded(values), "interval": _rounded(interval)}
+    probability = calibration.apply(outputs, calibrated)
+    if task.kind == "multilabel":
+        raw, members = calibration.sigmoid(outputs), task_scores(task).answers(outputs)
+    else:
+        raw, members = (
+            torch.from_numpy(outputs).softmax(-1).numpy(),
+            calibration.label_sets(probability, calibrated),
+        )
     return dict(zip(PARTS, (_rounded(raw), _rounded(probability), members), strict=True))
 
 
@@ -61,9 +79,10 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 def concatenate_blocks(blocks: Sequence[PredictionArrays]) -> PredictionArrays:
     """Concatenate blocks along K; a task that is missing from a block is left out."""
-    tasks = [task for task in TASKS if all(task in block for block in blocks)]
+    tasks = [task for task in blocks[0] if all(task in block for block in blocks)]
     return {
-        task: {part: np.concatenate([block[task][part] for block in blocks]) for part in PARTS} for task in tasks
+        task: {part: np.concatenate([block[task][part] for block in blocks]) for part in blocks[0][task]}
+        for task in tasks
     }
 
 
@@ -75,10 +94,26 @@ def collect_predictions(
 ) -> Predictions:
     """Combine the blocks of all networks with the manifest's rows and labels; `keys` holds each network's keys."""
     rows = cast("pd.DataFrame", manifest[list(ID_COLUMNS)].copy())
-    for task in TASKS:
-        order = getattr(space, task)
-        rows[task] = [order[number] if number >= 0 else None for number in space.indices(manifest, task)]
-    orders = {task: tuple(getattr(space, task)) for task in TASKS}
+    for name, task in space.tasks.items():
+        rows[name] = pd.Series(_label_cells(task, task.targets(manifest)), rows.index, dtype=object)
+    votes = {name: task.distributions(manifest) for name, task in space.tasks.items()}
     return Predictions(
-        rows, orders, tuple(key for block_keys in keys for key in block_keys), concatenate_blocks(blocks)
+        rows,
+        space.outputs,
+        tuple(key for block_keys in keys for key in block_keys),
+        concatenate_blocks(blocks),
+        {n: (task.kind, task.low, task.high) for n, task in space.tasks.items() if task.kind != "classification"},
+        {name: shares for name, shares in votes.items() if shares is not None},
     )
+
+
+def _label_cells(task: Task, targets: np.ndarray) -> list[str | list[str] | float | None]:
+    """The labels of a task in words, or as numbers; None without a label."""
+    if task.kind == "classification":
+        return [task.classes[number] if number >= 0 else None for number in targets]
+    if task.kind == "regression":
+        return [None if np.isnan(value) else float(value) for value in targets]
+    return [
+        None if np.isnan(row).any() else [name for name, holds in zip(task.classes, row, strict=True) if holds]
+        for row in targets
+    ]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,14 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from merc.data.records import labels
+from merc.data.records.labels import Kind, Task
 from merc.evaluation.missing_modalities import FULL
 from merc.runtime.errors import UserError
-from merc.training.core import scores
+from merc.training.core.task_scores import TaskScores, task_scores
 
 PREDICTIONS_FILE = Path("out/evaluate/predictions.parquet")
 ID_COLUMNS = ("corpus", "dialogue", "utterance", "group")
 # columns per task: probability before and after calibration, and membership in the conformal set
 PARTS = {"raw": pa.float32(), "probability": pa.float32(), "set": pa.bool_()}
+# of a multilabel task the set is its answer; of a regression there are the number and its conformal interval
+PARTS_OF: dict[Kind, dict[str, pa.DataType]] = {
+    "classification": PARTS,
+    "multilabel": PARTS,
+    "regression": {"value": pa.float32(), "interval": pa.float32()},
+}
 PROBABILITY_DECIMALS = 6  # rounding compresses the file and is far too fine to change a score
 
 
@@ -35,15 +42,40 @@ class BlockKey(NamedTuple):
 class Predictions:
     """K blocks of predictions for the same N utterances, in the manifest's order."""
 
-    rows: pd.DataFrame  # N rows: identifying columns, then the actual label of each task (a string, or None)
+    # N rows: identifying columns, then each task's actual label, or None: a string, a list of strings or a number
+    rows: pd.DataFrame
     classes: dict[str, tuple[str, ...]]  # task -> its C labels, in the order of the arrays' last axis
     keys: tuple[BlockKey, ...]
     outputs: dict[str, dict[str, np.ndarray]]  # task -> part -> (K, N, C); without tasks that have no head
+    kinds: dict[str, tuple[Kind, float, float]] = field(default_factory=dict)  # if no classification: kind, range
+    votes: dict[str, np.ndarray] = field(default_factory=dict)  # task -> (N, C) shares of the annotators' votes
+
+    def task(self, name: str) -> Task:
+        """What the task's answers are."""
+        kind, low, high = self.kinds.get(name, ("classification", 0.0, 0.0))
+        return Task(name, kind, () if kind == "regression" else self.classes[name], low, high)
+
+    def measure(self, task: str) -> TaskScores:
+        """How the task is scored."""
+        return task_scores(self.task(task))
 
     def actual(self, task: str) -> np.ndarray:
-        """(N,) label indices, UNLABELLED where there is no label."""
+        """The labels as Task.targets; of a classification (N,) indices, UNLABELLED where there is no label."""
+        values, kind = self.rows[task], self.task(task).kind
+        if kind == "regression":
+            return values.to_numpy(dtype=float, na_value=np.nan)
+        if kind == "multilabel":
+            none = [np.nan] * len(self.classes[task])
+            held = [
+                none if each is None else [float(name in each) for name in self.classes[task]] for each in values
+            ]
+            return np.array(held).reshape(len(values), len(self.classes[task]))
         indices = {label: index for index, label in enumerate(self.classes[task])}
-        return np.array([indices.get(label, labels.UNLABELLED) for label in self.rows[task]], dtype=np.int64)
+        return np.array([indices.get(label, labels.UNLABELLED) for label in values], dtype=np.int64)
+
+    def labelled(self, task: str) -> np.ndarray:
+        """(N,) bool: the rows with a label."""
+        return labels.is_labelled(self.actual(task))
 
     def groups(self) -> tuple[np.ndarray, int]:
         """(N,) the group index of each row, and the number of groups."""
@@ -68,7 +100,8 @@ class Predictions:
         outputs = {
             task: {part: values[:, rows] for part, values in parts.items()} for task, parts in self.outputs.items()
         }
-        return replace(self, rows=self.rows[rows].reset_index(drop=True), outputs=outputs)
+        votes = {task: shares[rows] for task, shares in self.votes.items()}
+        return replace(self, rows=self.rows[rows].reset_index(drop=True), outputs=outputs, votes=votes)
 
     def take_seeds(self, seeds: Collection[int]) -> "Predictions":
         """The predictions of some training seeds."""
@@ -90,26 +123,34 @@ class Predictions:
         return self.outputs[task][part][self.blocks(model, conditions)]
 
     def predicted(self, task: str, model: str, conditions: Sequence[str] = (FULL,)) -> np.ndarray:
-        """(S, len(conditions), N) the index of the most probable label."""
+        """(S, len(conditions), N) indices of the most probable labels, or numbers; (..., C) bool if multilabel."""
+        kind = self.task(task).kind
+        if kind == "multilabel":
+            return self.values(task, model, conditions, "set")
+        if kind == "regression":
+            return self.values(task, model, conditions, "value")[..., 0]
         return self.values(task, model, conditions).argmax(-1)
 
     def group_confusions(self, task: str, model: str, conditions: Sequence[str] = (FULL,)) -> np.ndarray:
-        """(S, len(conditions), G, C, C) confusion matrices of each group; all 0 if the task has no head."""
+        """(S, len(conditions), G, C, C) confusion matrices of each group; all 0 if the task has no head.
+
+        Of a task of another kind: the sums that its `measure` takes.
+        """
         return self._count_confusions(task, model, conditions, *self.groups())
 
     def confusions(self, task: str, model: str, conditions: Sequence[str] = (FULL,)) -> np.ndarray:
-        """(S, len(conditions), C, C) confusion matrices; all 0 if the task has no head."""
+        """(S, len(conditions), C, C) confusion matrices, or sums; all 0 if the task has no head."""
         single_group = np.zeros(len(self.rows), np.int64)
         return self._count_confusions(task, model, conditions, single_group, 1)[:, :, 0]
 
     def _count_confusions(
         self, task: str, model: str, conditions: Sequence[str], group: np.ndarray, num_groups: int
     ) -> np.ndarray:
-        classes = len(self.classes[task])
+        measure, actual = self.measure(task), self.actual(task)
         if task not in self.outputs:
-            return np.zeros((*self.blocks(model, conditions).shape, num_groups, classes, classes), np.int64)
-        predicted = self.predicted(task, model, conditions)
-        return scores.grouped_confusion(self.actual(task), predicted, group, num_groups, classes)
+            one = measure.sums(actual[:0], actual[:0] > 0, group[:0], num_groups)
+            return np.zeros((*self.blocks(model, conditions).shape, *one.shape), np.int64)
+        return measure.sums(actual, self.predicted(task, model, conditions), group, num_groups)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -118,23 +159,34 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     blocks = [_block(predictions, number, key) for number, key in enumerate(predictions.keys)]
     table = pa.concat_tables(blocks).unify_dictionaries()
     classes = json.dumps({task: list(order) for task, order in predictions.classes.items()}, sort_keys=True)
-    table = table.replace_schema_metadata({"merc": classes})
+    kinds = {"kinds": json.dumps(predictions.kinds, sort_keys=True)} if predictions.kinds else {}
+    table = table.replace_schema_metadata({"merc": classes} | kinds)
     pq.write_table(table, path, compression="zstd", row_group_size=max(len(table), 1))
 
 
 def _block(predictions: Predictions, number: int, key: BlockKey) -> pa.Table:
     rows = predictions.rows
-    columns = {name: _strings(rows[name]) for name in (*ID_COLUMNS, *labels.TASKS)}
+    columns = {name: _strings(rows[name]) for name in ID_COLUMNS}
+    columns |= {task: _labels(rows[task], predictions.task(task).kind) for task in predictions.classes}
     columns |= {"model": _strings([key.model] * len(rows)), "condition": _strings([key.condition] * len(rows))}
     columns["seed"] = pa.array(np.full(len(rows), key.seed, np.int32))
-    for task in labels.TASKS:
-        for part, dtype in PARTS.items():
+    for task in predictions.classes:
+        for part, dtype in PARTS_OF[predictions.task(task).kind].items():
             columns[f"{task}_{part}"] = _lists(predictions, task, part, number, dtype)
+    columns |= {f"{task}_votes": pa.array(list(shares)) for task, shares in predictions.votes.items()}
     return pa.table(columns)
 
 
 def _strings(values: Iterable[str | None]) -> pa.Array:
     return pa.array(values, pa.string()).dictionary_encode()
+
+
+def _labels(values: pd.Series, kind: Kind) -> pa.Array:
+    if kind == "classification":
+        return _strings(values)
+    return pa.array(
+        values.tolist(), pa.float64() if kind == "regression" else pa.list_(pa.string()), from_pandas=True
+    )
 
 
 def _lists(predictions: Predictions, task: str, part: str, number: int, dtype: pa.DataType) -> pa.Array:
@@ -153,11 +205,18 @@ def read_predictions(path: Path = PREDICTIONS_FILE) -> Predictions:
     keys = _keys(table)
     size = len(table) // max(len(keys), 1)
     classes = {task: tuple(order) for task, order in json.loads(table.schema.metadata[b"merc"]).items()}
+    kinds = {task: tuple(kind) for task, kind in json.loads(table.schema.metadata.get(b"kinds", "{}")).items()}
+    first = table.slice(0, size)
+    rows = first.select([*ID_COLUMNS, *classes]).to_pandas().astype(object)
+    of_kind = {task: kinds.get(task, ("classification",))[0] for task in classes}
+    votes = {task: first[f"{task}_votes"].to_pylist() for task in classes if f"{task}_votes" in table.column_names}
     return Predictions(
-        rows=table.slice(0, size).select([*ID_COLUMNS, *labels.TASKS]).to_pandas().astype(object),
+        rows=rows.where(rows.notna(), None) if kinds else rows,
         classes=classes,
         keys=keys,
-        outputs={task: parts for task in labels.TASKS if (parts := _parts(table, task, len(keys), size))},
+        outputs={t: parts for t, kind in of_kind.items() if (parts := _parts(table, t, kind, len(keys), size))},
+        kinds=kinds,
+        votes={task: np.array(shares, dtype=np.float32) for task, shares in votes.items()},
     )
 
 
@@ -179,9 +238,9 @@ def _keys(table: pa.Table) -> tuple[BlockKey, ...]:
     )
 
 
-def _parts(table: pa.Table, task: str, blocks: int, size: int) -> dict[str, np.ndarray]:
+def _parts(table: pa.Table, task: str, kind: Kind, blocks: int, size: int) -> dict[str, np.ndarray]:
     """{part: (blocks, size, C)} of a task; {} for a task without a head."""
-    columns = {part: table[f"{task}_{part}"].combine_chunks() for part in PARTS}
+    columns = {part: table[f"{task}_{part}"].combine_chunks() for part in PARTS_OF[kind]}
     if any(column.null_count for column in columns.values()):
         return {}
     return {

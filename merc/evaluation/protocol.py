@@ -11,6 +11,7 @@ import pandas as pd
 
 from merc.data.batches.dataset import Split
 from merc.data.records import manifest as manifests
+from merc.data.records.labels import is_labelled
 from merc.runtime.errors import UserError
 
 # columns that identify an utterance of a dialogue
@@ -119,7 +120,8 @@ def check_features(split: Split) -> None:
         starts, lengths = stream.starts.numpy()[is_present], stream.lengths.numpy()[is_present]
         means = _means(stream.values.numpy(), starts, lengths)
         for task, targets in split.targets.items():
-            _check_dimensions(name, task, means, targets.numpy()[is_present])
+            if split.tasks[task].kind != "multilabel":  # several answers at once are determined by no single number
+                _check_dimensions(name, task, means, targets.numpy()[is_present])
 
 
 def _means(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -130,8 +132,9 @@ def _means(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.nd
 
 
 def _check_dimensions(stream: str, task: str, means: np.ndarray, actual: np.ndarray) -> None:
-    """Raise if sorting the utterances by a dimension groups them by label."""
-    means, actual = means[actual >= 0], actual[actual >= 0]
+    """Raise if sorting the utterances by a dimension groups them by label, or sorts them by number."""
+    labelled = is_labelled(actual)
+    means, actual = means[labelled], actual[labelled]
     classes = len(np.unique(actual))
     if len(actual) < MIN_LABELLED or classes < 2:
         return
@@ -139,6 +142,10 @@ def _check_dimensions(stream: str, task: str, means: np.ndarray, actual: np.ndar
     values, labels = np.take_along_axis(means, order, 0), actual[order]
     changes = labels[1:] != labels[:-1]
     is_tied = changes & (values[1:] == values[:-1])
-    leaking = np.flatnonzero((changes.sum(0) == classes - 1) & ~is_tied.any(0))
+    is_sorted = changes.sum(0) == classes - 1
+    if actual.dtype.kind == "f":
+        rises = np.diff(labels, axis=0)
+        is_sorted = (rises >= 0).all(0) | (rises <= 0).all(0)
+    leaking = np.flatnonzero(is_sorted & ~is_tied.any(0))
     if len(leaking):
         raise UserError(f"{stream}: dimension {leaking[0]} alone determines the {task}; it must not be a feature")

@@ -6,6 +6,7 @@ ECE with equal mass: Nixon et al., 2019 (arXiv:1904.01685). Risk and coverage: G
 
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import jensenshannon
 
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
@@ -16,10 +17,18 @@ MIN_PROBABILITY = 1e-12  # bound of the true label's probability: the log loss o
 
 def calibration_measures(predictions: Predictions, task: str, model: str) -> dict[str, object]:
     """Means over seeds; `_raw` before calibration; coverage by class shows which classes the sets miss."""
-    actual = predictions.actual(task)
-    labelled = actual >= 0
+    actual, labelled, kind = predictions.actual(task), predictions.labelled(task), predictions.task(task).kind
     if task not in predictions.outputs or not labelled.any():
         return {}
+    if kind == "regression":
+        interval = predictions.values(task, model, [FULL], "interval")[:, 0, labelled]
+        return interval_measures(interval, actual[labelled])
+    if kind == "multilabel":
+        parts = {
+            part: predictions.values(task, model, [FULL], part)[:, 0, labelled] for part in ("probability", "raw")
+        }
+        calibrated, raw = (binary_measures(each, actual[labelled] > 0) for each in parts.values())
+        return calibrated | {f"{name}_raw": value for name, value in raw.items()}
     parts = {
         part: predictions.values(task, model, [FULL], part)[:, 0, labelled]
         for part in ("raw", "probability", "set")
@@ -42,6 +51,36 @@ def calibration_scores(probability: np.ndarray, actual: np.ndarray) -> dict[str,
         "nll": float(-np.log(np.maximum(true_probability, MIN_PROBABILITY)).mean()),
         "aurc": float(risk(probability.max(-1), correct).mean()),
     }
+
+
+def binary_measures(probability: np.ndarray, truth: np.ndarray) -> dict[str, object]:
+    """Of (S, N, C) probabilities that each class holds, (N, C) whether it does: means over the classes."""
+    holds = np.broadcast_to(truth, probability.shape)
+    likelihood = np.where(holds, probability, 1 - probability)
+    gaps = [ece(probability[..., c], holds[..., c]) for c in range(truth.shape[1])]
+    return {
+        "classwise_ece": float(np.mean(gaps)),
+        "brier": float(((probability - holds) ** 2).mean()),
+        "nll": float(-np.log(np.maximum(likelihood, MIN_PROBABILITY)).mean()),
+    }
+
+
+def interval_measures(interval: np.ndarray, actual: np.ndarray) -> dict[str, object]:
+    """How often the (S, N, 2) intervals contain the number, and their mean width."""
+    inside = (interval[..., 0] <= actual) & (actual <= interval[..., 1])
+    return {"coverage": float(inside.mean()), "width": float((interval[..., 1] - interval[..., 0]).mean())}
+
+
+def jensen_shannon(predictions: Predictions, task: str, model: str) -> float:
+    """Mean Jensen-Shannon divergence (in nats, at most 0.693) of the probabilities from the annotators' votes."""
+    votes = predictions.votes[task]
+    voted = ~np.isnan(votes).any(1)
+    if not voted.any():
+        return np.nan
+    probability = predictions.values(task, model, [FULL])[:, 0, voted]
+    # scipy returns the square root of the divergence
+    distance = jensenshannon(probability, np.broadcast_to(votes[voted], probability.shape), axis=-1)
+    return float((distance**2).mean())
 
 
 def ece(confidence: np.ndarray, correct: np.ndarray) -> np.ndarray:
@@ -102,9 +141,16 @@ def coverage_curve(predictions: Predictions, task: str, models: list[str]) -> pd
 
 
 def _confidence(predictions: Predictions, task: str, model: str) -> tuple[np.ndarray, np.ndarray]:
-    """(S, N) confidence and correctness of the labelled utterances; (1, 0) if the task has no head."""
-    actual = predictions.actual(task)
+    """(S, N) confidence and correctness of the labelled utterances; (1, 0) if the task has no head.
+
+    Of a multilabel task (S, N C) each class's probability, and whether it holds.
+    """
+    actual, labelled = predictions.actual(task), predictions.labelled(task)
     if task not in predictions.outputs:
         return np.zeros((1, 0)), np.zeros((1, 0), bool)
+    if predictions.task(task).kind == "multilabel":
+        probability = predictions.values(task, model, [FULL])[:, 0, labelled]
+        holds = np.broadcast_to(actual[labelled] > 0, probability.shape)
+        return probability.reshape(len(probability), -1), holds.reshape(len(holds), -1)
     probability = predictions.values(task, model, [FULL])[:, 0, actual >= 0]
     return probability.max(-1), probability.argmax(-1) == actual[actual >= 0]

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from merc.data.records.selection import MAIN_METRIC
 from merc.evaluation import bootstrap
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 from merc.evaluation.selection_gap import EPOCH_PREFIX
-from merc.training.core import scores
 
 HALF_RATE = "rate:0.5"
 
@@ -24,7 +24,10 @@ def group_repeats(conditions: Iterable[str]) -> dict[str, list[str]]:
 
 
 def robustness(predictions: Predictions) -> dict[str, dict[str, dict[str, float]]]:
-    """{model: {task: macro F1 by condition, and its summary}}; for sentiment only the main conditions."""
+    """{model: {task: macro F1 by condition, and its summary}}; after the first task only the main conditions.
+
+    Of a regression the concordance (CCC) in place of the macro F1.
+    """
     models = predictions.models()
     tasks = predictions.classes
     return {model: {task: _robustness(predictions, model, task) for task in tasks} for model in models}
@@ -32,13 +35,13 @@ def robustness(predictions: Predictions) -> dict[str, dict[str, dict[str, float]
 
 def _robustness(predictions: Predictions, model: str, task: str) -> dict[str, float]:
     grouped = group_repeats(name for name in predictions.conditions(model) if not name.startswith(EPOCH_PREFIX))
-    names = [name for name in grouped if task == "emotion" or _is_main(name)]
-    by_condition = {name: _macro_f1(predictions, task, model, grouped[name]) for name in names}
+    names = [name for name in grouped if task == next(iter(predictions.classes)) or _is_main(name)]
+    by_condition = {name: _score(predictions, task, model, grouped[name]) for name in names}
     return by_condition | summary(by_condition)
 
 
 def _is_main(name: str) -> bool:
-    """A metrics file holds 90 numbers; the other conditions are in out/evaluate/results.csv for both tasks."""
+    """A metrics file holds 90 numbers; the other conditions are in out/evaluate/results.csv for every task."""
     return name == FULL or name.startswith("only:") or _is_uniform(name)
 
 
@@ -63,7 +66,7 @@ def curve(by_condition: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def missing_rate_curve(predictions: Predictions, task: str, draws: bootstrap.Draws) -> pd.DataFrame:
-    """A row per missing rate: each model's macro F1 with its 95 % bootstrap interval."""
+    """A row per missing rate: each model's main score with its 95 % bootstrap interval."""
     models = predictions.models()
     grouped = group_repeats(predictions.conditions(models[0]))
     rates = {0.0: grouped[FULL]} | {_rate(name): grouped[name] for name in grouped if _is_uniform(name)}
@@ -76,15 +79,14 @@ def missing_rate_curve(predictions: Predictions, task: str, draws: bootstrap.Dra
 def _point(
     predictions: Predictions, task: str, model: str, conditions: list[str], draws: bootstrap.Draws
 ) -> dict[str, float]:
-    low, high = bootstrap.interval(
-        bootstrap.replicate(predictions.group_confusions(task, model, conditions), draws)["macro_f1"]
-    )
-    return {model: _macro_f1(predictions, task, model, conditions), f"{model}_low": low, f"{model}_high": high}
+    measure, counts = predictions.measure(task), predictions.group_confusions(task, model, conditions)
+    low, high = bootstrap.interval(bootstrap.replicate(counts, draws, measure.summarise)[MAIN_METRIC[measure.kind]])
+    return {model: _score(predictions, task, model, conditions), f"{model}_low": low, f"{model}_high": high}
 
 
-def _macro_f1(predictions: Predictions, task: str, model: str, conditions: list[str]) -> float:
-    matrices = predictions.confusions(task, model, conditions)
-    return float(scores.summarise(matrices)["macro_f1"].mean())
+def _score(predictions: Predictions, task: str, model: str, conditions: list[str]) -> float:
+    matrices, measure = predictions.confusions(task, model, conditions), predictions.measure(task)
+    return float(measure.summarise(matrices)[MAIN_METRIC[measure.kind]].mean())
 
 
 def _is_uniform(name: str) -> bool:

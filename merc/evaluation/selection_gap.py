@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from merc.data.records.selection import LOWER_IS_BETTER
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 from merc.runtime import results
 from merc.runtime.errors import UserError
-from merc.training.core import scores
 
 LOG_FILE = Path("epochs/log.json")
 EPOCH_PREFIX = "epoch:"  # prefix of a condition: all modalities, weights of that epoch
-MEASURES = ("macro_f1", "weighted_f1", "accuracy")
+MEASURES = {
+    "classification": ("macro_f1", "weighted_f1", "accuracy"),
+    "multilabel": ("macro_f1", "weighted_f1", "accuracy"),
+    "regression": ("ccc", "pearson", "mae"),
+}
 
 
 def kept_epochs(folder: Path) -> dict[str, str]:
@@ -36,15 +40,22 @@ def kept_epochs(folder: Path) -> dict[str, str]:
         ) from None
 
 
-def epoch_gap(predictions: Predictions, model: str) -> dict[str, float]:
+def epoch_gap(predictions: Predictions, model: str, task: str = "emotion") -> dict[str, float]:
     """The best test score of the kept epochs minus the selected epoch's (NaN without any), and their number."""
     names = [name for name in predictions.conditions(model) if name.startswith(EPOCH_PREFIX)]
-    if not names or "emotion" not in predictions.outputs:
-        return dict.fromkeys(MEASURES, np.nan) | {"epochs": len(names)}
-    matrices = predictions.confusions("emotion", model, [FULL, *names])
-    by_epoch = scores.summarise(matrices)  # (seeds with epochs, 1 + epochs)
-    gains = {name: by_epoch[name][:, 1:].max(axis=1) - by_epoch[name][:, 0] for name in MEASURES}
+    measure = predictions.measure(task)
+    if not names or task not in predictions.outputs:
+        return dict.fromkeys(MEASURES[measure.kind], np.nan) | {"epochs": len(names)}
+    matrices = predictions.confusions(task, model, [FULL, *names])
+    by_epoch = measure.summarise(matrices)  # (seeds with epochs, 1 + epochs)
+    gains = {name: _gain(by_epoch[name], name) for name in MEASURES[measure.kind]}
     return {name: float(gain.mean()) for name, gain in gains.items()} | {"epochs": len(names)}
+
+
+def _gain(by_epoch: np.ndarray, name: str) -> np.ndarray:
+    """(seeds,) how much the best other epoch is better than the selected one, the first of (seeds, 1 + epochs)."""
+    sign = -1 if name in LOWER_IS_BETTER else 1
+    return (sign * by_epoch[:, 1:]).max(axis=1) - sign * by_epoch[:, 0]
 
 
 def _check_selection(path: Path, log: Mapping[str, Any]) -> None:

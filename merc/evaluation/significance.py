@@ -1,11 +1,13 @@
 """Significance of the difference between two models: paired tests on the same utterances."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from merc.data.records.selection import MAIN_METRIC, TITLES
 from merc.evaluation import bootstrap
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions, read_predictions
@@ -18,6 +20,11 @@ ROUNDS = 1000
 USAGE = "python -m merc compare <another run's predictions.parquet> [<their model> <our model>]"
 
 
+def macro_f1(counts: np.ndarray) -> np.ndarray:
+    """(...) of (..., C, C) confusion counts."""
+    return scores.summarise(counts)[MEASURE]
+
+
 def compare(
     first: Predictions,
     second: Predictions,
@@ -26,7 +33,7 @@ def compare(
     rounds: int,
     names: tuple[str, str] | None = None,
 ) -> dict:
-    """second - first in macro F1: its interval, three tests, an effect size, and a verdict in words.
+    """second - first in macro F1 (a regression: CCC): its interval, three tests, an effect size, a verdict.
 
     `names` are the names of the two in the verdict, by default their models' names.
     """
@@ -36,22 +43,32 @@ def compare(
     first_counts, second_counts = first.group_confusions(task, models[0]), second.group_confusions(task, models[1])
     if not first_counts.any():
         return {"verdict": f"no utterance has a label for {task}"}
-    difference, p_value = permutation(first_counts, second_counts, rounds, seed=1)
-    num_seeds, _, num_groups, _, _ = first_counts.shape
+    measure = first.measure(task)
+    main = MAIN_METRIC[measure.kind]
+
+    def score(sums: np.ndarray) -> np.ndarray:
+        return measure.summarise(sums)[main]
+
+    difference, p_value = permutation(first_counts, second_counts, rounds, seed=1, score=score)
+    num_seeds, _, num_groups = first_counts.shape[:3]
     draws = bootstrap.draw(num_groups, num_seeds, rounds, seed=1)
-    low, high = bootstrap.interval(_gain(first_counts, second_counts, draws))
-    gains = (_by_seed(second_counts) - _by_seed(first_counts))[:, 0]
+    low, high = bootstrap.interval(_gain(first_counts, second_counts, draws, measure.summarise, main))
+    gains = (score(second_counts.sum(axis=2)) - score(first_counts.sum(axis=2)))[:, 0]
     names = names or (models if models[0] != models[1] else (f"their {models[0]}", f"our {models[1]}"))
     measures = {
         "difference": difference,
         "low": low,
         "high": high,
         "permutation_p": p_value,
-        "mcnemar_p": mcnemar(*_correct(first, second, models, task)),
+        "mcnemar_p": mcnemar(*_correct(first, second, models, task))
+        if measure.kind == "classification"
+        else np.nan,
         "paired_t_p": paired_t(gains),
         "cohen_d": float(gains.mean() / gains.std(ddof=1)) if len(gains) > 1 and gains.std() > 0 else np.nan,
     }
-    return measures | {"verdict": verdict(names, difference, p_value, int(first_counts[0].sum()), num_groups)}
+    return measures | {
+        "verdict": verdict(names, difference, p_value, int(first.labelled(task).sum()), num_groups, TITLES[main])
+    }
 
 
 def against(*words: str) -> None:
@@ -73,26 +90,34 @@ def against(*words: str) -> None:
             print(f"{our_model}, {task}: ours - theirs: {numbers}\n    {result['verdict']}")
 
 
-def verdict(models: tuple[str, str], difference: float, p_value: float, rows: int, groups: int) -> str:
+def verdict(
+    models: tuple[str, str], difference: float, p_value: float, rows: int, groups: int, title: str = "macro F1"
+) -> str:
     """The result as a sentence: which model is better, or that they are not distinguishable."""
     size = f"n={rows} utterances in {groups} groups"
     if p_value >= LEVEL:
         return f"{models[0]} and {models[1]} are not distinguishable at {size} (p={p_value:.3f})"
     better, worse = models[::-1] if difference > 0 else models
-    return f"{better} beats {worse} by {abs(difference):.3f} macro F1 at {size} (p={p_value:.3f})"
+    return f"{better} beats {worse} by {abs(difference):.3f} {title} at {size} (p={p_value:.3f})"
 
 
-def permutation(first: np.ndarray, second: np.ndarray, rounds: int, seed: int) -> tuple[float, float]:
+def permutation(
+    first: np.ndarray,
+    second: np.ndarray,
+    rounds: int,
+    seed: int,
+    score: Callable[[np.ndarray], np.ndarray] = macro_f1,
+) -> tuple[float, float]:
     """Difference of mean macro F1 of (S, 1, G, C, C) counts, and the two-sided p of a permutation test.
 
     Under the null hypothesis the two models' predictions for a group are exchangeable: every round swaps each
     group's with probability 1/2.
     """
     swaps = np.random.default_rng(seed).integers(0, 2, (rounds, first.shape[2])).astype(float)
-    observed = float((_by_seed(second) - _by_seed(first)).mean())
+    observed = float((score(second.sum(axis=2)) - score(first.sum(axis=2))).mean())
     change = bootstrap.weighted_sums(second - first, swaps)[:, :, 0]
     swapped_first, swapped_second = first.sum(axis=2)[:, 0] + change, second.sum(axis=2)[:, 0] - change
-    null = (scores.summarise(swapped_second)[MEASURE] - scores.summarise(swapped_first)[MEASURE]).mean(1)
+    null = (score(swapped_second) - score(swapped_first)).mean(1)
     # with a tolerance, because equal sums in another order differ in the last bit
     return observed, float((1 + (np.abs(null) >= abs(observed) - 1e-12).sum()) / (1 + rounds))
 
@@ -143,13 +168,12 @@ def _seeds(predictions: Predictions, model: str) -> set[int]:
     return {key.seed for key in predictions.keys if key.model == model and key.condition == FULL}
 
 
-def _by_seed(counts: np.ndarray) -> np.ndarray:
-    return scores.summarise(counts.sum(axis=2))[MEASURE]
-
-
-def _gain(first: np.ndarray, second: np.ndarray, draws: bootstrap.Draws) -> np.ndarray:
+def _gain(
+    first: np.ndarray, second: np.ndarray, draws: bootstrap.Draws, summarise: bootstrap.Summarise, main: str
+) -> np.ndarray:
     """(R,) the gain in every bootstrap round; both models are scored on the same drawn groups."""
-    return bootstrap.replicate(second, draws)[MEASURE] - bootstrap.replicate(first, draws)[MEASURE]
+    after, before = (bootstrap.replicate(sums, draws, summarise)[main] for sums in (second, first))
+    return after - before
 
 
 def _correct(first: Predictions, second: Predictions, models: tuple[str, str], task: str) -> list[np.ndarray]:

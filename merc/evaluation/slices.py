@@ -9,11 +9,17 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
+from merc.data.records.labels import is_labelled
 from merc.data.records.manifest import MODALITIES
+from merc.data.records.selection import LOWER_IS_BETTER
 from merc.evaluation.predictions import Predictions
-from merc.training.core import scores
 
 FREQUENT_SPEAKER = 50  # training utterances of a frequent speaker, at least
+SLICE_METRICS = {
+    "classification": ("accuracy", "macro_f1"),
+    "multilabel": ("accuracy", "macro_f1"),
+    "regression": ("mae", "ccc"),
+}
 MIN_SLICE_SIZE = 20  # utterances of a slice that may be marked as the worst, at least
 
 
@@ -83,22 +89,24 @@ def _clean(test: pd.DataFrame, seen: pd.DataFrame) -> NamedMasks:
 def slice_table(
     predictions: Predictions, task: str, parts: dict[str, np.ndarray], models: list[str]
 ) -> pd.DataFrame:
-    """A row per slice and model: labelled utterances, accuracy, macro F1 (means over seeds), whether the worst."""
+    """A row per slice and model: labelled utterances, two scores (means over seeds), whether worst by the first."""
+    measured = SLICE_METRICS[predictions.task(task).kind]
     rows = [_row(predictions, task, model, name, mask) for model in models for name, mask in parts.items()]
-    scored = pd.DataFrame(rows, columns=["model", "slice", "utterances", "accuracy", "macro_f1"])
+    scored = pd.DataFrame(rows, columns=["model", "slice", "utterances", *measured])
     large = scored[scored["utterances"] >= MIN_SLICE_SIZE].dropna()
-    worst = large.loc[large.groupby("model", sort=False)["accuracy"].idxmin()].index
+    sign = -1 if measured[0] in LOWER_IS_BETTER else 1
+    worst = large.loc[(sign * large[measured[0]]).groupby(large["model"], sort=False).idxmin()].index
     return scored.assign(worst=scored.index.isin(worst))
 
 
 def _row(predictions: Predictions, task: str, model: str, name: str, mask: np.ndarray) -> tuple:
-    actual = np.where(mask, predictions.actual(task), -1)
     if task not in predictions.outputs:
         return model, name, 0, np.nan, np.nan
-    predicted = predictions.predicted(task, model)[:, 0]
-    matrix = scores.confusion(actual, predicted, len(predictions.classes[task]))
-    measured = scores.summarise(matrix)
-    return model, name, (actual >= 0).sum(), measured["accuracy"].mean(), measured["macro_f1"].mean()
+    measure, actual = predictions.measure(task), predictions.actual(task)[mask]
+    predicted = predictions.predicted(task, model)[:, 0][:, mask]
+    scored = measure.summarise(measure.sums(actual, predicted, np.zeros(len(actual), np.int64), 1)[:, 0])
+    values = (scored[name].mean() for name in SLICE_METRICS[measure.kind])
+    return model, name, is_labelled(actual).sum(), *values
 
 
 MIN_WORDS = 4  # shorter texts ("Oh my God!") recur naturally

@@ -4,7 +4,7 @@ A space is a YAML file: built in (label_spaces/) or the user's own, data/labels/
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,17 +32,17 @@ class Task:
     """What one head learns: one class of several, any number of classes at once, or a number."""
 
     name: str
-    file: str  # that describes it, for messages
     kind: Kind
-    column: str  # of the manifest
     classes: tuple[str, ...]  # in the order of the head's outputs; () of a regression
-    low: float  # range of a regression
-    high: float
-    votes: str  # column of the annotators' votes, "" = none
-    maps: Mapping[str, Mapping[str, str]]  # corpus or EVERY_CORPUS -> its word -> class
-    drops: Mapping[str, Sequence[str]]  # corpus or EVERY_CORPUS -> words that count as no label
-    colours: Mapping[str, str]  # class -> #rrggbb
-    sentiments: Mapping[str, str]  # class -> negative, neutral or positive
+    low: float = 0.0  # range of a regression
+    high: float = 0.0
+    file: str = ""  # that describes it, for messages
+    column: str = ""  # of the manifest
+    votes: str = ""  # column of the annotators' votes, "" = none
+    maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # corpus or EVERY_CORPUS -> word -> class
+    drops: Mapping[str, Sequence[str]] = field(default_factory=dict)  # the same -> words that count as no label
+    colours: Mapping[str, str] = field(default_factory=dict)  # class -> #rrggbb
+    sentiments: Mapping[str, str] = field(default_factory=dict)  # class -> negative, neutral or positive
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -196,12 +196,12 @@ def _task(name: str, file: str, section: TaskSection) -> Task:
     low, high = section.range or (0.0, 0.0)
     return Task(
         name,
-        file,
         section.kind,
-        section.column or name,
         tuple(section.classes),
         low,
         high,
+        file,
+        section.column or name,
         section.votes,
         section.map,
         section.drop,

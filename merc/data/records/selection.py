@@ -16,6 +16,24 @@ METRICS: dict[Kind, tuple[str, ...]] = {
     "regression": ("mae", "pearson", "ccc", "acc2", "acc2_f1", "acc2_nonzero", "acc2_nonzero_f1", "acc5", "acc7"),
 }
 LOWER_IS_BETTER = ("mae",)
+# The score of robustness, findings and tests of significance: higher is better, and 0 says nothing
+MAIN_METRIC: dict[Kind, str] = {"classification": "macro_f1", "multilabel": "macro_f1", "regression": "ccc"}
+TITLES = {
+    "accuracy": "accuracy",
+    "weighted_f1": "weighted F1",
+    "macro_f1": "macro F1",
+    "uar": "UAR",
+    "subset_accuracy": "subset accuracy",
+    "mae": "MAE",
+    "pearson": "Pearson",
+    "ccc": "CCC",
+    "acc2": "Acc-2",
+    "acc2_f1": "F1 of Acc-2",
+    "acc2_nonzero": "Acc-2, no zeros",
+    "acc2_nonzero_f1": "F1, no zeros",
+    "acc5": "Acc-5",
+    "acc7": "Acc-7",
+}
 
 
 class Selection(NamedTuple):

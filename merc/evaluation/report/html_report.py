@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from merc import templates
+from merc.data.records.labels import LabelSpace, Task, is_labelled
+from merc.data.records.selection import MAIN_METRIC, METRICS, TITLES, Selection
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 
@@ -33,6 +35,36 @@ class ReportData(NamedTuple):
     slices: Mapping[str, pd.DataFrame]
     findings: Sequence[str]
     floors: Mapping[str, Mapping[str, Mapping[str, float]]]
+    scored: Sequence[str]  # sentences: over which classes the macro scores are
+    chosen: Selection
+
+
+def classes_scored(predictions: Predictions, space: LabelSpace, train: pd.DataFrame) -> list[str]:
+    """Sentences: over which classes the macro scores of each task are, and which classes training never showed."""
+    sentences = []
+    for name, task in space.tasks.items():
+        if task.kind != "regression" and predictions.labelled(name).any():
+            occurring, shown = (
+                _shown(task, targets) for targets in (predictions.actual(name), task.targets(train))
+            )
+            all_or = "all" if len(occurring) == len(task.classes) else f"{len(occurring)} of"
+            missing = [label for label in task.classes if label not in occurring]
+            sentence = f"{name}: {all_or} {len(task.classes)}" + (
+                f", without {', '.join(missing)}" if missing else ""
+            )
+            unseen = [label for label in task.classes if label not in shown]
+            sentences.append(
+                sentence + (f"; train never shows {', '.join(unseen)}: never answered" if unseen else "")
+            )
+    return sentences
+
+
+def _shown(task: Task, targets: np.ndarray) -> list[str]:
+    """The classes that occur among targets."""
+    labelled = targets[is_labelled(targets)]
+    if task.kind == "multilabel":
+        return [label for label, holds in zip(task.classes, labelled.any(0), strict=True) if holds]
+    return [task.classes[number] for number in np.unique(labelled)]
 
 
 def render_page(predictions: Predictions, test: pd.DataFrame, data: ReportData, figures: Path) -> str:
@@ -42,9 +74,21 @@ def render_page(predictions: Predictions, test: pd.DataFrame, data: ReportData, 
         "groups": predictions.groups()[1],
         "seeds": predictions.num_seeds,
     }
+    of_kind = {task: predictions.task(task).kind for task in predictions.classes}
+    kinds = {
+        kind: {
+            "tasks": [task for task in of_kind if of_kind[task] == kind],
+            "titles": {name: TITLES[name] for name in METRICS[kind]},
+        }
+        for kind in dict.fromkeys(of_kind.values())
+    }
     return templates.render(
         TEMPLATE,
         counts=counts,
+        kinds=kinds,
+        main={task: TITLES[MAIN_METRIC[predictions.task(task).kind]] for task in predictions.classes},
+        gap=data.board["selection_gap"][data.chosen.task],
+        titles=TITLES,
         models=predictions.models(),
         data=data,
         tested={task: result for task, result in data.compared.items() if "difference" in result},
@@ -81,25 +125,31 @@ def _percentage(by_condition: Mapping[str, float], name: str) -> float | None:
 def _calibration(measures: Mapping[str, Mapping[str, Mapping]]) -> dict[str, Any]:
     """Calibration measures of each model and task that has a head, and the classes of all."""
     columns = {f"{m}, {t}": measured for m, tasks in measures.items() for t, measured in tasks.items() if measured}
-    classes = dict.fromkeys(label for measured in columns.values() for label in measured["coverage_by_class"])
+    classes = dict.fromkeys(
+        label for measured in columns.values() for label in measured.get("coverage_by_class", ())
+    )
     return {"columns": columns, "classes": list(classes)}
 
 
 def _slices(table: pd.DataFrame) -> dict[str, Any]:
     """The titles of the columns, and the rows of each slice, one for each model."""
     rows = {name: list(of_slice.itertuples()) for name, of_slice in table.groupby("slice", sort=False)}
-    scores = [
-        f"{model}, {score}" for model in table["model"].drop_duplicates() for score in ("accuracy", "macro F1")
-    ]
-    return {"titles": ["worst of the larger slices: bold", "utterances", *scores], "rows": rows}
+    measured = [name for name in table.columns if name in TITLES]
+    scores = [f"{model}, {TITLES[name]}" for model in table["model"].drop_duplicates() for name in measured]
+    return {
+        "measured": measured,
+        "titles": ["worst of the larger slices: bold", "utterances", *scores],
+        "rows": rows,
+    }
 
 
 def _dialogues(predictions: Predictions, test: pd.DataFrame) -> list[dict[str, Any]] | None:
-    """The least and the most accurate dialogues by the student's mean probabilities; None without emotions."""
-    if "emotion" not in predictions.outputs:
+    """The least and the most accurate dialogues by the student's mean probabilities of the first classification."""
+    task = next((one for one in predictions.outputs if predictions.task(one).kind == "classification"), None)
+    if task is None:
         return None
-    probability = predictions.values("emotion", "student", [FULL])[:, 0].mean(0)  # (N, C)
-    order, actual = np.array(predictions.classes["emotion"]), predictions.actual("emotion")
+    probability = predictions.values(task, "student", [FULL])[:, 0].mean(0)  # (N, C)
+    order, actual = np.array(predictions.classes[task]), predictions.actual(task)
     rows = test[["corpus", "dialogue", "utterance", "speaker", "text"]].assign(
         actual=[order[label] if label >= 0 else "-" for label in actual],
         answer=order[probability.argmax(-1)],

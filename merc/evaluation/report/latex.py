@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from merc.training.core import scores
+from merc.data.records.selection import METRICS, TITLES
 
 
 def write_tables(
@@ -20,13 +20,19 @@ def write_tables(
 
 
 def headline(board: Mapping) -> str:
-    """The headline scores with their intervals."""
+    """The headline scores with their intervals, a tabular for each kind of task."""
+    return "\n".join(_headline(board, names) for names in METRICS.values()).strip("\n") + "\n"
+
+
+def _headline(board: Mapping, names: Sequence[str]) -> str:
+    """A tabular of the tasks with these scores; "" without such a task."""
     rows = [
-        [model, task, *(_with_interval(values, name) for name in scores.HEADLINE_METRICS)]
+        [model, task, *(_with_interval(values, name) for name in names)]
         for model in ("teacher", "student", "floor", "baseline")
         for task, values in board[model].items()
+        if set(names) <= set(values)
     ]
-    return tabular(["model", "task", "accuracy", "weighted F1", "macro F1", "UAR"], rows, texts=2)
+    return tabular(["model", "task", *(TITLES[name] for name in names)], rows, texts=2) if rows else ""
 
 
 def robustness(robust: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
@@ -41,7 +47,7 @@ def calibration(measures: Mapping[str, Mapping[str, Mapping]]) -> str:
     """Calibration measures, a column per model and task."""
     columns = [(model, task) for model in measures for task in measures[model] if measures[model][task]]
     names = [name for name in ("ece_raw", "ece", "classwise_ece", "brier", "aurc", "coverage") if columns]
-    rows = [[name, *(_number(measures[m][t][name]) for m, t in columns)] for name in names]
+    rows = [[name, *(_number(measures[m][t].get(name, np.nan)) for m, t in columns)] for name in names]
     return tabular(["measure", *(f"{model}, {task}" for model, task in columns)], rows)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from merc import plots
 from merc.data.records.labels import LabelSpace
+from merc.data.records.selection import MAIN_METRIC, TITLES, Selection
 from merc.evaluation import bootstrap, reliability, significance, slices
 from merc.evaluation.headline import headline, scoreboard
 from merc.evaluation.predictions import Predictions
@@ -32,9 +33,10 @@ def write_results(
     splits: Mapping[str, pd.DataFrame],
     draws: bootstrap.Draws,
     remarks: Remarks,
+    chosen: Selection,
 ) -> None:
     """Score the predictions and write the results; `splits` are the manifests, test's in the predictions' order."""
-    board = scoreboard(predictions, space, splits["train"], draws)
+    board = scoreboard(predictions, space, splits["train"], draws, chosen)
     results.write_json(METRICS / "evaluate.json", board)
     slice_masks = slices.slice_masks(splits["test"], pd.concat([splits["train"], splits["dev"]], ignore_index=True))
     data = html_report.ReportData(
@@ -49,6 +51,8 @@ def write_results(
         },
         remarks.findings,
         remarks.floors,
+        html_report.classes_scored(predictions, space, splits["train"]),
+        chosen,
     )
     results.write_json(METRICS / "robustness.json", data.robust)
     files = {"corpora": data.corpora, "comparisons": data.compared, "calibration": data.calibrated}
@@ -59,7 +63,8 @@ def write_results(
     for task, table in data.slices.items():
         results.write_csv(PLOTS / f"slices_{task}.csv", table)
         _plot(predictions, task, draws)
-    classes = {task: tables.class_scores(predictions, task, draws) for task in predictions.classes}
+    with_classes = [task for task in predictions.classes if predictions.task(task).kind != "regression"]
+    classes = {task: tables.class_scores(predictions, task, draws) for task in with_classes}
     latex.write_tables(OUT, board, data.robust, data.calibrated, classes)
     page = OUT / "report/index.html"
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -67,35 +72,43 @@ def write_results(
 
 
 def _plot(predictions: Predictions, task: str, draws: bootstrap.Draws) -> None:
-    models = predictions.models()
-    results.write_csv(PLOTS / f"confusion_{task}.csv", tables.confusions(predictions, task, "student"))
-    results.write_csv(PLOTS / f"confusion_{task}_teacher.csv", tables.confusions(predictions, task, "teacher"))
-    plotted = {
-        "classes": tables.class_scores(predictions, task, draws),
-        "missing_rate": missing_rate_curve(predictions, task, draws),
-        "reliability": reliability.reliability_diagram(predictions, task, models),
-        "risk_coverage": reliability.coverage_curve(predictions, task, models),
-    }
+    models, kind = predictions.models(), predictions.task(task).kind
+    plotted = {"missing_rate": missing_rate_curve(predictions, task, draws)}
+    if kind == "classification":
+        for name, model in ((f"confusion_{task}", "student"), (f"confusion_{task}_teacher", "teacher")):
+            results.write_csv(PLOTS / f"{name}.csv", tables.confusions(predictions, task, model))
+        plotted["risk_coverage"] = reliability.coverage_curve(predictions, task, models)
+    if kind == "regression":
+        plotted["numbers"] = tables.numbers(predictions, task, "student")
+    else:
+        plotted["classes"] = tables.class_scores(predictions, task, draws)
+        plotted["reliability"] = reliability.reliability_diagram(predictions, task, models)
     for name, table in plotted.items():
         results.write_csv(PLOTS / f"{name}_{task}.csv", table)
     _figures(predictions, task, plotted)
 
 
 def _figures(predictions: Predictions, task: str, plotted: Mapping[str, pd.DataFrame]) -> None:
-    models = predictions.models()
-    for model in models:
+    models, main = predictions.models(), TITLES[MAIN_METRIC[predictions.task(task).kind]]
+    for model in models if predictions.task(task).kind == "classification" else ():
         matrix = predictions.confusions(task, model)[:, 0].mean(axis=0)
         title = f"{model}, {task}: % of each actual label"
         plots.confusion_matrix(FIGURES / f"confusion_{task}_{model}.svg", matrix, predictions.classes[task], title)
         if model == "student":
             plots.confusion_matrix(PLOTS / f"confusion_{task}.png", matrix, predictions.classes[task], title)
-    missing = {"x": "chance that a modality is missing", "y": "macro F1", "title": f"{task}, missing modalities"}
+    missing = {"x": "chance that a modality is missing", "y": main, "title": f"{task}, missing modalities"}
     for path in (FIGURES / f"missing_rate_{task}.svg", PLOTS / f"missing_rate_{task}.png"):
         plots.curves(path, plotted["missing_rate"], "rate", models, missing)
     risk = {"x": "share of utterances answered", "y": "share wrong", "title": f"{task}, surest first"}
-    plots.curves(FIGURES / f"risk_coverage_{task}.svg", plotted["risk_coverage"], "coverage", models, risk)
-    plots.reliability(FIGURES / f"reliability_{task}.svg", plotted["reliability"], f"{task}, calibrated on dev")
-    plots.class_f1_bars(FIGURES / f"classes_{task}.svg", plotted["classes"], f"{task}, F1 by class")
+    if "risk_coverage" in plotted:
+        plots.curves(FIGURES / f"risk_coverage_{task}.svg", plotted["risk_coverage"], "coverage", models, risk)
+    if "classes" in plotted:
+        plots.reliability(FIGURES / f"reliability_{task}.svg", plotted["reliability"], f"{task}, calibrated on dev")
+        plots.class_f1_bars(FIGURES / f"classes_{task}.svg", plotted["classes"], f"{task}, F1 by class")
+    if "numbers" in plotted:
+        limits = predictions.task(task).low, predictions.task(task).high
+        for path in (FIGURES / f"numbers_{task}.svg", PLOTS / f"numbers_{task}.png"):
+            plots.numbers(path, plotted["numbers"], limits, f"student, {task}: mean over seeds")
 
 
 def _by_corpus(predictions: Predictions, rounds: int) -> dict[str, dict]:

@@ -2,11 +2,11 @@
 
 from typing import cast
 
+import numpy as np
 import pandas as pd
 
 from merc.evaluation import bootstrap
 from merc.evaluation.predictions import Predictions
-from merc.training.core import scores
 
 
 def confusions(predictions: Predictions, task: str, model: str) -> pd.DataFrame:
@@ -25,6 +25,22 @@ def confusions(predictions: Predictions, task: str, model: str) -> pd.DataFrame:
     return cast("pd.DataFrame", pd.concat(parts, ignore_index=True)[columns])
 
 
+def numbers(predictions: Predictions, task: str, model: str) -> pd.DataFrame:
+    """A row per labelled utterance and seed of a regression: actual, predicted, seed."""
+    if task not in predictions.outputs:
+        return pd.DataFrame(columns=["actual", "predicted", "seed"])
+    labelled = predictions.labelled(task)
+    seeds = [predictions.keys[block].seed for block in predictions.blocks(model, ["full"])[:, 0]]
+    actual, predicted = predictions.actual(task)[labelled], predictions.predicted(task, model)[:, 0, labelled]
+    return pd.DataFrame(
+        {
+            "actual": np.tile(actual, len(seeds)),
+            "predicted": predicted.ravel(),
+            "seed": np.repeat(seeds, len(actual)),
+        }
+    )
+
+
 def class_scores(predictions: Predictions, task: str, draws: bootstrap.Draws) -> pd.DataFrame:
     """Precision, recall, F1 (with its 95 % interval) and support of every class, means over seeds."""
     return pd.concat(
@@ -33,9 +49,9 @@ def class_scores(predictions: Predictions, task: str, draws: bootstrap.Draws) ->
 
 
 def _classes(predictions: Predictions, task: str, model: str, draws: bootstrap.Draws) -> pd.DataFrame:
-    counts = predictions.group_confusions(task, model)
-    by_seed = scores.per_class(counts.sum(axis=(1, 2)))
-    replicates = bootstrap.replicate_classes(counts, draws)  # (R, C)
+    counts, measure = predictions.group_confusions(task, model), predictions.measure(task)
+    by_seed = measure.per_class(counts.sum(axis=(1, 2)))
+    replicates = bootstrap.replicate_classes(counts, draws, measure.per_class)  # (R, C)
     intervals = [bootstrap.interval(column) for column in replicates.T]
     means = {name: by_seed[name].mean(axis=0) for name in ("precision", "recall", "f1")}
     return pd.DataFrame(
@@ -63,5 +79,5 @@ def all_scores(predictions: Predictions) -> pd.DataFrame:
 
 def _condition(predictions: Predictions, model: str, task: str, condition: str) -> pd.DataFrame:
     seeds = [predictions.keys[block].seed for block in predictions.blocks(model, [condition])[:, 0]]
-    measured = scores.summarise(predictions.confusions(task, model, [condition])[:, 0])  # (S,) each
+    measured = predictions.measure(task).summarise(predictions.confusions(task, model, [condition])[:, 0])  # (S,)
     return pd.DataFrame({"model": model, "task": task, "condition": condition, "seed": seeds, **measured})
