@@ -10,6 +10,7 @@ from closure import ROOT
 from test_evaluate import SPACE, made_predictions, manifest
 
 from merc.__main__ import COMMANDS, main
+from merc.data.records.selection import Selection
 from merc.evaluation import bootstrap, headline, missing_modalities, predictions, robustness
 from merc.runtime import results
 
@@ -23,7 +24,9 @@ def run(tmp_path, monkeypatch):
         rows, skill=3.0, names=missing_modalities.condition_names(("text", "audio", "vision"), [0.5], [], 1)
     )
     draws = bootstrap.draw(run_predictions.groups()[1], run_predictions.num_seeds, 20, 1)
-    board = headline.scoreboard(run_predictions, SPACE, manifest(40, split="train"), draws)
+    board = headline.scoreboard(
+        run_predictions, SPACE, manifest(40, split="train"), draws, Selection("emotion", "macro_f1")
+    )
     results.write_json(tmp_path / "metrics/evaluate.json", board)
     results.write_json(tmp_path / "metrics/robustness.json", robustness.robustness(run_predictions))
     predictions.write_predictions(predictions.PREDICTIONS_FILE, run_predictions)

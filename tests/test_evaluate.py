@@ -12,6 +12,7 @@ from sklearn.metrics import f1_score
 
 from merc.data.batches import dataset
 from merc.data.records import labels
+from merc.data.records.selection import Selection
 from merc.evaluation import bootstrap, headline, inference, missing_modalities, predictions, robustness
 from merc.evaluation.predictions import BlockKey, Predictions
 from merc.evaluation.report import tables
@@ -62,7 +63,9 @@ def _softmax(rows, task, blocks, skill, generator):
 
 def board_of(run, train=None):
     draws = bootstrap.draw(run.groups()[1], 2, 50, 1)
-    return headline.scoreboard(run, SPACE, manifest(20, split="train") if train is None else train, draws)
+    return headline.scoreboard(
+        run, SPACE, manifest(20, split="train") if train is None else train, draws, Selection("emotion", "macro_f1")
+    )
 
 
 def numbers(content):

@@ -10,6 +10,7 @@ from finished import manifest
 
 from merc.corpora.meld_layout import utterances
 from merc.data.batches.dataset import Split
+from merc.data.records.labels import label_space
 from merc.data.batches.streams import FeatureStream
 from merc.data.records import manifest as manifests
 from merc.evaluation import protocol, selection_gap, slices
@@ -104,8 +105,9 @@ def split_with(values, targets):
     size = len(values)
     stream = FeatureStream(torch.from_numpy(values), torch.arange(size), torch.ones(size, dtype=torch.long))
     nothing = torch.zeros(0)
+    tasks = label_space("meld").tasks
     return Split(
-        pd.DataFrame(), ("text",), {"text/made": stream}, {}, {"emotion": targets}, nothing, nothing, nothing
+        pd.DataFrame(), ("text",), {"text/made": stream}, tasks, {"emotion": targets}, {}, nothing, nothing, nothing
     )
 
 

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from test_evaluate import SPACE, made_predictions, manifest
 
+from merc.data.records.selection import Selection
 from merc.evaluation import bootstrap, predictions
 from merc.evaluation.report import html_report, result_files
 
@@ -25,7 +26,9 @@ def page(tmp_path_factory):
     splits["test"].loc[0, "text"] = "<script>alert(1)</script>"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        result_files.write_results(run, SPACE, splits, bootstrap.draw(run.groups()[1], 2, 50, 1), REMARKS)
+        result_files.write_results(
+            run, SPACE, splits, bootstrap.draw(run.groups()[1], 2, 50, 1), REMARKS, Selection("emotion", "macro_f1")
+        )
         predictions.write_predictions(predictions.PREDICTIONS_FILE, run)
     return folder / "out/evaluate/report/index.html"
 

@@ -20,7 +20,7 @@ from merc.finetuning.augmentation import AugmentedBatch, no_augmentation
 from merc.finetuning.frozen_layers import FrozenLayers
 from merc.runtime.errors import UserError
 from merc.training.core.loop import SCORE
-from merc.training.core.objectives import DIRECT_LOSSES, balanced_weights, cross_entropy
+from merc.training.core.objectives import DIRECT_LOSSES, balanced_weights, cross_entropy, yes_weights
 from merc.training.core.supervision import selecting_score
 from merc.training.core.task_scores import scores_by_task
 
@@ -190,6 +190,11 @@ class ProbeObjective:
             for task, count in classes.items()
             if train.tasks[task].kind == "classification"
         }
+        self.yes_weights = {
+            task: yes_weights(torch.from_numpy(train.targets[task]), class_weight_power)
+            for task in classes
+            if train.tasks[task].kind == "multilabel"
+        }
 
     def __call__(self, probe: LinearProbe, rows: np.ndarray) -> dict[str, Tensor]:
         batch = self.augment([self.train.inputs[row] for row in rows])
@@ -215,7 +220,9 @@ class ProbeObjective:
         """(N,), 0 without a label."""
         if task in self.weights:
             return cross_entropy(outputs, target, self.weights[task].to(outputs), self.smoothing)
-        return DIRECT_LOSSES[self.train.tasks[task].kind](outputs, target, self.train.tasks[task])
+        yes = self.yes_weights.get(task)
+        weight = None if yes is None else yes.to(outputs)
+        return DIRECT_LOSSES[self.train.tasks[task].kind](outputs, target, self.train.tasks[task], weight)
 
 
 def _class_weights(target: np.ndarray, classes: int, power: float) -> Tensor:

@@ -238,7 +238,7 @@ class DevScore:
         if self.task.kind == "classification":
             likely = values.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1) > calibration.UNSEEN
             return functional.cross_entropy(values, torch.where(likely, target, labels.UNLABELLED)).item()
-        losses = DIRECT_LOSSES[self.task.kind](values.clamp(min=calibration.UNSEEN), target, self.task)
+        losses = DIRECT_LOSSES[self.task.kind](values.clamp(min=calibration.UNSEEN), target, self.task, None)
         return (losses.sum() / dataset.is_labelled(target).sum()).item()
 
     def _metric(self, outputs: np.ndarray) -> float:
