@@ -14,7 +14,7 @@ UNSEEN = -1e4  # logit of a class that training never showed: finite, so that pr
 class HeadKind(BaseModel):
     """What the outputs of a head mean."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # logits of one class among several; of any number of classes, each for itself; or one number
     kind: Literal["classification", "multilabel", "regression"] = "classification"

@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 
 from merc.data.batches.dataset import Split, read_split
-from merc.data.records import labels, manifest
+from merc.data.records import labels, manifest, selection
 from merc.export import agreement, bundle, model_card, needed_encoders, onnx_files, onnx_network
 from merc.export import onnx_encoders as portable_encoders
 from merc.export.bundle import ExportConfig
 from merc.runtime import entry_point, params, results
-from merc.training.core import loop, scores, stage_checkpoints
+from merc.training.core import loop, stage_checkpoints, task_scores
 from models import checkpoint
 
 OUT, METRICS, DISTILLED = Path("out/export"), Path("metrics/export.json"), Path("out/distill")
 AGREEMENT = Path("metrics/bench/export.json")  # not a pipeline output: onnxruntime differs between processors
-CHOSEN = {"best": "best macro F1 of all seeds on the dev split"}
 Needed = dict[str, dict[str, Any]]  # modality -> encoder as of needed_encoders.needs
 
 
@@ -26,7 +25,9 @@ def main() -> None:
     seeds, config = params.read("train.seeds", list[int]), params.read("export", ExportConfig)
     corpora = manifest.check_corpora(params.read("data.corpora", list[str]))
     space = labels.label_space(params.read("data.labels", str))
-    seed = bundle.choose_seed(config.seed, seeds, results.read_json(Path("metrics/distill.json"))["by_seed"])
+    chosen = selection.selection(params.read("train.select", str), space)
+    by_seed = results.read_json(Path("metrics/distill.json"))["by_seed"]
+    seed = bundle.choose_seed(config.seed, seeds, by_seed, chosen.sign)
     source = DISTILLED / f"seed-{seed}"
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
@@ -41,21 +42,23 @@ def main() -> None:
     card = model_card.render_card(
         network,
         needed,
-        {task: score(task_logits, split.targets[task].numpy()) for task, task_logits in logits.items()},
+        task_scores.scores_by_task(split.tasks, {t: split.targets[t].numpy() for t in logits}, logits),
         seed=seed,
-        chosen=CHOSEN.get(str(config.seed), "export.seed in params.yaml"),
+        chosen=f"best {selection.TITLES[chosen.metric]} of all seeds on the dev split"
+        if config.seed == "best"
+        else "export.seed in params.yaml",
         corpora=corpora,
         utterances=len(split),
     )
     (OUT / "card.md").write_text(card, encoding="utf-8")
     bundle.write_hashes(OUT)
     bundle.verify(OUT)
-    reloaded = agreement.compare_logits(logits, loop.predict(checkpoint.load(OUT), split), list(logits))
+    reloaded = agreement.compare_logits(logits, loop.predict(checkpoint.load(OUT), split), split.tasks)
     sizes = {"parameters": model_card.count_parameters(network), "bytes": bundle.file_sizes(OUT)}
     results.write_json(METRICS, {"torch": reloaded, **sizes})
     exported = onnx_logits(network, split, needed)
     results.write_json(
-        AGREEMENT, {name: agreement.compare_logits(logits, other, list(logits)) for name, other in exported.items()}
+        AGREEMENT, {name: agreement.compare_logits(logits, other, split.tasks) for name, other in exported.items()}
     )
 
 
@@ -97,11 +100,6 @@ def reduced_encoder(modality: str, entry: dict[str, Any]):
     if entry["onnx"] != "exported":
         return None
     return portable_encoders.load_text_encoder(OUT / "encoders" / modality / onnx_files.REDUCED, entry)
-
-
-def score(logits: np.ndarray, actual: np.ndarray) -> dict[str, float]:
-    """The headline scores of a task's logits (N, C)."""
-    return scores.scores(actual, logits.argmax(1), logits.shape[1])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Agreement of the exported ONNX files with the checkpoint on dev: difference of logits, equal labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import torch
 from merc.data.batches.dataset import Split
 from merc.data.batches.streams import FeatureStream
 from merc.data.records import manifest as manifests
+from merc.data.records.labels import Task
 from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder, extract_features
 from merc.export import onnx_network
 from merc.export.onnx_files import OnnxSession
 from merc.training.core.loop import EVALUATION_BATCH_SIZE
+from merc.training.core.task_scores import task_scores
 
 Logits = Mapping[str, np.ndarray]
 
@@ -28,13 +30,21 @@ def onnx_logits(path: Path, split: Split, streams: Mapping[str, int]) -> dict[st
     return {name: np.concatenate([output[name] for output in outputs]) for name in session.outputs if outputs}
 
 
-def compare_logits(logits: Logits, other: Logits, tasks: Sequence[str]) -> dict[str, float | None]:
-    """The largest absolute difference of a logit, and by task the fraction of utterances with equal labels."""
-    if not len(logits["emotion"]):
-        return {"difference": None, **dict.fromkeys(tasks)}
-    difference = max(float(np.abs(logits[task] - other[task]).max()) for task in tasks)
-    agreement = {task: float((logits[task].argmax(1) == other[task].argmax(1)).mean()) for task in tasks}
+def compare_logits(logits: Logits, other: Logits, tasks: Mapping[str, Task]) -> dict[str, float | None]:
+    """The largest absolute difference of an output, and by task the fraction of utterances with equal answers."""
+    if not all(len(outputs) for outputs in logits.values()):
+        return {"difference": None, **dict.fromkeys(logits)}
+    difference = max(float(np.abs(outputs - other[task]).max()) for task, outputs in logits.items())
+    agreement = {task: float(_agrees(tasks[task], outputs, other[task]).mean()) for task, outputs in logits.items()}
     return {"difference": difference, **agreement}
+
+
+def _agrees(task: Task, outputs: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(N,) bool: the same class, the same classes, or numbers within a hundredth of the range."""
+    first, second = (task_scores(task).answers(each) for each in (outputs, other))
+    if task.kind == "regression":
+        return np.abs(first - second) <= (task.high - task.low) / 100
+    return (first == second).reshape(len(first), -1).all(1)
 
 
 def with_features_of(split: Split, encoders: Mapping[str, Encoder], needed: Mapping[str, dict[str, Any]]) -> Split:

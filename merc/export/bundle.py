@@ -24,10 +24,12 @@ class ExportConfig(StrictModel):
     seed: int | Literal["best"]
 
 
-def choose_seed(seed: int | Literal["best"], seeds: list[int], by_seed: Mapping[str, float | None]) -> int:
-    """The seed to export; "best" is the one with the highest dev score, the first of equals."""
+def choose_seed(
+    seed: int | Literal["best"], seeds: list[int], by_seed: Mapping[str, float | None], sign: int = 1
+) -> int:
+    """The seed to export; "best" is the one with the highest dev score (lowest: sign -1), the first of equals."""
     if seed == "best":
-        return max(seeds, key=lambda candidate: (by_seed[str(candidate)] or 0.0, -seeds.index(candidate)))
+        return max(seeds, key=lambda candidate: (sign * (by_seed[str(candidate)] or 0.0), -seeds.index(candidate)))
     if seed not in seeds:
         raise UserError(f"params.yaml: export.seed = {seed}: choose best or one of train.seeds, {seeds}")
     return seed

@@ -1,14 +1,17 @@
 """The model card in the exported folder, with scores of dev only, without dates or paths."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
+
+from merc.data.records.selection import LOWER_IS_BETTER, TITLES
 
 TEMPLATE = """# merc student, seed {seed}
 
 Emotion and sentiment of every utterance of a conversation, from its text, sound and picture; any may be missing.
 
 - **Network**: {fusion} fusion, {context} context; {modalities}; {parameters:,} parameters, encoders not counted.
-- **Labels**: emotion {emotions}; sentiment {sentiments}.
+- **Labels**: {labels}.
 - **Encoders**: {encoders}.
 - **Trained on**: {corpora} (training split), distilled from a teacher that always had every modality.
 - **Chosen by**: {chosen}; the test split was not looked at. Test figures: the repository's docs/model-card.md.
@@ -55,8 +58,7 @@ def render_card(
         context=network.config.context,
         modalities=", ".join(network.modalities),
         parameters=count_parameters(network),
-        emotions=", ".join(network.labels["emotion"]),
-        sentiments=", ".join(network.labels.get("sentiment", ())) or "none",
+        labels="; ".join(f"{task} {_described(network, task)}" for task in network.labels),
         encoders="; ".join(
             f"{modality}: {encoder['encoder']} ({encoder['source']})" for modality, encoder in needed.items()
         )
@@ -74,10 +76,30 @@ def count_parameters(network: Any) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def _described(network: Any, task: str) -> str:
+    """What a task's answers are, and the classes that are never among them."""
+    kind, names = network.kinds[task], ", ".join(network.labels[task])
+    if kind.kind == "regression":
+        return "from {:g} to {:g}".format(*kind.range)
+    unseen = f" (never {', '.join(kind.unseen)}, which training did not show)" if kind.unseen else ""
+    return ("any of " if kind.kind == "multilabel" else "") + names + unseen
+
+
 def _table(scores: dict[str, dict[str, float]]) -> str:
-    rows = ["| task | accuracy | weighted F1 | macro F1 | UAR |", "|---|---|---|---|---|"]
-    rows += [
-        f"| {task} | " + " | ".join(f"{100 * score:.1f}" for score in task_scores.values()) + " |"
-        for task, task_scores in scores.items()
+    """A table for each kind of task."""
+    by_titles: dict[tuple[str, ...], list[str]] = {}
+    for task, measured in scores.items():
+        cells = " | ".join(_cell(name, score) for name, score in measured.items())
+        by_titles.setdefault(tuple(TITLES[name] for name in measured), []).append(f"| {task} | {cells} |")
+    tables = [
+        [f"| task | {' | '.join(titles)} |", "|---" * (1 + len(titles)) + "|", *rows]
+        for titles, rows in by_titles.items()
     ]
-    return "\n".join(rows)
+    return "\n\n".join("\n".join(lines) for lines in tables)
+
+
+def _cell(name: str, score: float) -> str:
+    """In per cent, an error in the unit of its labels."""
+    if math.isnan(score):
+        return "-"
+    return f"{score:.2f}" if name in LOWER_IS_BETTER else f"{100 * score:.1f}"

@@ -56,13 +56,16 @@ def named_arrays(batch: Mapping[str, Any], streams: Mapping[str, int]) -> dict[s
 
 
 def check_outputs(
-    session: OnnxSession, streams: Mapping[str, int], labels: Mapping[str, Sequence[str]], num_modalities: int
+    session: OnnxSession, streams: Mapping[str, int], labels: Mapping[str, Sequence[str]], gates: tuple[int, int]
 ) -> None:
-    """Refuse a file that does not give what config.json describes for an example of its inputs."""
-    batch = _example(streams, num_modalities)
+    """Refuse a file that does not give what config.json describes for an example of its inputs.
+
+    `gates`: the numbers of gates and of modalities.
+    """
+    batch = _example(streams, gates[1])
     outputs, rows = session(named_arrays(batch, streams)), len(batch["place"])
     expected: dict[str, tuple[int, ...]] = {task: (rows, len(names)) for task, names in labels.items()}
-    expected[GATE] = (*expected["emotion"], num_modalities)
+    expected[GATE] = (rows, *gates)
     for name in (*labels, *outputs):
         shape = outputs[name].shape if name in outputs else None
         if shape != expected.get(name):

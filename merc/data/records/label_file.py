@@ -15,7 +15,8 @@ COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 SENTIMENTS = ("negative", "neutral", "positive")
 # Names that batches, outputs of the network, tables and metrics use already.
 _RESERVED = """values rows steps present place speaker index count progress size utterance context weights corpus
-split dialogue group model seed condition text audio vision best_epoch by_seed"""
+split dialogue group model seed condition text audio vision best_epoch by_seed gate gates belief kinds start end
+speaker text_source prediction_set missing abstains latency"""
 RESERVED = frozenset(_RESERVED.split())
 
 

@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 from merc.data.records.face_tracks import TRACK_FPS
 from merc.media import clip_reader
 from merc.runtime.errors import UserError
-from merc.serve.commands.outputs import printable, top_label
+from merc.serve.commands.outputs import printable
+from merc.serve.predictor import answers
 from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance
 
 # pixels: minimum width of the picture, width of the bars beside it, height of a line below it
@@ -160,20 +161,23 @@ def _frame_face(picture: np.ndarray, track: Any, time: float, placement: tuple[f
 
 
 def _bars(row: dict[str, Any] | None, height: int) -> np.ndarray:
-    """Bars of the emotions' probabilities, and the predicted sentiment; empty without a row."""
+    """Bars of the first task's probabilities, and what the others say; empty without a row."""
     panel = Image.new("RGB", (PANEL_WIDTH, height), DARK)
     if row is None:
         return np.asarray(panel)
-    pen, step = ImageDraw.Draw(panel), max(min(height // (len(row["emotion"]) + 2), 38), 22)
-    for number, (label, probability) in enumerate(row["emotion"].items()):
+    lead, *others = answers.of_row(row)
+    bars = row[lead] if answers.kind(row, lead) != "regression" else {}
+    pen, step = ImageDraw.Draw(panel), max(min(height // (len(bars) + 2), 38), 22)
+    for number, (label, probability) in enumerate(bars.items()):
         top, right = number * step + 4, PANEL_WIDTH - 10
         pen.text((8, top), label, WHITE, _font(13))
         pen.text((right, top), f"{100 * probability:.0f} %", WHITE, _font(13), anchor="ra")
         pen.rectangle((8, top + 17, right, top + 17 + step // 5), EMPTY)
         end = 8 + round(probability * (right - 8))
         pen.rectangle((8, top + 17, end, top + 17 + step // 5), COLOURS[number % len(COLOURS)])
-    notes = [top_label(row["sentiment"]), *(["unsure"] if row["abstains"] else [])]
-    pen.text((8, len(row["emotion"]) * step + 8), "\n".join(notes), GREY, _font(13))
+    said = [answers.in_words(row, task) for task in (others if bars else (lead, *others))]
+    notes = [*(said or ["-"]), *(["unsure"] if row["abstains"] else [])]
+    pen.text((8, len(bars) * step + 8), "\n".join(notes), GREY, _font(13))
     return np.asarray(panel)
 
 
@@ -183,7 +187,7 @@ def _text_line(row: dict[str, Any] | None, width: int) -> np.ndarray:
     if row is not None:
         speaker = f"{row['speaker']}: " if row["speaker"] else ""
         ImageDraw.Draw(line).text(
-            (8, 6), printable(speaker + row["text"]) or top_label(row["emotion"]), WHITE, _font(15)
+            (8, 6), printable(speaker + row["text"]) or answers.in_words(row, answers.lead(row)), WHITE, _font(15)
         )
     return np.asarray(line)
 
@@ -197,9 +201,18 @@ def _timeline(scenes: Sequence[RecordingScene], width: int) -> np.ndarray:
             first, last = (
                 round((scene.begin + time) * pixels_per_second) for time in (utterance.start, utterance.end)
             )
-            colour = COLOURS[list(row["emotion"]).index(row["prediction_set"][0]) % len(COLOURS)]
+            colour = _colour(row)
             cv2.rectangle(timeline, (first + 1, 6), (max(last - 2, first + 1), LINE_HEIGHT - 7), colour, -1)
     return timeline
+
+
+def _colour(row: dict[str, Any]) -> tuple[int, int, int]:
+    """The colour of the likeliest class; grey of a number, and where no class holds."""
+    if not row["prediction_set"]:
+        return COLOURS[0]
+    likeliest = row["prediction_set"][0]
+    classes = next(list(answer) for answer in answers.of_row(row).values() if likeliest in answer)
+    return COLOURS[classes.index(likeliest) % len(COLOURS)]
 
 
 def _mark_time(timeline: np.ndarray, fraction: float) -> np.ndarray:

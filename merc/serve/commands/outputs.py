@@ -10,9 +10,10 @@ from typing import Any
 
 from merc.data.records.transcripts import timestamp
 from merc.runtime.errors import UserError
+from merc.serve.predictor import answers
 
 Rows = Sequence[dict[str, Any]]
-HEADINGS = ("utterance", "seconds", "speaker", "emotion", "sentiment", "trust", "90 % set", "missing", "text")
+BEFORE, AFTER = ("utterance", "seconds", "speaker"), ("trust", "90 % set", "missing", "text")  # the tasks' headings
 
 
 def check_outputs(files: Mapping[str, Path], read: Iterable[Path], *, overwrite: bool) -> None:
@@ -50,7 +51,8 @@ def to_json(rows: Rows) -> str:
 
 def to_table(rows: Rows) -> str:
     """A plain-text table with one line per utterance; the last column is not padded."""
-    lines = [HEADINGS, *(_cells(row) for row in rows)]
+    tasks = shown_tasks(rows[0]) if rows else []
+    lines = [(*BEFORE, *tasks, *AFTER), *(_cells(row, tasks) for row in rows)]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     padded = (
         "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -59,27 +61,25 @@ def to_table(rows: Rows) -> str:
     return "\n".join(padded)
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def shown_tasks(row: Mapping[str, Any]) -> list[str]:
+    """The columns of answers: every task of the model, and the sentiment of one of emotions that has none."""
+    return [name for name, value in row.items() if isinstance(value, dict) and name not in answers.NO_ANSWERS]
+
+
+def _cells(row: dict[str, Any], tasks: Sequence[str]) -> tuple[str, ...]:
     unsure = " (unsure)" if row["abstains"] else ""
+    said = [answers.in_words(row, task) for task in tasks]
     return (
         printable(row["utterance"]),
         f"{row['start']:.1f}-{row['end']:.1f}",
         printable(row["speaker"]) or "-",
-        top_label(row["emotion"]) + unsure,
-        top_label(row["sentiment"]),
+        said[0] + unsure,
+        *said[1:],
         " ".join(f"{modality[0]}{100 * weight:.0f}" for modality, weight in row["gates"].items()) or "-",
         ",".join(row["prediction_set"]),
         ",".join(row["missing"]) or "-",
         printable(row["text"]) or "-",
     )
-
-
-def top_label(probabilities: Mapping[str, float]) -> str:
-    """The most probable label and its probability in percent."""
-    if not probabilities:
-        return "-"
-    label = max(probabilities, key=probabilities.__getitem__)
-    return f"{label} {100 * probabilities[label]:.0f} %"
 
 
 def printable(text: str) -> str:
@@ -117,7 +117,7 @@ def write_srt(path: Path, rows: Rows, dialogue: Any) -> None:
     """Write SubRip subtitles; those of several recordings as if these were played one after another."""
     blocks = []
     for number, (row, (begin, end)) in enumerate(zip(rows, joint_times(dialogue), strict=True), start=1):
-        text = f"[{top_label(row['emotion'])}] {printable(row['text'])}".rstrip()
+        text = f"[{answers.in_words(row, answers.lead(row))}] {printable(row['text'])}".rstrip()
         blocks.append(f"{number}\n{timestamp(begin)} --> {timestamp(end)}\n{text}")
     path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
 

@@ -12,7 +12,7 @@ from typing import Any
 from merc.encoders.pretrained.transcription import SpeechRecogniser, Transcriber
 from merc.runtime.errors import UserError
 from merc.serve.commands import outputs
-from merc.serve.predictor import recording_files
+from merc.serve.predictor import answers, recording_files
 from merc.serve.predictor.segmentation import DETECTION_SECONDS
 from merc.serve.stream import devices, live_sources, timed_pictures
 
@@ -93,8 +93,9 @@ def _line(row: dict[str, Any]) -> str:
     """A line with columns of fixed width, since later rows are not known yet."""
     times = f"{row['start']:.1f}-{row['end']:.1f} s"
     gates = " ".join(f"{modality[0]}{100 * weight:.0f}" for modality, weight in row["gates"].items())
-    emotion = outputs.top_label(row["emotion"]) + (" (unsure)" if row["abstains"] else "")
-    columns = f"{times:<15}{emotion:<24}{outputs.top_label(row['sentiment']):<15}{gates:<14}"
+    first, *others = (answers.in_words(row, task) for task in outputs.shown_tasks(row))
+    first += " (unsure)" if row["abstains"] else ""
+    columns = f"{times:<15}{first:<24}{''.join(f'{said:<15}' for said in others)}{gates:<14}"
     return f"{columns}after {row['latency']:.2f} s  {outputs.printable(row['text'])}".rstrip()
 
 

@@ -36,7 +36,8 @@ def _torch(folder: Path) -> Forward:
 def _onnx(path: Path, network: NetworkDescription) -> Forward:
     """Forward function of an ONNX file, with the inputs of merc/export/onnx_network.py."""
     session = OnnxSession(path)
-    onnx_network.check_outputs(session, network.streams, network.labels, len(network.model.modalities))
+    gates = network.gates, len(network.model.modalities)
+    onnx_network.check_outputs(session, network.streams, network.labels, gates)
     return lambda batch: session(onnx_network.named_arrays(batch, network.streams))
 
 

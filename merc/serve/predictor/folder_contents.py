@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from merc.data.records.labels import TASKS
+from merc.data.records.label_file import NAME, RESERVED
+from merc.data.records.labels import Task
 from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory
 from merc.encoders.lipsync import clip_inputs
@@ -24,7 +25,9 @@ from merc.media.extraction import extraction_config
 from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
+from merc.training.core.calibration import Calibration
 from models.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+from models.heads import HeadKind
 from models.lipsync import AudioTower, Synchrony, TowersConfig
 from models.network import Network, NetworkConfig
 
@@ -34,17 +37,37 @@ UNBUILDABLE = (ValueError, TypeError, RuntimeError, KeyError, OverflowError, Mem
 T = TypeVar("T")
 
 Label = Annotated[str, Field(min_length=1, max_length=100)]
+TaskName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Labels = dict[
-    str, Annotated[list[Label], Field(min_length=2, max_length=1000)]
-]  # by task, in the order of the logits
+    TaskName, Annotated[list[Label], Field(min_length=1, max_length=1000)]
+]  # by task, in the order of the outputs
 Width = Annotated[int, Field(ge=1, le=2**20)]
 
 
 class TaskCalibration(StrictModel):
-    """Of one task: see merc/training/core/calibration.py, which searches temperatures from 0.018 to 55."""
+    """Of a classification: see merc/training/core/calibration.py, which searches temperatures from 0.018 to 55."""
 
     temperature: float = Field(ge=0.01, le=100)
     threshold: float = Field(ge=0, le=1)
+
+
+class MultilabelCalibration(StrictModel):
+    """Of a multilabel task."""
+
+    temperatures: list[Annotated[float, Field(ge=0.01, le=100)]]
+
+
+class RegressionCalibration(StrictModel):
+    """Of a regression."""
+
+    half_width: float = Field(ge=0)
+
+
+CALIBRATIONS: dict[str, type[StrictModel]] = {
+    "classification": TaskCalibration,
+    "multilabel": MultilabelCalibration,
+    "regression": RegressionCalibration,
+}
 
 
 class NetworkDescription(StrictModel):
@@ -53,6 +76,22 @@ class NetworkDescription(StrictModel):
     model: NetworkConfig
     streams: dict[str, Width]  # feature dimension by <modality>/<encoder>
     labels: Labels
+    kinds: dict[str, HeadKind] = Field(default_factory=dict)  # of the tasks that are no plain classification
+
+    def task(self, name: str) -> Task:
+        """What the task's answers are."""
+        kind = self.kinds.get(name, HeadKind())
+        return Task(name, kind.kind, () if kind.kind == "regression" else tuple(self.labels[name]), *kind.range)
+
+    @property
+    def lead(self) -> str:
+        """The first classification, whose classes the gates know; "" without one."""
+        return next((name for name in self.labels if self.task(name).kind == "classification"), "")
+
+    @property
+    def gates(self) -> int:
+        """The number of gates of each modality, if the fusion has any."""
+        return len(self.labels[self.lead]) if self.lead else 1
 
 
 class EncoderDescription(StrictModel):
@@ -73,7 +112,7 @@ class FolderContents:
     """The descriptions of a folder, which fit each other and its weights."""
 
     network: NetworkDescription
-    calibration: dict[str, dict[str, float]]  # by task
+    calibration: dict[str, Calibration]  # by task
     settings: ExtractionConfig
     encoders: dict[str, dict[str, Any]]  # by modality
 
@@ -82,19 +121,21 @@ def read(folder: Path) -> FolderContents:
     """Read and check the descriptions; raises a UserError that names the file, the key and the value."""
     network = _read(folder / CONFIG_FILE, NetworkDescription)
     _check_labels(folder, network)
-    calibration = _read(folder / "calibration.json", dict[str, TaskCalibration])
+    calibration = _read(folder / "calibration.json", dict[str, Any])
     if list(calibration) != list(network.labels):
         raise _misfit(folder / "calibration.json", "", list(calibration), f"the tasks are {list(network.labels)}")
+    for name, entry in calibration.items():
+        calibration[name] = _calibration(folder / "calibration.json", name, entry, network)
     settings = _read(folder / "extraction.json", ExtractionConfig)
     extraction_config.check_values(settings, f"{folder / 'extraction.json'}: ")
     encoders = _read(folder / "encoders.json", dict[str, EncoderDescription])
     _check_encoders(folder, network, encoders)
-    _check_shapes(folder, lambda: Network(network.model, network.streams, _tuples(network.labels)))
+    _check_shapes(folder, lambda: Network(network.model, network.streams, _tuples(network.labels), network.kinds))
     if (folder / "lipsync" / WEIGHTS_FILE).is_file():
         _check_towers(folder / "lipsync", Synchrony)
     return FolderContents(
         network,
-        {task: entry.model_dump() for task, entry in calibration.items()},
+        calibration,
         settings,
         {modality: entry.model_dump() for modality, entry in encoders.items()},
     )
@@ -123,18 +164,39 @@ class _CheapStart(TorchFunctionMode):
 def _check_labels(folder: Path, network: NetworkDescription) -> None:
     path = folder / CONFIG_FILE
     for task, names in network.labels.items():
-        if task not in TASKS:
-            raise _misfit(path, "labels", task, f"the tasks are {', '.join(TASKS)}")
+        kind = network.kinds.get(task, HeadKind())
+        if task in RESERVED:
+            raise _misfit(path, "labels", task, "cannot name a task")
         if len(set(names)) < len(names):
             raise _misfit(path, f"labels.{task}", names, "each label once")
-    if "emotion" not in network.labels:
-        raise _misfit(path, "labels", list(network.labels), "the task emotion is missing")
+        if kind.kind == "classification" and len(names) < 2:
+            raise _misfit(path, f"labels.{task}", names, "two labels at least")
+        if kind.kind == "regression" and (len(names) > 1 or not kind.range[0] < kind.range[1]):
+            raise _misfit(path, f"kinds.{task}.range", list(kind.range), "one number, within a range")
+        if unknown := sorted(set(kind.unseen) - set(names)):
+            raise _misfit(path, f"kinds.{task}.unseen", unknown[0], f"the labels are {', '.join(names)}")
+    if not network.labels:
+        raise _misfit(path, "labels", {}, "there is no task")
+    if unknown := sorted(set(network.kinds) - set(network.labels)):
+        raise _misfit(path, "kinds", unknown[0], f"the tasks are {', '.join(network.labels)}")
     labels = _read(folder / "labels.json", Labels)
     if labels != network.labels:
         task = next(task for task in (*labels, *network.labels) if labels.get(task) != network.labels.get(task))
         raise _misfit(
             folder / "labels.json", task, labels.get(task), f"{CONFIG_FILE} has {network.labels.get(task)}"
         )
+
+
+def _calibration(path: Path, name: str, entry: Any, network: NetworkDescription) -> Calibration:
+    """A task's calibration, as its kind has it."""
+    task = network.task(name)
+    try:
+        fitted = CALIBRATIONS[task.kind].model_validate(entry).model_dump()
+    except ValidationError as error:
+        raise _refused(path, name, error) from None
+    if task.kind == "multilabel" and len(fitted["temperatures"]) != len(task.classes):
+        raise _misfit(path, f"{name}.temperatures", fitted["temperatures"], "one for each label")
+    return fitted
 
 
 def _check_encoders(folder: Path, network: NetworkDescription, encoders: Mapping[str, EncoderDescription]) -> None:

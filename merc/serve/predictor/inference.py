@@ -8,13 +8,15 @@ import numpy as np
 import torch
 
 from merc.data.batches.streams import FeatureStream
+from merc.data.records.labels import Task
+from merc.serve.predictor import answers
 from merc.serve.predictor.dialogue import Dialogue, PredictionRow, RecordedUtterance
-from merc.training.core import calibration
+from merc.training.core.calibration import Calibration
 
 # Utterances of a dialogue that the network gets at once, and how many of them on each side are context only. The
 # longest dialogue of MELD has 33.
 WINDOW_SIZE, CONTEXT_MARGIN = 96, 24
-Outputs = dict[str, np.ndarray]  # logits (N, C) by task; `gate` (N, C, M) if the fusion has gates
+Outputs = dict[str, np.ndarray]  # outputs (N, C) by task; `gate` (N, C, M) if the fusion has gates
 Forward = Callable[[dict[str, Any]], Outputs]
 
 
@@ -89,27 +91,25 @@ def hide_modalities(batch: dict[str, Any], modalities: Sequence[str], hide: Iter
 def prediction_rows(
     dialogue: Dialogue,
     outputs: Outputs,
-    labels: Mapping[str, Sequence[str]],
-    calibrated: dict[str, dict[str, float]],
+    tasks: Mapping[str, Task],
+    calibrated: Mapping[str, Calibration],
     modalities: Sequence[str],
     hide: Iterable[str],
 ) -> list[PredictionRow]:
     """One row per utterance with the keys of docs/predict.md."""
-    probabilities = {
-        task: calibration.apply(outputs[task].astype(np.float64), calibrated[task])
-        for task in ("emotion", "sentiment")
-        if task in outputs
+    by_task = {
+        name: answers.task_answers(task, outputs[name], calibrated[name])
+        for name, task in tasks.items()
+        if name in outputs
     }
-    sets = calibration.label_sets(probabilities["emotion"], calibrated["emotion"]) if len(dialogue) else ()
+    first = next((name for name in by_task if tasks[name].kind == "classification"), next(iter(by_task), ""))
+    sets = answers.likely_sets(tasks.get(first), by_task.get(first, []), calibrated.get(first, {}))
+    kinds = {name: task.kind for name, task in tasks.items() if task.kind != "classification"}
     hide = set(hide)
     table = []
     for index, utterance in enumerate(dialogue):
         missing = [modality for modality in modalities if modality in hide or modality not in utterance.features]
-        by_label = {
-            task: dict(zip(labels[task], probabilities[task][index].tolist(), strict=True))
-            for task in probabilities
-        }
-        ranked = sorted(np.flatnonzero(sets[index]), key=lambda column: -probabilities["emotion"][index, column])
+        too_many = tasks[first].kind == "classification" and 2 * len(sets[index]) > len(tasks[first].classes)
         table.append(
             {
                 "utterance": utterance.name,
@@ -118,20 +118,22 @@ def prediction_rows(
                 "speaker": utterance.speaker,
                 "text": utterance.text,
                 "text_source": utterance.text_source,
-                "emotion": by_label["emotion"],
-                "sentiment": by_label.get("sentiment", {}),
-                "gates": _gates(outputs, index, modalities),
-                "prediction_set": [labels["emotion"][column] for column in ranked],
+                **{name: rows[index] for name, rows in by_task.items()},
+                **({"sentiment": {}} if "emotion" in by_task and "sentiment" not in by_task else {}),
+                **({"kinds": kinds} if kinds else {}),
+                "gates": _gates(outputs, index, modalities, first),
+                "prediction_set": sets[index],
                 "missing": missing,
-                "abstains": 2 * len(ranked) > len(labels["emotion"]) or len(missing) == len(modalities),
+                "abstains": too_many or len(missing) == len(modalities),
             }
         )
     return table
 
 
-def _gates(outputs: Outputs, index: int, modalities: Sequence[str]) -> dict[str, float]:
-    """Gate weight of each modality for the predicted emotion; {} for a fusion without gates."""
+def _gates(outputs: Outputs, index: int, modalities: Sequence[str], lead: str) -> dict[str, float]:
+    """Gate weight of each modality for the predicted class, or the only gate; {} for a fusion without gates."""
     if "gate" not in outputs:
         return {}
-    gate = outputs["gate"][index, outputs["emotion"][index].argmax()]
+    gates = outputs["gate"][index]
+    gate = gates[outputs[lead][index].argmax() if len(gates) > 1 else 0]
     return dict(zip(modalities, gate.astype(float).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Predictor: loads an exported model and predicts emotion and sentiment for each utterance of recordings."""
+"""Predictor: loads an exported model and answers every task for each utterance of recordings."""
 
 import os
 import threading
@@ -54,6 +54,7 @@ class Predictor:
         self.folder, self.max_threads = folder, MAX_THREADS
         contents = folder_contents.read(folder)
         self.labels, self.calibration = contents.network.labels, contents.calibration
+        self.tasks = {name: contents.network.task(name) for name in self.labels}
         self.settings, self.needs = contents.settings, contents.encoders
         self.modalities = tuple(contents.network.model.modalities)
         self.encoders = {
@@ -138,7 +139,7 @@ class Predictor:
             return self.forward(inference.hide_modalities(batch, self.modalities, hide))
 
         outputs = inference.predict_outputs(forward, dialogue, self.modalities, self.streams)
-        return inference.prediction_rows(dialogue, outputs, self.labels, self.calibration, self.modalities, hide)
+        return inference.prediction_rows(dialogue, outputs, self.tasks, self.calibration, self.modalities, hide)
 
     def encode(
         self, utterances: Sequence[RecordedUtterance], progress: Progress = _report_nothing, begin: int = 0

@@ -84,7 +84,7 @@ class LabelLoss:
     """The mean loss of each task over labelled utterances, weighted by sampling count.
 
     classification: one of LOSSES, weighted by class; with annotators' votes the cross-entropy with their shares.
-    multilabel: binary cross-entropy, the mean over classes; a yes weighs (no / yes of the class)^power, as a rare class
+    multilabel: binary cross-entropy, the mean over classes; a yes weighs (no / yes)^power, as a rare class
     weighs more in a classification (100 utterances, six classes: macro F1 0.61; with equal weights 0.08).
     regression: |value - label| in halves of the range, as MAE measures; an annotator's slip moves it little.
     """

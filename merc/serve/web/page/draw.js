@@ -18,6 +18,14 @@ export function hue(label) {
   return `hsl(${number} 55% 55%)`;
 }
 
+// A row's tasks, the first of which is shown largest; a number (its task is named in `kinds`) counts as its own label.
+export const tasks = (row) => Object.keys(row).filter((name) => !["gates", "kinds", "missing", "prediction_set"].includes(name)
+  && row[name] !== null && typeof row[name] === "object" && Object.keys(row[name]).length);
+const isNumber = (row, task) => (row.kinds || {})[task] === "regression";
+export const likeliest = (row, task = tasks(row)[0]) =>
+  isNumber(row, task) ? [`${task} ${row[task].value.toFixed(2)}`, 1] : ranked(row[task])[0];
+export const chancesOf = (row, task = tasks(row)[0]) => (isNumber(row, task) ? {} : row[task]);
+
 export const ranked = (chances) => Object.entries(chances).sort((one, other) => other[1] - one[1]);
 
 export function dot(label) {
@@ -38,7 +46,7 @@ export function drawResult(state) {
 }
 
 function utterance(state, row, number) {
-  const [label, chance] = ranked(row.emotion)[0];
+  const [label, chance] = likeliest(row);
   const button = element("button", { type: "button", class: "utterance", "data-place": number, "aria-expanded": "false" },
     face(state, number),
     element("span", { class: "said" },
@@ -47,10 +55,10 @@ function utterance(state, row, number) {
       ...(row.text_source === "recognised" ? [element("span", { class: "who" }, "written down by Whisper")] : []),
       ...(row.missing.length ? [element("span", { class: "who" }, `without ${row.missing.map((name) => NAMES[name] || name).join(", ")}`)] : [])),
     element("span", { class: "feeling" },
-      element("span", { class: "emotion" }, dot(label), element("span", {}, `${label}`), element("span", { class: "unsure" }, `\u00a0${percent(chance)}`)),
+      element("span", { class: "emotion" }, dot(label), element("span", {}, `${label}`), element("span", { class: "unsure" }, isNumber(row, tasks(row)[0]) ? "" : `\u00a0${percent(chance)}`)),
       ...(row.abstains ? [element("span", { class: "change" }, "unsure")] : []),
       ...changed(state, row, number),
-      ...sentiment(row),
+      ...others(row),
       gates(row)));
   button.style.setProperty("--hue", hue(label));
   button.addEventListener("click", () => state.choose(number));
@@ -66,15 +74,17 @@ function face(state, number) {
 }
 
 function changed(state, row, number) {
-  const [before, chance] = ranked(state.first[number].emotion)[0];
-  const [now] = ranked(row.emotion)[0];
-  if (row === state.first[number] || (before === now && Math.abs(row.emotion[now] - chance) < 0.005)) return [];
-  return [element("span", { class: "change" }, `was ${before} ${percent(chance)}`)];
+  const [before, chance] = likeliest(state.first[number]);
+  const [now, share] = likeliest(row);
+  if (row === state.first[number] || (before === now && Math.abs(share - chance) < 0.005)) return [];
+  return [element("span", { class: "change" }, isNumber(row, tasks(row)[0]) ? `was ${before}` : `was ${before} ${percent(chance)}`)];
 }
 
-function sentiment(row) {
-  const best = ranked(row.sentiment)[0];
-  return best ? [element("span", {}, dot(best[0]), `sentiment ${best[0]} ${percent(best[1])}`)] : [];
+function others(row) {
+  return tasks(row).slice(1).map((task) => {
+    const [label, chance] = likeliest(row, task);
+    return element("span", {}, dot(label), isNumber(row, task) ? label : `${task} ${label} ${percent(chance)}`);
+  });
 }
 
 function gates(row) {
@@ -91,7 +101,7 @@ function gates(row) {
 
 function timeline(state) {
   const buttons = state.shown.rows.map((row, number) => {
-    const [label, chance] = ranked(row.emotion)[0];
+    const [label, chance] = likeliest(row);
     const button = element("button", { type: "button", "data-place": number, "aria-current": "false",
       "aria-label": `Utterance ${number + 1}, ${label} ${percent(chance)}`, title: `${label} ${percent(chance)}` },
       element("i"), face(state, number), element("b", { "aria-hidden": "true" }, label));
@@ -116,7 +126,7 @@ new ResizeObserver(() => requestAnimationFrame(stand)).observe(document.getEleme
 function legend(rows) {
   const counts = new Map();
   for (const row of rows) {
-    const [label] = ranked(row.emotion)[0];
+    const [label] = likeliest(row);
     counts.set(label, (counts.get(label) || 0) + 1);
   }
   const items = [...counts].sort((one, other) => other[1] - one[1]).map(([label, count]) =>

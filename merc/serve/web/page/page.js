@@ -1,6 +1,6 @@
 // The flow: choose clips or an example, wait, look at the answer.
 import { ask, pause, post, upload } from "/talk.js";
-import { drawResult, element, NAMES, ranked } from "/draw.js";
+import { drawResult, element, likeliest, NAMES } from "/draw.js";
 import { explain, giveUp } from "/why.js";
 
 const id = (name) => document.getElementById(name);
@@ -181,10 +181,10 @@ function drawModalities() {
   id("modalities").replaceChildren(id("modalities").firstElementChild, ...boxes);
 }
 
-const likeliest = (row) => ranked(row.emotion)[0][0];
+const likeliestLabel = (row) => likeliest(row)[0];
 
 function summary() {
-  const changed = state.shown.rows.filter((row, place) => likeliest(row) !== likeliest(state.first[place])).length;
+  const changed = state.shown.rows.filter((row, place) => likeliestLabel(row) !== likeliestLabel(state.first[place])).length;
   return changed ? `another emotion is likeliest in ${changed} of ${state.shown.rows.length} utterances` :
     "every utterance keeps its likeliest emotion";
 }

@@ -1,5 +1,5 @@
 // One utterance: its clip, how sure the answer is, and what made it so.
-import { clock, dot, element, hue, NAMES, percent, ranked } from "/draw.js";
+import { chancesOf, clock, dot, element, hue, NAMES, percent, ranked, tasks } from "/draw.js";
 import { ask } from "/talk.js";
 
 const wide = matchMedia("(min-width: 60.01rem)");
@@ -55,7 +55,7 @@ function clip(detail, state, view) {
 }
 
 function chances(detail, row, view) {
-  detail.querySelector(".chances").replaceChildren(...ranked(row.emotion).map(([label, chance]) => {
+  detail.querySelector(".chances").replaceChildren(...ranked(chancesOf(row)).map(([label, chance]) => {
     const bar = element("span");
     bar.style.width = `${100 * chance}%`;
     bar.style.setProperty("--hue", hue(label));
@@ -63,9 +63,16 @@ function chances(detail, row, view) {
       element("span", { class: "value" }, percent(chance)));
   }));
   detail.querySelector(".set").textContent =
-    `With 90 % certainty it is one of: ${row.prediction_set.join(", ")}.${row.abstains ? " That is too many to say." : ""}`;
+    certainty(row);
   const lacking = Object.entries(view.missing).map(([name, reason]) => `no ${NAMES[name] || name}: ${reason}`);
   detail.querySelector(".notes").textContent = [...lacking, ...view.notes].join("; ");
+}
+
+function certainty(row) {
+  const task = tasks(row)[0], kind = (row.kinds || {})[task], { low, high } = row[task];
+  if (kind === "regression") return `With 90 % certainty it is between ${low.toFixed(2)} and ${high.toFixed(2)}.`;
+  if (kind === "multilabel") return row.prediction_set.length ? `These hold: ${row.prediction_set.join(", ")}.` : "None of them holds.";
+  return `With 90 % certainty it is one of: ${row.prediction_set.join(", ")}.${row.abstains ? " That is too many to say." : ""}`;
 }
 
 async function reasons(home, state, row, view) {
