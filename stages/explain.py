@@ -16,6 +16,7 @@ from merc.data.batches.dataset import read_split
 from merc.data.records import labels, manifest, truth
 from merc.explanation import figures, findings, units
 from merc.explanation.checks import ground_truth, randomisation
+from merc.explanation.counterfactual import actual_classes, as_classes, explained_classes, explained_task
 from merc.explanation.explainer import ExplainConfig, Sources, choose, explain, join
 from merc.explanation.gallery import page, selection
 from merc.explanation.methods import word_masking
@@ -67,7 +68,7 @@ def _write(outputs: dict[str, list], network: Any, known_truth: pd.DataFrame, co
     explanations = join(list(explained))
     verdicts = [ground_truth.concatenate_hits(pieces) for pieces in zip(*verdicts, strict=True)]  # by seed
     randomised = pd.concat(outputs["check"], ignore_index=True)
-    modalities, order = network.modalities, network.labels["emotion"]
+    modalities, order = network.modalities, explained_classes(network)
     pq.write_table(findings.table(explanations, order, modalities), OUT / "attributions.parquet")
     metrics = findings.metrics(explanations, randomised, verdicts, known_truth, modalities, config)
     shap_error, tokens = outputs["shap"][0]
@@ -85,11 +86,12 @@ def _write(outputs: dict[str, list], network: Any, known_truth: pd.DataFrame, co
 
 def _picks(network: Any, split: Any) -> list[tuple[int, str]]:
     """The gallery's utterances and emotions, chosen by the network's probabilities."""
+    task = explained_task(network)
     with torch.no_grad():
-        probabilities = [network(batch)["emotion"].softmax(1).numpy() for batch in split.batches(8)]
-    return selection.choose_utterances(
-        np.concatenate(probabilities), split.targets["emotion"].numpy(), network.labels["emotion"]
-    )
+        logits = [as_classes(network, task, network(batch)[task]) for batch in split.batches(8)]
+    actual = actual_classes(network, task, split.targets[task]).numpy()
+    probabilities = np.concatenate([each.softmax(1).numpy() for each in logits])
+    return selection.choose_utterances(probabilities, actual, explained_classes(network))
 
 
 def run_job(

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import packed
 
-from merc.data.records import labels, packs
+from merc.data.records import labels, packs, truth
 from merc.data.records import manifest as manifests
 
+ENCODER = "imported/toy"  # nothing encodes media here
 EMOTIONS = ("happy", "sad", "angry", "fearful", "disgusted", "surprised")
 SPACES = {  # a label file each, and what selects an epoch
     # CMU-MOSI: a number, and its sign; nobody is labelled 0 with a sign
@@ -43,7 +44,13 @@ def write(folder: Path, name: str, dialogues: int = 24, **changes: object) -> No
     text, select = SPACES[name]
     labels.OWN_FOLDER.mkdir(parents=True, exist_ok=True)
     (labels.OWN_FOLDER / f"{name}.yaml").write_text(text, encoding="utf-8")
-    values = QUICK | {"data__labels": name, "train__select": select, "evaluate__repeats": 1, "evaluate__rates": [0.5]}
+    values = QUICK | {
+        "data__labels": name,
+        "train__select": select,
+        "evaluate__repeats": 1,
+        "evaluate__rates": [0.5],
+    }
+    values |= {f"encode__{modality}__encoder": ENCODER for modality in manifests.MODALITIES}
     values["evaluate__corruptions"] = ["blank:vision"]
     packed.copy_parameters(folder, **(values | changes))
     for number, split in enumerate(manifests.SPLITS):
@@ -51,7 +58,7 @@ def write(folder: Path, name: str, dialogues: int = 24, **changes: object) -> No
 
 
 def write_split(name: str, split: str, seed: int, dialogues: int) -> None:
-    """One split, whose features tell the label: the first numbers of every modality are a noisy valence and class."""
+    """One split, whose features tell the label: a valence and one of three classes, through noise."""
     random = np.random.default_rng(seed)
     rows = packed._manifest(split, "sample", random.integers(2, 7, dialogues), random, 0.1)
     valence, kind = random.uniform(-1, 1, len(rows)), random.integers(0, 3, len(rows))
@@ -64,13 +71,18 @@ def write_split(name: str, split: str, seed: int, dialogues: int) -> None:
     folder = manifests.split_folder(split, "sample")
     folder.mkdir(parents=True, exist_ok=True)
     manifests.write_manifest(folder / "manifest.parquet", rows)
+    truth.write_truth(folder / "truth.parquet", [])
     for modality, width in packed.WIDTHS.items():
         told = np.concatenate([valence[:, None], 2 * np.eye(3)[kind], np.zeros((len(rows), width - 4))], 1)
         features = [
             one + 0.3 * random.normal(size=(random.integers(1, 6), width)) if here else None
             for one, here in zip(told, manifests.is_present(rows, modality), strict=True)
         ]
-        packs.write_pack(packs.pack_path(split, "sample", modality), packed.pack(features, width), rows)
+        units = [None if one is None else np.zeros((len(one), 0), np.float32) for one in features]
+        pack = packs.build_pack(
+            features, units, np.zeros((1, width)), encoder=ENCODER, unit_names=(), step_seconds=None
+        )
+        packs.write_pack(packs.pack_path(split, "sample", modality), pack, rows)
 
 
 def _mosi(valence: np.ndarray, kind: np.ndarray, split: str) -> dict[str, list]:

@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import label_kinds
-import numpy as np
 import pytest
 
-from merc.evaluation.predictions import read_predictions
 from merc.runtime.results import read_json
 from stages import distill, evaluate, pretrain, train
 

@@ -10,9 +10,9 @@ from finished import manifest
 
 from merc.corpora.meld_layout import utterances
 from merc.data.batches.dataset import Split
-from merc.data.records.labels import label_space
 from merc.data.batches.streams import FeatureStream
 from merc.data.records import manifest as manifests
+from merc.data.records.labels import label_space
 from merc.evaluation import protocol, selection_gap, slices
 from merc.runtime import results
 from merc.runtime.errors import UserError

@@ -7,14 +7,55 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from merc.data.records.labels import UNLABELLED
 from merc.data.records.stream_name import StreamName
 
+NONE = "none"  # of the classes of a multilabel task
 MAX_ROWS = 600  # copied rows in one pass of the network, up to one dialogue more
 
 # stream, its values (n, S, D), the queries that they belong to (n,) -> changed values of the same shape
 Change = Callable[[str, Tensor, Tensor], Tensor]
 # of one modality of Q queries: the projected steps (Q, S, D) and the feature deviations (Q,)
 Encoded = tuple[Tensor, Tensor]
+
+
+def explained_task(network: Any) -> str:
+    """The task whose answers are explained: the first classification; without one the first task."""
+    return network.lead or next(iter(network.labels))
+
+
+def explained_classes(network: Any, task: str | None = None) -> tuple[str, ...]:
+    """The classes between which an explained task chooses (`as_classes`)."""
+    task = task or explained_task(network)
+    kind, names = network.kinds[task], network.labels[task]
+    if kind.kind == "regression":
+        middle = sum(kind.range) / 2
+        return f"{task} below {middle:g}", f"{task} above {middle:g}"
+    return (*names, NONE) if kind.kind == "multilabel" else names
+
+
+def as_classes(network: Any, task: str, outputs: Tensor) -> Tensor:
+    """(..., C') logits of `explained_classes`, from the outputs (..., C) of a task of any kind.
+
+    A number is above or below the middle of its range: its log-odds are its distance from the middle, in its own
+    unit. The classes of a multilabel task are held against each other and against none of them, whose logit is 0.
+    """
+    kind = network.kinds[task]
+    if kind.kind == "regression":
+        half = (outputs - sum(kind.range) / 2) / 2
+        return torch.cat([-half, half], -1)
+    return torch.cat([outputs, torch.zeros_like(outputs[..., :1])], -1) if kind.kind == "multilabel" else outputs
+
+
+def actual_classes(network: Any, task: str, targets: Tensor) -> Tensor:
+    """(N,) number of the explained class of each row's label, negative without one; of several the first."""
+    kind = network.kinds[task]
+    if kind.kind == "classification":
+        return targets
+    if kind.kind == "regression":
+        return torch.where(targets.isnan(), UNLABELLED, (targets > sum(kind.range) / 2).long())
+    held = torch.cat([targets.nan_to_num(), torch.ones_like(targets[:, :1])], 1).argmax(1)
+    return torch.where(targets.isnan().any(1), UNLABELLED, held)
 
 
 class Probe:
@@ -27,6 +68,7 @@ class Probe:
 
     def __init__(self, network: Any, batch: dict):
         self.network, self.batch = network.eval().requires_grad_(False), batch
+        self.task = explained_task(network)
         with torch.no_grad():
             self.hidden, self.steps, self.deviation = network.encode(batch)
             has_steps = torch.stack([self.steps[m] > 0 for m in network.modalities], 1)
@@ -42,6 +84,11 @@ class Probe:
         return len(self.dialogue)
 
     @property
+    def actual(self) -> Tensor:
+        """(N,) the explained class of each row's label, negative without one."""
+        return actual_classes(self.network, self.task, self.batch[self.task])
+
+    @property
     def rows(self) -> Tensor:
         """(N,) every row once."""
         return torch.arange(len(self), device=self.dialogue.device)
@@ -54,19 +101,19 @@ class Probe:
         )
 
     def logits(self, rows: Tensor, present: Tensor | None = None) -> Tensor:
-        """(Q, C) emotion logits of the query rows, without the modalities that `present` (Q, M) hides."""
+        """(Q, C) logits of the explained task for the query rows, without what `present` (Q, M) hides."""
         with torch.no_grad():
             parts = [
                 self.changed_logits(rows[chunk], None if present is None else present[chunk])
                 for chunk in self.chunks(rows)
             ]
         if not parts:  # there is no query
-            return torch.zeros(0, len(self.network.labels["emotion"]), device=self.dialogue.device)
+            return torch.zeros(0, len(explained_classes(self.network)), device=self.dialogue.device)
         return torch.cat(parts)
 
     def changed_logits(self, rows: Tensor, present: Tensor | None = None, change: Change | None = None) -> Tensor:
-        """(Q, C) emotion logits of the changed query rows, in one pass; differentiable in what `change` returns."""
-        return self.outputs(rows, present, change)["emotion"]
+        """(Q, C) the same of the changed query rows, in one pass; differentiable in what `change` returns."""
+        return self.outputs(rows, present, change)[self.task]
 
     def outputs(
         self, rows: Tensor, present: Tensor | None = None, change: Change | None = None
@@ -82,8 +129,15 @@ class Probe:
         place = torch.stack([query, self.batch["place"][copied, 1]], 1)
         batch = {"place": place, "speaker": self.batch["speaker"][copied]}
         outputs = self.network.fuse(*self._latents(rows, copied, target, present, encoded), batch)
-        logits = {task: outputs[task][target] for task in self.network.labels if task in outputs}
-        return logits | {name: outputs["weights"][name][target] for name in ("gate",) if name in outputs["weights"]}
+        logits = {
+            task: as_classes(self.network, task, outputs[task][target])
+            for task in self.network.labels
+            if task in outputs
+        }
+        if "gate" not in outputs["weights"]:
+            return logits
+        gate = outputs["weights"]["gate"][target]  # a single gate is that of every class
+        return logits | {"gate": gate.expand(-1, logits[self.task].shape[1], -1)}
 
     def _latents(
         self, rows: Tensor, copied: Tensor, target: Tensor, present: Tensor | None, encoded: dict[str, Encoded]

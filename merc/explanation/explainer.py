@@ -99,8 +99,8 @@ def explain(
     index = probe.batch["index"].cpu().numpy()
     rows = split.manifest.iloc[index][list(ROW)].reset_index(drop=True)
     outputs = probe.outputs(probe.rows)
-    emotion = outputs["emotion"].argmax(1)
-    rows["actual"], rows["predicted"] = probe.batch["emotion"].cpu().numpy(), emotion.cpu().numpy()
+    emotion = outputs[probe.task].argmax(1)
+    rows["actual"], rows["predicted"] = probe.actual.cpu().numpy(), emotion.cpu().numpy()
     coalition_log_odds, coalition_probability, present = coalitions_of(probe, emotion)
     teacher_log_odds, _, _ = coalitions_of(Probe(teacher, probe.batch), emotion)
     case = case_of(probe, emotion, sources.units, index, split.manifest["text"].to_numpy()[index])
@@ -110,7 +110,7 @@ def explain(
     gates = (
         outputs["gate"].cpu().double().numpy()
         if "gate" in outputs
-        else np.full((len(rows), outputs["emotion"].shape[1], present.shape[1]), np.nan)
+        else np.full((len(rows), outputs[probe.task].shape[1], present.shape[1]), np.nan)
     )
     return Explained(
         rows, present, coalition_log_odds, coalition_probability, gates, table, teacher_log_odds, **attributions
@@ -159,7 +159,11 @@ def _attribute(case: Case, names: list[str], config: ExplainConfig) -> dict[str,
     """The fields of `Explained` that the attributions of parts give; `names` (N,) seed the random orders."""
     gradients, shap = integrated_gradients(case), shap_values.part_shap_values(case, config.seed)
     scores = dict(
-        zip(PART_METHODS, (gradients.of_parts(case.parts), occlusion(case), shap.values["emotion"]), strict=True)
+        zip(
+            PART_METHODS,
+            (gradients.of_parts(case.parts), occlusion(case), shap.values[case.probe.task]),
+            strict=True,
+        )
     )
     counts, table = case.parts.counts, case.parts.table
     orders = [deletion.random_scores(names, counts, order, config.seed) for order in range(config.random_orders)]

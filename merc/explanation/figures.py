@@ -105,15 +105,15 @@ def write(
         return {"shap_features_gap": None}
     rows = np.unique(np.linspace(0, len(index) - 1, min(ROWS, len(index))).astype(int)).tolist()
     shap_values, means, names = feature_shap_values(case, rows, config.seed)
-    results.write_csv(folder / "shap_features.csv", ranking(shap_values, names))
+    results.write_csv(folder / "shap_features.csv", ranking(shap_values, names, probe.task))
     for task, values in shap_values.values.items():
         beeswarm(folder / f"shap_beeswarm_{task}.png", values, means, names, task)
         bar(folder / f"shap_bar_{task}.png", values, means, names, task)
     return {"shap_features_gap": float(np.median(shap_values.gap))}
 
 
-def ranking(shap_values: ShapValues, names: list[str]) -> pd.DataFrame:
-    """Mean |value| of every feature by head, the largest for the emotion first."""
+def ranking(shap_values: ShapValues, names: list[str], task: str) -> pd.DataFrame:
+    """Mean |value| of every feature by head, the largest for the explained task first."""
     sizes = {task: np.abs(values).mean(0) for task, values in shap_values.values.items()}
     table = pd.DataFrame({"feature": names, **sizes})
-    return table.sort_values("emotion", ascending=False, kind="stable", ignore_index=True)
+    return table.sort_values(task, ascending=False, kind="stable", ignore_index=True)

@@ -14,7 +14,7 @@ from merc.data.records.stream_name import StreamName
 from merc.encoders.base.encoder import Encoder
 from merc.encoders.text.language_model_encoder import LanguageModelEncoder
 from merc.explanation import parts
-from merc.explanation.counterfactual import Probe, log_odds, probability
+from merc.explanation.counterfactual import Probe, explained_classes, log_odds, probability
 from merc.explanation.methods import shapley
 from merc.explanation.methods.dialogue_influence import UTTERANCE_STREAM, influence
 from merc.explanation.methods.encoder_probe import EncoderProbe
@@ -47,7 +47,7 @@ def explain(network: Any, batch: dict, row: int, raw: Raw, encoders: Mapping[str
     probe = Probe(network, batch)
     row_index = torch.tensor([row], device=probe.dialogue.device)
     outputs = probe.outputs(row_index)
-    emotion = outputs["emotion"].argmax(1)
+    emotion = outputs[probe.task].argmax(1)
     encoders = {
         stream: encoder
         for stream, encoder in encoders.items()
@@ -56,7 +56,7 @@ def explain(network: Any, batch: dict, row: int, raw: Raw, encoders: Mapping[str
     raw_by_stream = {stream: raw.get(StreamName.parse(stream).modality) for stream in encoders}
     inputs = {stream: encoder_input for stream, encoder_input in raw_by_stream.items() if encoder_input is not None}
     return {
-        **_prediction(network, outputs["emotion"], emotion),
+        **_prediction(network, outputs[probe.task], emotion),
         **_modalities(network, probe, row, emotion, outputs),
         **_words(probe, row_index, emotion, encoders, inputs),
         "token_spans": _units(encoders, inputs, "text", 2),
@@ -69,7 +69,7 @@ def explain(network: Any, batch: dict, row: int, raw: Raw, encoders: Mapping[str
 
 
 def _prediction(network: Any, logits: torch.Tensor, emotion: torch.Tensor) -> dict[str, Any]:
-    probabilities, labels = logits.cpu().double().softmax(1)[0].tolist(), network.labels["emotion"]
+    probabilities, labels = logits.cpu().double().softmax(1)[0].tolist(), explained_classes(network)
     return {
         "emotion": labels[int(emotion)],
         "probability": float(probability(logits, emotion)),

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from merc.explanation.counterfactual import Probe
+from merc.explanation.counterfactual import Probe, explained_classes
 from merc.explanation.explainer import UNREAD, Sources, case_of, coalitions_of
 from merc.explanation.methods import shapley
 from merc.explanation.methods.word_masking import masked_word_scores
@@ -37,8 +37,8 @@ def ground_truth_hits(
     index = probe.batch["index"].cpu().numpy()
     annotations = sources.split.manifest.iloc[index][KEY_COLUMNS].merge(truth, how="left", on=KEY_COLUMNS)
     outputs = probe.outputs(probe.rows)
-    emotion = outputs["emotion"].argmax(1)
-    is_judged = ((emotion == probe.batch["emotion"]) & (emotion != _neutral(network))).cpu().numpy()
+    emotion = outputs[probe.task].argmax(1)
+    is_judged = ((emotion == probe.actual) & (emotion != _neutral(network))).cpu().numpy()
     informative = [
         names if judged and isinstance(names, list) else []
         for names, judged in zip(annotations["informative"], is_judged, strict=True)
@@ -134,7 +134,7 @@ def constant_hit_rate(hits: pd.DataFrame) -> float:
 
 def _neutral(network: Any) -> int:
     """Index of the neutral emotion; -1 if the label space has none."""
-    labels = network.labels["emotion"]
+    labels = explained_classes(network)
     return labels.index(NEUTRAL) if NEUTRAL in labels else -1
 
 

@@ -71,7 +71,7 @@ def part_scores(case: Case, seed: int) -> dict[str, np.ndarray]:
     """Scores of the case's parts by PART_METHODS; integrated gradients on a fixed grid, enough for their order."""
     scores = (integrated_gradients(case, rounds=1).of_parts(case.parts), occlusion(case))
     return dict(
-        zip(PART_METHODS, (*scores, shap_values.part_shap_values(case, seed).values["emotion"]), strict=True)
+        zip(PART_METHODS, (*scores, shap_values.part_shap_values(case, seed).values[case.probe.task]), strict=True)
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from merc.explanation.counterfactual import Probe, log_odds
+from merc.explanation.counterfactual import Probe, as_classes, log_odds
 from merc.explanation.methods.integrated_gradients import IntegratedGradients, StreamAttributions, integrate
 
 UTTERANCE_STREAM = "utterances"  # the only stream: each turn of the dialogue is a step
@@ -74,6 +74,7 @@ class _Dialogue:
             "speaker": self.speaker.repeat(copies),
         }
         weights = {name: weight.repeat(copies, 1) for name, weight in self.weights.items()}
-        logits = self.probe.network.classify(vectors.flatten(0, 1), weights, batch)["emotion"]
+        network, task = self.probe.network, self.probe.task
+        logits = as_classes(network, task, network.classify(vectors.flatten(0, 1), weights, batch)[task])
         target = logits.view(copies, self.num_turns, -1)[:, self.row - self.first_row]
         return log_odds(target, torch.full((copies,), self.emotion, device=vectors.device))

@@ -34,7 +34,7 @@ class Case:
 
     def emotion_logits_without(self, rows: Tensor, removed: Tensor) -> Tensor:
         """(Q, C) emotion logits of the rows with the parts `removed` (Q, P) replaced by the encoder's blank."""
-        return self.logits_without(rows, removed)["emotion"]
+        return self.logits_without(rows, removed)[self.probe.task]
 
     def logits_without(self, rows: Tensor, removed: Tensor) -> dict[str, Tensor]:
         """The same for every task."""

@@ -141,7 +141,7 @@ def _explained_labels(case: Case) -> dict[str, Tensor]:
     with torch.no_grad():
         logits = case.probe.outputs(case.probe.rows)
     tasks = [task for task in case.probe.network.labels if task in logits]
-    return {task: case.emotion if task == "emotion" else logits[task].argmax(1) for task in tasks}
+    return {task: case.emotion if task == case.probe.task else logits[task].argmax(1) for task in tasks}
 
 
 def _feature_columns(case: Case) -> dict[str, slice]:
