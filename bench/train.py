@@ -78,7 +78,7 @@ def synthetic(utterances: int, dialogues: int) -> Split:
     starts = np.concatenate([[0], bounds, [utterances]])
     steps = {m: random.integers(1, 2 * STEPS[m], utterances) for m in MODALITIES}
     space = labels.label_space("meld")
-    order = {"emotion": space.emotion, "sentiment": space.sentiment}
+    order = space.outputs
     return Split(
         manifest=pd.DataFrame({"corpus": ["meld"] * utterances}),
         modalities=MODALITIES,

@@ -130,9 +130,9 @@ def test_iemocap_spaces_have_the_fields_classes(tmp_path):
             for utterance in listed("iemocap", tmp_path).utterances[:4]
         ]
     )
-    six, four = labels.LABEL_SPACES["iemocap6"], labels.LABEL_SPACES["iemocap4"]
+    six, four = labels.label_space("iemocap6"), labels.label_space("iemocap4")
     named = [
-        [space.emotion[index] if index >= 0 else None for index in space.targets(rows, "emotion")]
+        [space.outputs["emotion"][index] if index >= 0 else None for index in space.targets(rows, "emotion")]
         for space in (six, four)
     ]
     assert named == [["neutral", "frustrated", None, "excited"], ["neutral", None, None, "happy"]]

@@ -38,8 +38,8 @@ def manifest(dialogues=12, turns=5, split="test"):
     rows["dialogue"] = rows["dialogue"].astype(str)
     rows["utterance"] = [f"dia{n // turns}_utt{n % turns}" for n in range(size)]
     rows["group"] = "sample/" + split + "/" + rows["dialogue"]
-    rows["emotion"] = generator.choice(SPACE.emotion, size)
-    rows["sentiment"] = generator.choice(SPACE.sentiment, size)
+    rows["emotion"] = generator.choice(SPACE.outputs["emotion"], size)
+    rows["sentiment"] = generator.choice(SPACE.outputs["sentiment"], size)
     return rows.assign(emotion=rows["emotion"].where(rows.index < size - 1, None))
 
 
@@ -47,14 +47,14 @@ def made_predictions(rows, skill=1.0, seeds=(1, 2), names=("full",), seed=0):
     """Made-up networks: the truth shines through as far as they are skilled."""
     generator = np.random.default_rng(seed)
     keys = [BlockKey(model, each, name) for model in MODELS for each in seeds for name in names]
-    made = {task: _softmax(rows, task, len(keys), skill, generator) for task in labels.TASKS}
+    made = {task: _softmax(rows, task, len(keys), skill, generator) for task in SPACE.tasks}
     whole = {task: {"raw": p, "probability": p, "set": p > 0.1} for task, p in made.items()}
-    kept = rows[list(predictions.ID_COLUMNS) + list(labels.TASKS)]
-    return Predictions(kept, {task: getattr(SPACE, task) for task in labels.TASKS}, tuple(keys), whole)
+    kept = rows[list(predictions.ID_COLUMNS) + list(SPACE.tasks)]
+    return Predictions(kept, SPACE.outputs, tuple(keys), whole)
 
 
 def _softmax(rows, task, blocks, skill, generator):
-    actual, order = SPACE.indices(rows, task), getattr(SPACE, task)
+    actual, order = SPACE.targets(rows, task), SPACE.outputs[task]
     logits = generator.normal(size=(blocks, len(rows), len(order)))
     logits += skill * (actual[:, None] == np.arange(len(order)))
     powers = np.exp(logits)
@@ -77,7 +77,7 @@ def test_the_board_is_the_contract():
     board = board_of(run)
     assert list(board)[:3] == list(MODELS)
     for model in MODELS:
-        for task in labels.TASKS:
+        for task in SPACE.tasks:
             by_seed = [
                 scores.scores(run.actual(task), each[0], len(run.classes[task]))
                 for each in run.predicted(task, model)
@@ -123,7 +123,7 @@ def test_predictions_are_read_as_written_with_the_same_bytes(tmp_path):
     again = predictions.read_predictions(tmp_path / "one")
     assert again.keys == run.keys
     assert again.classes == run.classes
-    for task in labels.TASKS:
+    for task in SPACE.tasks:
         assert np.array_equal(again.actual(task), run.actual(task))
         for part in predictions.PARTS:
             assert np.array_equal(again.outputs[task][part], run.outputs[task][part])
@@ -175,7 +175,7 @@ def test_the_stage_gives_the_same_bytes_again(evaluated, monkeypatch):
     evaluate.main()
     assert outputs(folder) == first
     assert {"metrics/evaluate.json", "metrics/robustness.json", "out/evaluate/masks/sample.parquet"} <= set(first)
-    assert {f"plots/evaluate/confusion_{task}{form}" for task in labels.TASKS for form in (".csv", ".png")} <= set(
+    assert {f"plots/evaluate/confusion_{task}{form}" for task in SPACE.tasks for form in (".csv", ".png")} <= set(
         first
     )
 
@@ -185,7 +185,7 @@ def test_scores_are_recomputed_from_the_file_alone(evaluated):
     run = predictions.read_predictions(folder / predictions.PREDICTIONS_FILE)
     written = results.read_json(folder / "metrics/evaluate.json")
     for model in MODELS:
-        for task in labels.TASKS:
+        for task in SPACE.tasks:
             measured = scores.summarise(scores.confusion(run.actual(task), run.predicted(task, model), 7))
             assert float(measured["macro_f1"].mean()) == pytest.approx(written[model][task]["macro_f1"], abs=1e-4)
 

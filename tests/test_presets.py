@@ -201,7 +201,7 @@ def built(name: str) -> Network:
     config = NetworkConfig.model_validate(document["model"])
     chosen = {m: document["encode"][m]["encoder"] for m in config.modalities}
     space = labels.label_space(document["data"]["labels"])
-    order = {"emotion": space.emotion, "sentiment": space.sentiment}
+    order = space.outputs
     return Network(config, {f"{m}/{one}": width(m, one) for m, one in chosen.items()}, order)
 
 
@@ -275,7 +275,7 @@ def test_a_preset_builds_a_network(name):
         network = Network(
             NetworkConfig.model_validate(document["model"]),
             {"text/minilm": 384, "audio/imported/prosody": 8},
-            {"emotion": labels.label_space("meld").emotion, "sentiment": labels.label_space("meld").sentiment},
+            labels.label_space("meld").outputs,
         )
     else:
         network = built(name)

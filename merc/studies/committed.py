@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from merc.data.records.selection import MAIN_METRIC, TITLES
 from merc.runtime import params
 from merc.runtime.results import read_json
 
@@ -25,17 +26,22 @@ def compare_with_last_commit() -> str:
         return "nothing to compare with: no Git here, or no result in its last commit"
     if not _changed_files("metrics"):
         return "identical to the result of the last commit"
-    new, old = (scores["student"]["emotion"] for scores in (read_json(SCORES), json.loads(committed_scores)))
-    if None in (new["macro_f1"], *(old[name] for name in ("macro_f1", "macro_f1_low", "macro_f1_high"))):
-        return "nothing to compare with: a macro F1 is not defined"
-    score, committed_score = (f"{scores['macro_f1']:.3f}" for scores in (new, old))
+    new, old = (scores["student"] for scores in (read_json(SCORES), json.loads(committed_scores)))
+    task = next(iter(new))
+    name = next(each for each in MAIN_METRIC.values() if each in new[task])
+    if name not in old.get(task, {}):
+        return f"nothing to compare with: the committed result has no {TITLES[name]} of {task}"
+    new, old, title = new[task], old[task], f"{task} {TITLES[name]}"
+    if None in (new[name], *(old[each] for each in (name, f"{name}_low", f"{name}_high"))):
+        return f"nothing to compare with: a {TITLES[name]} is not defined"
+    score, committed_score = (f"{scores[name]:.3f}" for scores in (new, old))
     if _has_other_parameters():
-        return f"emotion macro F1 {score}; the committed {committed_score} is of another params.yaml"
+        return f"{title} {score}; the committed {committed_score} is of another params.yaml"
     if _changed_files(*CODE):
-        return f"emotion macro F1 {score}; the committed {committed_score} is of other code"
-    low, high = old["macro_f1_low"], old["macro_f1_high"]
-    position = "within" if low <= new["macro_f1"] <= high else "outside"
-    return f"emotion macro F1 {score}, {position} the committed {committed_score} [{low:.3f}, {high:.3f}]"
+        return f"{title} {score}; the committed {committed_score} is of other code"
+    low, high = old[f"{name}_low"], old[f"{name}_high"]
+    position = "within" if low <= new[name] <= high else "outside"
+    return f"{title} {score}, {position} the committed {committed_score} [{low:.3f}, {high:.3f}]"
 
 
 def committed_text(path: Path) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from merc.data.records import labels
+from merc.data.records.selection import TITLES
 from merc.evaluation import predictions, significance
 from merc.evaluation.predictions import Predictions
 from merc.runtime.results import read_json
@@ -98,14 +98,17 @@ def _corpora(project: Path, models: tuple[str, ...]) -> dict[str, Any]:
 
 def _test_scores(scores: dict[str, Any], robustness: dict[str, Any]) -> dict[str, Any]:
     """Mean and 95 % interval of every headline score, and macro F1 by subset of the modalities."""
-    subsets = {name: value for name, value in robustness["emotion"].items() if name.startswith("only:")}
+    subsets = {name: value for name, value in next(iter(robustness.values())).items() if name.startswith("only:")}
     return _by_task(scores) | {"emotion_macro_f1_of": subsets}
 
 
 def _by_task(scores: dict[str, Any]) -> dict[str, Any]:
-    return {
-        task: {name: _interval(scores.get(task, {}), name) for name in HEADLINE_METRICS} for task in labels.TASKS
-    }
+    """The headline scores of every task; of emotion and sentiment, which the page shows, even if there are none."""
+    found = {}
+    for task in dict.fromkeys(("emotion", "sentiment", *scores)):
+        names = [name for name in TITLES if name in scores.get(task, {})] or HEADLINE_METRICS
+        found[task] = {name: _interval(scores.get(task, {}), name) for name in names}
+    return found
 
 
 def _interval(scores: dict[str, float], name: str) -> dict[str, float | None]:

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from merc.data.records import selection
+from merc.data.records.selection import MAIN_METRIC, TITLES
 from merc.runtime.errors import CommandLine, UserError
 from merc.runtime.results import read_json
 from merc.studies import committed
 from merc.studies.cells import format_number
 
 METRICS = Path("metrics")
-COLUMNS = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1", "uar": "UAR"}
+COLUMNS = {"subset_accuracy": "all right"}  # titles that are shorter than those of TITLES
 MODELS = {"student": "student", "teacher": "teacher", "floor": "floor", "baseline": "commonest label"}
 FURTHER_READING = """\
 Numbers  metrics/evaluate.json, metrics/robustness.json; dvc metrics show, diff
@@ -43,26 +45,35 @@ def _read(name: str) -> Any:
 
 
 def summary_table(scores: dict, robustness: dict) -> str:
-    """At most 23 lines of at most 80 characters."""
-    header = f"{'Test split, mean over seeds':<28}" + "".join(f"{title:>13}" for title in COLUMNS.values())
-    parts = [
-        [_row(model, task, scores[model][task]) for model in MODELS if model in scores]
-        for task in ("emotion", "sentiment")
-    ]
-    return "\n".join([header, *parts[0], "", *parts[1], "", *_subset_lines(robustness), "", FURTHER_READING])
+    """At most 23 lines of at most 80 characters for two classifications; a block for each task."""
+    blocks, shown = [], ()
+    for task in scores["student"]:
+        columns = columns_of(scores["student"][task])
+        header = f"{'Test split, mean over seeds':<28}" + "".join(f"{title:>13}" for title in columns.values())
+        rows = [_row(model, task, scores[model][task], columns) for model in MODELS if model in scores]
+        blocks += [*([header] if columns != shown else []), *rows, ""]
+        shown = columns
+    return "\n".join([*blocks, *_subset_lines(robustness, scores["student"]), "", FURTHER_READING])
 
 
-def _row(model: str, task: str, scores: dict) -> str:
-    return f"{f'{task}: {MODELS[model]}':<28}" + "".join(f"{format_number(scores[name]):>13}" for name in COLUMNS)
+def columns_of(scores: dict) -> dict[str, str]:
+    """The titles of a task's scores, of which four fit on a line: what its kind of task is known by."""
+    shown = next(names for names in selection.METRICS.values() if set(names) <= set(scores))[:4]
+    return {name: COLUMNS.get(name, TITLES[name]) for name in shown}
 
 
-def _subset_lines(robustness: dict) -> list[str]:
-    """The student's macro F1 for emotion by available modalities, two cells to a line."""
-    student = robustness["student"]["emotion"]
+def _row(model: str, task: str, scores: dict, columns: dict[str, str]) -> str:
+    return f"{f'{task}: {MODELS[model]}':<28}" + "".join(f"{format_number(scores[name]):>13}" for name in columns)
+
+
+def _subset_lines(robustness: dict, scores: dict) -> list[str]:
+    """The student's main score of the first task by available modalities, two cells to a line."""
+    task, student = next(iter(robustness["student"].items()))
+    main = next(TITLES[name] for name in MAIN_METRIC.values() if name in scores[task])
     conditions = [name for name in student if name == "full" or name.startswith("only:")] + ["rate:0.5"]
     cells = [f"{_condition_label(name):<28}{format_number(student.get(name)):>8}" for name in conditions]
     pairs = ["    ".join(cells[first : first + 2]).rstrip() for first in range(0, len(cells), 2)]
-    return ["Student's emotion macro F1 when only some modalities are there", *pairs]
+    return [f"Student's {task} {main} when only some modalities are there", *pairs]
 
 
 def _condition_label(condition: str) -> str:

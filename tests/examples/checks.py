@@ -22,7 +22,7 @@ def corpus() -> None:
     assert [utterance.name for utterance in utterances] == ["1_1", "1_2"] * 3
     rows = pd.DataFrame({"corpus": "chat", "emotion": [utterance.emotion for utterance in utterances]})
     space = labels.label_space("meld")
-    assert [space.emotion[index] for index in space.targets(rows, "emotion")][:2] == ["joy", "sadness"]
+    assert [space.outputs["emotion"][index] for index in space.targets(rows, "emotion")][:2] == ["joy", "sadness"]
 
 
 def encoder() -> None:

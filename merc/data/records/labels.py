@@ -145,17 +145,6 @@ class LabelSpace:
         """task -> the names of its head's outputs."""
         return {name: task.outputs for name, task in self.tasks.items()}
 
-    @property
-    def emotion(self):
-        return self.tasks["emotion"].classes
-
-    @property
-    def sentiment(self):
-        return self.tasks["sentiment"].classes
-
-    def indices(self, manifest: pd.DataFrame, task: str) -> np.ndarray:
-        return self.targets(manifest, task)
-
     def targets(self, manifest: pd.DataFrame, task: str) -> np.ndarray:
         """What the task's head should answer for each row (Task.targets)."""
         return self.tasks[task].targets(manifest)
@@ -223,16 +212,10 @@ def _majority(distributions: np.ndarray) -> np.ndarray:
     return np.where(is_clear, filled.argmax(1), UNLABELLED)
 
 
-# (compatibility, going)
-TASKS = ("emotion", "sentiment")
-LABEL_SPACES = {name: label_space(name) for name in BUILT_IN}
-CORPUS_NAMES = ("sample", "meld", "iemocap", "ravdess", "folder")
-FOLDER_EMOTIONS = tuple(
-    sorted(
-        {
-            word
-            for space in LABEL_SPACES.values()
-            for word in (*space.tasks["emotion"].classes, *space.tasks["emotion"].maps.get(EVERY_CORPUS, {}))
-        }
-    )
-)
+def _built_in_emotions() -> set[str]:
+    """Every word for an emotion that a built-in space gives a class."""
+    tasks = [label_space(name).tasks["emotion"] for name in BUILT_IN]
+    return {word for task in tasks for word in (*task.classes, *task.maps.get(EVERY_CORPUS, {}))}
+
+
+FOLDER_EMOTIONS = tuple(sorted(_built_in_emotions()))  # the words of a user's own table (merc/corpora/folder.py)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from merc.data.records.labels import LABEL_SPACES
+from merc.data.records.labels import BUILT_IN
 from merc.data.records.manifest import SPLITS
 from merc.runtime.errors import CommandLine, UserError
 from merc.studies.scoring import (
@@ -57,7 +57,7 @@ def _parser() -> CommandLine:
     parser.add_argument("files", nargs="+", metavar="FILE[#MODEL]", help="CSV or parquet; several are one system")
     parser.add_argument("--corpus", required=True, help=", ".join(protocols.PROTOCOLS))
     parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--labels", choices=LABEL_SPACES, help="label space (default: the protocol's)")
+    parser.add_argument("--labels", choices=BUILT_IN, help="label space (default: the protocol's)")
     parser.add_argument("--baseline", metavar="FILE[#MODEL]", help="another system's predictions, for paired tests")
     parser.add_argument("--dev", metavar="FILE[#MODEL]", help="this system's dev predictions, for calibration")
     parser.add_argument("--selected-on", choices=("dev", "test"), help="the split that chose epoch and settings")

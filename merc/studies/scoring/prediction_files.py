@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from merc.data.records.labels import TASKS
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import BlockKey, Predictions
 from merc.evaluation.selection_gap import EPOCH_PREFIX
@@ -232,7 +231,6 @@ def _collect(reader: _Reader, name: str, file: TableFile) -> Predictions:
     conditions = protocols.in_order({condition for _, condition in blocks})
     seeds = sorted({seed for seed, _ in blocks})
     ordered = [(seed, condition) for condition in conditions for seed in seeds if (seed, condition) in blocks]
-    orders = {task: tuple(getattr(space, task)) for task in TASKS}
     outputs: dict[str, dict[str, np.ndarray]] = {}
     for task in file.columns:
         parts = blocks[ordered[0]].values.get(task, {})
@@ -242,7 +240,7 @@ def _collect(reader: _Reader, name: str, file: TableFile) -> Predictions:
         arrays = {part: np.stack([blocks[key].values[task].pop(part) for key in ordered]) for part in list(parts)}
         outputs[task] = {"raw": arrays["raw"], "probability": arrays.get("probability", arrays["raw"])} | arrays
     keys = tuple(BlockKey(name, seed, condition) for seed, condition in ordered)
-    return Predictions(reader.reference.rows(), orders, keys, outputs)
+    return Predictions(reader.reference.rows(), space.outputs, keys, outputs)
 
 
 def _needed(predictions: Predictions) -> np.ndarray:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from merc.data.records.labels import TASKS, LabelSpace
+from merc.data.records.labels import LabelSpace
 from merc.evaluation.predictions import PARTS
 from merc.runtime.errors import UserError
 from merc.studies.scoring.protocols import suggestion
@@ -113,8 +113,7 @@ def open_table(word: str, space: LabelSpace) -> TableFile:
         raise UserError(f"{path}: has no column 'utterance', but {_listed(names)}; docs/score.md has the format")
     columns: dict[str, tuple[str, ...]] = {}
     kinds: dict[str, str] = {}
-    for task in TASKS:
-        order = getattr(space, task)
+    for task, order in space.outputs.items():
         if orders:
             if set(orders.get(task, ())) != set(order):
                 raise UserError(f"{path}: its {task} labels are {_listed(orders.get(task, ()))}; name its --labels")
@@ -129,7 +128,7 @@ def open_table(word: str, space: LabelSpace) -> TableFile:
     if not columns:
         raise UserError(
             f"{path}: has no column emotion or sentiment, nor one a class, as emotion{SEPARATOR}"
-            f"{space.emotion[0]}, but {_listed(names)}"
+            f"{space.outputs['emotion'][0]}, but {_listed(names)}"
         )
     ids = tuple(each for each in (*ID_COLUMNS, SEED) if each in names)
     if model and "model" not in ids:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from merc.data.records.labels import LabelSpace
+from merc.data.records.labels import EVERY_CORPUS, LabelSpace
 from merc.evaluation.predictions import PARTS
 from merc.runtime.errors import UserError
 from merc.studies.scoring import prediction_table, protocols
@@ -17,7 +17,7 @@ def task_values(
     space: LabelSpace, corpus: str, file: TableFile, task: str, batch: pa.RecordBatch, lines: np.ndarray
 ) -> dict[str, np.ndarray]:
     """{part: (n, C)} of a task; {} where evaluate's networks had no head for it."""
-    order, columns = getattr(space, task), file.columns[task]
+    order, columns = space.outputs[task], file.columns[task]
     if file.kinds[task] == "labels":
         return {"raw": _labels(space, corpus, file, task, batch, lines)}
     if file.kinds[task] == "parts":
@@ -45,7 +45,7 @@ def task_values(
 def _labels(
     space: LabelSpace, corpus: str, file: TableFile, task: str, batch: pa.RecordBatch, lines: np.ndarray
 ) -> np.ndarray:
-    order = getattr(space, task)
+    order, maps = space.outputs[task], space.tasks[task].maps
     codes, names = prediction_table.strings(batch, task)
     index = pd.Index(order).get_indexer(pd.Index([name.strip().lower() for name in names], dtype=object))
     numbers = np.append(index, -1)[codes]
@@ -53,7 +53,7 @@ def _labels(
     if len(wrong):
         code = codes[wrong[0]]
         label = names[code] if code >= 0 else ""
-        known = getattr(space, f"{task}_maps").get(corpus, {})
+        known = {**maps.get(EVERY_CORPUS, {}), **maps.get(corpus, {})}
         near = protocols.suggestion(label, order, known) if label else ""
         raise UserError(
             f"{file.path} {file.line(int(lines[wrong[0]]))}: {task} {label!r} is none of {', '.join(order)}{near}"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from merc.corpora import registry
 from merc.data.records import manifest as manifests
-from merc.data.records.labels import TASKS, LabelSpace, label_space
+from merc.data.records.labels import LabelSpace, label_space
 from merc.data.records.listing import Listing
 from merc.data.records.manifest import MODALITIES, SPLITS
 from merc.evaluation.predictions import ID_COLUMNS
@@ -51,9 +51,8 @@ class Reference:
     def rows(self) -> pd.DataFrame:
         """Ids and labels in the label space, as the predictions file of evaluate has them."""
         rows = cast("pd.DataFrame", self.manifest[list(ID_COLUMNS)].copy())
-        for task in TASKS:
-            order = getattr(self.space, task)
-            numbers = self.space.indices(self.manifest, task)
+        for task, order in self.space.outputs.items():
+            numbers = self.space.targets(self.manifest, task)
             rows[task] = pd.Series(
                 [order[number] if number >= 0 else None for number in numbers], rows.index, dtype=object
             )
@@ -66,7 +65,8 @@ class Reference:
 
 def digest(rows: pd.DataFrame) -> str:
     """SHA-256 of ids and labels, in order: equal for references whose scores can be compared."""
-    columns = [rows[name].fillna("").astype(str) for name in (*ID_COLUMNS, *TASKS)]
+    tasks = [name for name in rows if name not in ID_COLUMNS]
+    columns = [rows[name].fillna("").astype(str) for name in (*ID_COLUMNS, *tasks)]
     lines = columns[0].str.cat(columns[1:], sep="\t")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
