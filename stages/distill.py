@@ -1,4 +1,7 @@
-"""Distill: train each seed's student on its teacher, first with all modalities, then with any subset of them."""
+"""Distill: train each seed's student on its teacher, first with all modalities, then with any subset of them.
+
+What the students learnt from also says how typical an utterance is, once for all seeds.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -11,7 +14,7 @@ from merc.data.batches.label_fraction import LabelSubset
 from merc.data.records.selection import Selection
 from merc.runtime import entry_point, params
 from merc.runtime.device import select_device
-from merc.training.core import loop, seeds, stage_checkpoints, supervision
+from merc.training.core import loop, seeds, stage_checkpoints, supervision, typicality
 from merc.training.core.loop_config import MAX_COUNT
 from merc.training.core.network import MultimodalNetwork
 from merc.training.distill.distillation_loss import DistillationObjective, DistillWeights, compute_teacher_outputs
@@ -57,13 +60,14 @@ class DistillJob(NamedTuple):
 
 
 def main() -> None:
-    """Train the student of every seed."""
+    """Train the student of every seed, and write the typicality of its features."""
     config, model = params.read("distill", DistillConfig), params.read("model", NetworkConfig)
     numbers, data = params.read("train.seeds", seeds.Seeds), supervision.read_data(model.modalities)
     fraction, chosen = label_fraction.read(), supervision.read_selection(data.space)
     jobs = [DistillJob(seed, config, data, chosen, fraction) for seed in numbers]
     sources = [*data.files(), *supervision.weight_files(supervision.PRETRAINED, TEACHER)]
     outcomes = seeds.train_seeds(OUT, jobs, distil, [config.model_dump(), numbers, data, chosen, fraction], sources)
+    typicality.save(OUT / typicality.FILE, typicality.fit(data.read("train"), data.read("dev")))
     supervision.write_metrics(
         "distill", numbers, [supervision.SeedResult(*outcome) for outcome in outcomes], data.space, chosen
     )

@@ -1,6 +1,7 @@
 """Evaluate: score every seed's teacher and student, and a floor, on the test split under every condition.
 
-The floor alone is fitted here: on train, chosen on dev, before it sees the test split.
+The floor alone is fitted here: on train, chosen on dev, before it sees the test split. Conditions whose name begins
+with `typical` leave out the modalities that are unlike what was learnt (merc/training/core/typicality.py).
 """
 
 import shutil
@@ -21,6 +22,7 @@ from merc.evaluation import (
     corruptions,
     findings,
     floor,
+    left_out,
     missing_modalities,
     predictions,
     protocol,
@@ -38,7 +40,7 @@ from merc.evaluation.report import result_files
 from merc.runtime import entry_point, params, results, workers
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
-from merc.training.core import stage_checkpoints, supervision
+from merc.training.core import stage_checkpoints, supervision, typicality
 from models import checkpoint
 
 MODELS = {"teacher": Path("out/train"), "student": Path("out/distill")}
@@ -82,12 +84,19 @@ def main() -> None:
         name: missing_modalities.condition_mask(name, split.manifest, split.modalities, config.mask_seed)
         for name in config.conditions(split.modalities)
     }
+    fitted = typicality.load(MODELS[findings.STUDENT] / typicality.FILE)
+    kept = {
+        name: typicality.kept(fitted, each) for name, each in {missing_modalities.FULL: split, **damaged}.items()
+    }
+    lost = {name: left_out.shares(split, of_rule) for name, of_rule in kept.items()}
+    masks[left_out.CONDITION] = kept[missing_modalities.FULL]
+    damaged |= {left_out.condition(name): each.without(~kept[name]) for name, each in damaged.items()}
     fits = floor.fit_seeds(train, dev, label_fraction.read(), seeds)
     keys, blocks, dev_predictions = _predict(split, dev, damaged, masks, space, folders)
-    for seed, fitted in fits.items():
+    for seed, model in fits.items():
         own = damaged if seed == seeds[0] else {}
         keys.append([BlockKey(floor.NAME, seed, name) for name in (*masks, *own)])
-        blocks.append(floor.predict(fitted, split, own, masks))
+        blocks.append(floor.predict(model, split, own, masks))
     predicted = collect_predictions(split.manifest, space, keys, blocks)
     for folder in (result_files.OUT, result_files.PLOTS):
         shutil.rmtree(folder, ignore_errors=True)
@@ -95,14 +104,9 @@ def main() -> None:
     _write_masks(split, config)
     draws = bootstrap.draw(predicted.groups()[1], len(seeds), config.rounds, config.bootstrap_seed)
     found = findings.find(predicted, dev_predictions, draws, _trained(corpora))
-    result_files.write_results(
-        predicted,
-        space,
-        splits,
-        draws,
-        result_files.Remarks(found, floor.describe([*fits.values()], split)),
-        chosen,
-    )
+    described = floor.describe([*fits.values()], split)
+    remarks = result_files.Remarks(found, described, lost)
+    result_files.write_results(predicted, space, splits, draws, remarks, chosen)
 
 
 def _trained(corpora: list[str]) -> list[str]:

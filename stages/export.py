@@ -12,7 +12,7 @@ from merc.export import agreement, bundle, model_card, needed_encoders, onnx_fil
 from merc.export import onnx_encoders as portable_encoders
 from merc.export.bundle import ExportConfig
 from merc.runtime import entry_point, params, results
-from merc.training.core import loop, stage_checkpoints, task_scores
+from merc.training.core import loop, stage_checkpoints, task_scores, typicality
 from models import checkpoint
 
 OUT, METRICS, DISTILLED = Path("out/export"), Path("metrics/export.json"), Path("out/distill")
@@ -32,6 +32,7 @@ def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     bundle.copy_checkpoint(source, OUT)
+    shutil.copyfile(DISTILLED / typicality.FILE, OUT / typicality.FILE)
     network = stage_checkpoints.load_network(checkpoint.load, source)
     results.write_json(OUT / "labels.json", network.labels)
     results.write_json(OUT / "extraction.json", params.read("extract", dict[str, Any]))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import typical
 from packed import copy_parameters
 
 from merc.data.records import manifest as manifests
@@ -74,6 +75,7 @@ def write_student(
         for parameter in network.heads.parameters():
             parameter.mul_(scale)
     checkpoint.save(folder / "out" / stage / f"seed-{seed}", network)
+    typical.write(folder / "out" / stage, network.streams)
     return network
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+import typical
 
 from merc.corpora.synthesis.clip import Utterance, synthesise
 from merc.data.records.labels import MELD_EMOTIONS, MELD_SENTIMENTS
@@ -57,6 +58,7 @@ def write_model(folder: Path, **changes) -> Path:
     results.write_json(folder / "labels.json", network.labels)
     results.write_json(folder / "calibration.json", CALIBRATION)
     results.write_json(folder / "extraction.json", EXTRACTION)
+    typical.write(folder, network.streams)
     names = {stream.split("/")[0]: stream.split("/")[1] for stream in network.streams}
     needed = {
         modality: {"encoder": name, "source": "", "licence": "", "settings": SETTINGS[modality]}

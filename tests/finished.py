@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
+import typical
 import yaml
 
 from merc.data.records import manifest as manifests
@@ -27,6 +28,9 @@ def write(folder, params, dialogues=6, turns=5, seeds=(1, 2), dims=DIMS):
     for stage in ("train", "distill"):
         for seed in seeds:
             network(folder / "out" / stage / f"seed-{seed}", params["model"], dims, seed)
+    typical.write(
+        folder / "out/distill", {f"{modality}/{ENCODERS[modality]}": dim for modality, dim in dims.items()}
+    )
 
 
 def corpus(folder, rows, split, name, number, dims=DIMS):

@@ -29,7 +29,7 @@ from merc.training.core import calibration
 from models import checkpoint
 
 NAMED = ("utterance", "start", "end", "speaker", "text", "text_source", "emotion", "sentiment", "gates")
-KEYS = [*NAMED, "prediction_set", "missing", "abstains"]
+KEYS = [*NAMED, "prediction_set", "typicality", "missing", "abstains"]
 
 
 @pytest.fixture(scope="module")
@@ -184,9 +184,10 @@ def test_sound_alone_is_enough(predictor, tmp_path):
 
 
 def test_silence_is_said_to_be_silence(predictor, tmp_path):
-    clip = drawn.write(tmp_path / "still.mp4", sound=np.zeros(22050, np.float32))
+    pictures = drawn.flashes([index / 25 for index in range(25)], 0.5)
+    clip = drawn.write(tmp_path / "still.mp4", pictures=pictures, sound=np.zeros(22050, np.float32))
     (one,) = predictor.read(clip)
-    assert one.notes == ["audio: it is silent throughout"]
+    assert "silent" in one.missing["audio"] and "audio" not in one.features
 
 
 def test_files_that_hold_nothing_are_mistakes_alone_and_rows_among_others(predictor, dialogue, tmp_path):

@@ -13,7 +13,8 @@ from merc.evaluation.report import html_report, result_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 REGRESSIONS = {"all": {"dev_macro_f1": 0.5, "test_macro_f1": 0.4, "chosen": 1.0}}
-REMARKS = result_files.Remarks(["emotion: the floor <is> ahead."], {"emotion": REGRESSIONS})
+LEFT_OUT = {"text": 0.01, "audio": 0.0, "vision": 0.0, "any": 0.012, "all": 0.0}
+REMARKS = result_files.Remarks(["emotion: the floor <is> ahead."], {"emotion": REGRESSIONS}, {"full": LEFT_OUT})
 WIDTH = "<script>document.title='width '+document.documentElement.scrollWidth</script>"
 
 
@@ -22,8 +23,10 @@ def page(tmp_path_factory):
     """The files that `result_files.write_results` makes of made-up predictions; returns the page's path."""
     folder = tmp_path_factory.mktemp("report")
     splits = {split: full(manifest(9, split=split)) for split in ("train", "dev", "test")}
-    run = made_predictions(splits["test"], skill=2.0, names=("full", "only:text", "rate:0.5/1", "rate:0.5/2"))
-    splits["test"].loc[0, "text"] = "<script>alert(1)</script>"
+    run = made_predictions(
+        splits["test"], skill=2.0, names=("full", "only:text", "rate:0.5/1", "rate:0.5/2", "typical")
+    )
+    splits["test"].loc[::5, "text"] = "<script>alert(1)</script>"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         result_files.write_results(
@@ -61,6 +64,8 @@ def test_all_parts_are_there_and_words_are_escaped(page):
         "Figures: emotion",
         "Figures: sentiment",
         "Missing and damaged",
+        "Unlike anything that was learnt",
+        "1.2 %",
     )
     for part in (*parts, "probabilities be believed", "For whom", "Is the comparison fair", "Dialogues"):
         assert part in text

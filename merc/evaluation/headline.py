@@ -6,6 +6,7 @@ import pandas as pd
 from merc.data.records.labels import LabelSpace, is_labelled
 from merc.data.records.selection import METRICS, Selection
 from merc.evaluation import bootstrap, reliability, selection_gap
+from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 from merc.training.core import scores
 
@@ -36,9 +37,11 @@ def scoreboard(
     return board
 
 
-def headline(predictions: Predictions, task: str, model: str, draws: bootstrap.Draws) -> dict[str, float]:
+def headline(
+    predictions: Predictions, task: str, model: str, draws: bootstrap.Draws, condition: str = FULL
+) -> dict[str, float]:
     """Means over seeds; `_std` over seeds (NaN for one); `_low` and `_high` by bootstrap over groups and seeds."""
-    counts, measure = predictions.group_confusions(task, model), predictions.measure(task)  # (S, 1, G, C, C)
+    counts, measure = predictions.group_confusions(task, model, [condition]), predictions.measure(task)
     by_seed = measure.summarise(counts.sum(axis=(1, 2)))
     replicates = bootstrap.replicate(counts, draws, measure.summarise)
     names = METRICS[measure.kind]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from merc.data.records.selection import MAIN_METRIC
-from merc.evaluation import bootstrap
+from merc.evaluation import bootstrap, left_out
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 from merc.evaluation.selection_gap import EPOCH_PREFIX
@@ -34,7 +34,8 @@ def robustness(predictions: Predictions) -> dict[str, dict[str, dict[str, float]
 
 
 def _robustness(predictions: Predictions, model: str, task: str) -> dict[str, float]:
-    grouped = group_repeats(name for name in predictions.conditions(model) if not name.startswith(EPOCH_PREFIX))
+    shown = (one for one in predictions.conditions(model) if not one.startswith(EPOCH_PREFIX))
+    grouped = group_repeats(one for one in shown if not left_out.is_of_rule(one))
     names = [name for name in grouped if task == next(iter(predictions.classes)) or _is_main(name)]
     by_condition = {name: _score(predictions, task, model, grouped[name]) for name in names}
     return by_condition | summary(by_condition)

@@ -10,7 +10,7 @@ from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
 from merc.runtime.results import read_json, write_json
 
-FORMAT = 2  # version of the folder's format: 2 has tokenizers, and digests of weights as transformers names them
+FORMAT = 3  # version of the folder's format: 2 has tokenizers and transformers' digests of weights, 3 typicality
 HASHES = "hashes.json"
 REMEDY = "export or copy the model again"
 MAX_JSON_BYTES = 2**20  # of a description; a real one has a few thousand

@@ -23,16 +23,26 @@ TICK_SAMPLES = round(SAMPLE_RATE / TRACK_FPS)  # samples per frame of the face t
 FRAME_SAMPLES = 480  # samples: 30 ms, the longest frame of WebRTC's detector
 WEBRTC_MODE = 2  # WebRTC's aggressiveness mode, 0 to 3
 SPEECH_MARGIN = 5  # frames kept on both sides of speech, so that words are not clipped
+FULL_SCALE = 32768  # of 16-bit samples
+# of full scale: below it, a sound without a voice is silence. The loudest frame of RAVDESS's faintest clip has -55 dB
+SILENT_POWER = 10.0 ** (-60 / 10)
+SILENT = "it is silent: below -60 dB of full scale throughout, and without a voice"
+MIN_SPEECH_FRAMES = 7  # frames (0.2 s) of speech; less is a click, or WebRTC's first guess at any noise
 SILENCE_DECIBELS = 40.0  # dB below the loudest frame: quieter frames are non-speech if there is no detector
 
 
 def detect_by_webrtc(samples: np.ndarray) -> np.ndarray:
     """(samples,) bool: WebRTC's Gaussian mixture detector."""
+    return _widen(_frames_with_speech(samples), len(samples))
+
+
+def _frames_with_speech(samples: np.ndarray) -> np.ndarray:
+    """(frames,) bool: the frames that WebRTC's detector takes for speech."""
     from webrtcvad import Vad
 
     vad, count = Vad(WEBRTC_MODE), len(samples) // FRAME_SAMPLES
     frames = samples[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES)
-    return _widen(np.array([vad.is_speech(frame.tobytes(), SAMPLE_RATE) for frame in frames], bool), len(samples))
+    return np.array([vad.is_speech(frame.tobytes(), SAMPLE_RATE) for frame in frames], bool)
 
 
 def detect_by_silero(samples: np.ndarray) -> np.ndarray:
@@ -49,9 +59,28 @@ def detect_by_silero(samples: np.ndarray) -> np.ndarray:
 
 def detect_by_loudness(samples: np.ndarray) -> np.ndarray:
     """(samples,) bool: at most SILENCE_DECIBELS below the loudest frame; all False for digital silence."""
-    frames = np.pad(samples.astype(np.float64), (0, -len(samples) % FRAME_SAMPLES)).reshape(-1, FRAME_SAMPLES)
-    power = np.square(frames).mean(axis=1)
+    power = _frame_powers(samples)
     return _widen((power > power.max(initial=0.0) * 10 ** (-SILENCE_DECIBELS / 10)) & (power > 0), len(samples))
+
+
+def without_silence(sound: ClipSound) -> ClipSound:
+    """A sound that is nowhere loud and holds no voice is missing, with the reason; any other is left as it is."""
+    if sound.samples is None or _loudest(sound.samples) > SILENT_POWER:
+        return sound
+    if _frames_with_speech(sound.samples).sum() >= MIN_SPEECH_FRAMES:
+        return sound
+    return ClipSound(reason=SILENT)
+
+
+def _loudest(samples: np.ndarray) -> float:
+    """Mean square of the loudest frame, of full scale."""
+    return float(_frame_powers(samples).max(initial=0.0)) / FULL_SCALE**2
+
+
+def _frame_powers(samples: np.ndarray) -> np.ndarray:
+    """(frames,) mean square of each frame of FRAME_SAMPLES, the last one padded."""
+    frames = np.pad(samples.astype(np.float64), (0, -len(samples) % FRAME_SAMPLES)).reshape(-1, FRAME_SAMPLES)
+    return np.square(frames).mean(axis=1)
 
 
 DETECTORS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {

@@ -89,6 +89,16 @@ class Split:
         present = _present(features, self.modalities, len(self)).to(self.present.device)
         return replace(self, features=features, present=present)
 
+    def without(self, hidden: np.ndarray) -> "Split":
+        """This split without the modalities of utterances that `hidden` (N, M) names."""
+        shown = torch.from_numpy(~hidden).to(self.present.device)
+        columns = {name: self.modalities.index(StreamName.parse(name).modality) for name in self.features}
+        features = {
+            name: replace(stream, lengths=stream.lengths * shown[:, columns[name]])
+            for name, stream in self.features.items()
+        }
+        return replace(self, features=features, present=_present(features, self.modalities, len(self)))
+
     def to(self, device: torch.device | str) -> "Split":
         """Copy of this split with every tensor on `device`."""
         return replace(

@@ -37,6 +37,7 @@ class ReportData(NamedTuple):
     floors: Mapping[str, Mapping[str, Mapping[str, float]]]
     scored: Sequence[str]  # sentences: over which classes the macro scores are
     chosen: Selection
+    typicality: Mapping[str, Mapping]
 
 
 def classes_scored(predictions: Predictions, space: LabelSpace, train: pd.DataFrame) -> list[str]:

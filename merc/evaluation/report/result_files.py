@@ -9,7 +9,7 @@ import pandas as pd
 from merc import plots
 from merc.data.records.labels import LabelSpace
 from merc.data.records.selection import MAIN_METRIC, TITLES, Selection
-from merc.evaluation import bootstrap, reliability, significance, slices
+from merc.evaluation import bootstrap, left_out, reliability, significance, slices
 from merc.evaluation.headline import headline, scoreboard
 from merc.evaluation.predictions import Predictions
 from merc.evaluation.report import html_report, latex, tables
@@ -25,6 +25,7 @@ class Remarks(NamedTuple):
 
     findings: Sequence[str]  # sentences
     floors: Mapping[str, Mapping[str, Mapping[str, float]]]  # of merc/evaluation/floor.py's describe
+    left_out: Mapping[str, Mapping[str, float]]  # condition -> of merc/evaluation/left_out.py's shares
 
 
 def write_results(
@@ -53,8 +54,10 @@ def write_results(
         remarks.floors,
         html_report.classes_scored(predictions, space, splits["train"]),
         chosen,
+        left_out.compare(predictions, remarks.left_out, draws),
     )
     results.write_json(METRICS / "robustness.json", data.robust)
+    results.write_json(METRICS / "typicality.json", data.typicality)
     files = {"corpora": data.corpora, "comparisons": data.compared, "calibration": data.calibrated}
     files |= {"findings": data.findings, "floor": data.floors}
     for name, content in files.items():

@@ -36,8 +36,8 @@ def decodes_all_pictures(settings: ExtractionConfig) -> bool:
 
 
 def process_sound(sound: ClipSound, settings: ExtractionConfig) -> ClipSound:
-    """Apply the voice-activity detector of the settings; a missing sound stays missing."""
-    audio = settings.audio
+    """Apply the voice-activity detector of the settings; a missing sound stays missing, a silent one is missing."""
+    audio, sound = settings.audio, voice_activity.without_silence(sound)
     return voice_activity.apply_detector(sound, voice_activity.DETECTORS[audio.vad], audio.trim, audio.min_seconds)
 
 

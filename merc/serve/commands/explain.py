@@ -7,12 +7,13 @@ from typing import Any
 
 from merc.data.records import manifest as manifests
 from merc.runtime.errors import CommandLine
+from merc.serve.commands.predict import add_typicality_option
 
 PAGES_FOLDER = Path("out/runs/explain")  # not an output of the DVC pipeline
 MODEL = Path("out/export")
 USAGE = (
     "python -m merc explain CLIP [--text TEXT] [--utterance NAME] [--cut] [--model FOLDER] "
-    "[--trust SHA256], "
+    "[--trust SHA256] [--keep-atypical], "
     "or python -m merc explain CORPUS DIALOGUE UTTERANCE [--split SPLIT]"
 )
 BAR_WIDTH = 24  # characters of a bar
@@ -38,6 +39,7 @@ def command(*words: str) -> None:
             arguments.cut,
             arguments.model or MODEL,
             arguments.trust,
+            keep_atypical=arguments.keep_atypical,
         )
         content: Any = {utterance.title: utterance.explanation for utterance in shown}
     else:
@@ -72,14 +74,19 @@ def _parser() -> CommandLine:
     add("--cut", action="store_true", help="cut into utterances what is no longer than 20 s, too")
     add("--model", type=Path, metavar="FOLDER", help=f"what `export` wrote ({MODEL})")
     add("--trust", metavar="SHA256", help="refuse a FOLDER whose hashes.json has another SHA-256")
+    add_typicality_option(parser)
     add("--split", choices=manifests.SPLITS, help="split of an utterance of a corpus (test)")
     return parser
 
 
 def _is_clip(arguments: argparse.Namespace) -> bool:
     """Whether a recording is named, by an option for recordings, a single word, or a file."""
-    has_clip_option = arguments.cut or any(
-        option is not None for option in (arguments.text, arguments.utterance, arguments.model, arguments.trust)
+    has_clip_option = (
+        arguments.cut
+        or arguments.keep_atypical
+        or any(
+            option is not None for option in (arguments.text, arguments.utterance, arguments.model, arguments.trust)
+        )
     )
     return has_clip_option or len(arguments.names) == 1 or Path(arguments.names[0]).is_file()
 
@@ -95,7 +102,12 @@ def _check(parser: CommandLine, arguments: argparse.Namespace, is_clip: bool) ->
 
 def _lines(explanation: dict[str, Any]) -> list[str]:
     predicted = f"{explanation['emotion']} ({explanation['probability']:.3f})"
-    lines = [f"{predicted}; scores are log-odds, + speaks for it", ""]
+    known = [f"{name} {value:.2f}" for name, value in explanation["typicality"].items() if value is not None]
+    lines = [
+        f"{predicted}; scores are log-odds, + speaks for it",
+        f"typicality: {', '.join(known) or 'unknown'}",
+        "",
+    ]
     modalities = explanation["modalities"].items()
     lines += _bars("modality", [(modality, score) for modality, score in modalities if score is not None])
     lines += _bars("word", explanation["words"]) + _bars("token", explanation.get("tokens", []))

@@ -16,10 +16,17 @@ MAX_UTTERANCES = 8  # utterances that are explained unless one is named: each ta
 
 
 def explain_recording(
-    path: Path, text: str | None, utterance: str | None, cut: bool, model: Path, trust: str | None
+    path: Path,
+    text: str | None,
+    utterance: str | None,
+    cut: bool,
+    model: Path,
+    trust: str | None,
+    *,
+    keep_atypical: bool = False,
 ) -> tuple[str, list[GalleryEntry]]:
     """Name of the recording's page, and the explanation of each utterance or of the named one."""
-    predictor = Predictor.load(model, engine="torch", trust=trust)
+    predictor = Predictor.load(model, engine="torch", trust=trust, keep_atypical=keep_atypical)
     dialogue = predictor.read(path, texts=text, cut=True if cut else None)
     reasons = PredictionExplainer(predictor)
     indices = _chosen_indices(dialogue, utterance, path)
@@ -41,6 +48,7 @@ def _shown(reasons: PredictionExplainer, dialogue: Dialogue, index: int) -> Gall
         }
     )
     explanation = one_utterance.explain(*arguments) | token_shap.explain(*arguments)
+    explanation["typicality"] = dialogue.utterances[index].typicality
     return GalleryEntry(window[arguments.row].name, rows, arguments.row, arguments.raw, explanation)
 
 

@@ -13,13 +13,16 @@ from merc.explanation.methods import token_shap
 from merc.runtime import params
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
+from merc.training.core import typicality
 from models import checkpoint
+
+STUDENTS = Path("out/distill")
 
 
 def explain_corpus_utterance(split: str, corpus: str, dialogue: str, utterance: str) -> GalleryEntry:
     """Explain an utterance, given by its id or its turn, with its dialogue as context."""
     seeds = params.read("train.seeds", list[int])
-    network = checkpoint.load(Path("out/distill") / f"seed-{seeds[0]}", str(select_device()))
+    network = checkpoint.load(STUDENTS / f"seed-{seeds[0]}", str(select_device()))
     space = labels.label_space(params.read("data.labels", str))
     dataset = (
         read_split(split, [corpus], network.modalities, space)
@@ -31,6 +34,10 @@ def explain_corpus_utterance(split: str, corpus: str, dialogue: str, utterance: 
     ((name, rows, index, raw, batch, encoders),) = selection.inputs_of(split, dataset, picks)
     arguments = (network, batch, index, raw, encoders)
     explanation = one_utterance.explain(*arguments) | token_shap.explain(*arguments)
+    judged = typicality.of_split(typicality.load(STUDENTS / typicality.FILE), dataset)[row]
+    explanation["typicality"] = {
+        modality: float(value) for modality, value in zip(dataset.modalities, judged, strict=True) if value > 0
+    }
     return GalleryEntry(name, rows, index, raw, explanation)
 
 

@@ -64,7 +64,9 @@ def _predict_recordings(arguments: argparse.Namespace, files: dict[str, Path]) -
 
     progress = _Progress()
     try:
-        predictor = Predictor.load(arguments.model, engine=arguments.engine, trust=arguments.trust)
+        predictor = Predictor.load(
+            arguments.model, engine=arguments.engine, trust=arguments.trust, keep_atypical=arguments.keep_atypical
+        )
         transcriber = _transcriber(arguments)
         progress(0, 0, "reading")
         dialogue = predictor.read(
@@ -81,7 +83,9 @@ def _predict_recordings(arguments: argparse.Namespace, files: dict[str, Path]) -
             outputs.write_atomically(path, lambda temporary, name=name: WRITERS[name](temporary, rows, dialogue))
     finally:
         progress.close()
-    _print_remarks(dialogue, len(rows), "" if transcriber or arguments.no_asr else transcription.HINT)
+    _print_remarks(
+        predictor.trusted(dialogue), len(rows), "" if transcriber or arguments.no_asr else transcription.HINT
+    )
     return rows
 
 
@@ -123,6 +127,7 @@ def _parser() -> CommandLine:
     add("--video", action="append", type=Path, default=[], metavar="PATH", help="the same as PATH")
     add("--text", help="what is said, or a .txt, .srt, .vtt or .csv file; else such a file beside the recording")
     add_speech_options(parser)
+    add_typicality_option(parser)
     add("--cut", action="store_true", help="cut into utterances what is no longer than 20 s, too")
     add("--stream", action="store_true", help="answer while it plays; -: standard input; no PATH: the microphone")
     add("--frames", type=int, metavar="N", help="look at N frames of each face, evenly sampled")
@@ -144,6 +149,13 @@ def add_speech_options(parser: argparse.ArgumentParser) -> None:
     add("--asr", metavar="MODEL", help=f"Whisper that writes down what has no text ({names}, if it is there)")
     add("--no-asr", action="store_true", help="write nothing down")
     add("--language", default="", metavar="CODE", help="what is spoken: en, de, ... (else the model listens)")
+
+
+def add_typicality_option(parser: argparse.ArgumentParser) -> None:
+    """The option that switches off what docs/predict.md calls typicality."""
+    parser.add_argument(
+        "--keep-atypical", action="store_true", help="use what is unlike anything the model has learnt, too"
+    )
 
 
 def limit_threads() -> None:

@@ -41,7 +41,9 @@ def print_predictions(
     from merc.serve.predictor.predictor import Predictor
     from merc.serve.stream.stream import Stream
 
-    predictor = Predictor.load(arguments.model, engine=arguments.engine, trust=arguments.trust)
+    predictor = Predictor.load(
+        arguments.model, engine=arguments.engine, trust=arguments.trust, keep_atypical=arguments.keep_atypical
+    )
     items, spacing = _flow([*arguments.paths, *arguments.video])
     if isinstance(asr, Transcriber):
         asr.load()  # before the first utterance waits for it
@@ -96,7 +98,14 @@ def _line(row: dict[str, Any]) -> str:
     first, *others = (answers.in_words(row, task) for task in outputs.shown_tasks(row))
     first += " (unsure)" if row["abstains"] else ""
     columns = f"{times:<15}{first:<24}{''.join(f'{said:<15}' for said in others)}{gates:<14}"
-    return f"{columns}after {row['latency']:.2f} s  {outputs.printable(row['text'])}".rstrip()
+    return f"{columns}after {row['latency']:.2f} s  {outputs.printable(row['text'])}{_left_out(row)}".rstrip()
+
+
+def _left_out(row: dict[str, Any]) -> str:
+    """The modalities that were there but unlike anything that was learnt."""
+    values = {modality: row["typicality"][modality] for modality in row["missing"]}
+    named = ", ".join(f"{modality} {value:.2f}" for modality, value in values.items() if value is not None)
+    return f"  (left out, typicality: {named})" if named else ""
 
 
 def _summary(latencies: list[float]) -> str:

@@ -1,7 +1,7 @@
 """Dialogue and Utterance: the media, text, encoder features and missing modalities of a recorded conversation."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -45,6 +45,7 @@ class RecordedUtterance:
     notes: list[str] = field(default_factory=list)  # remarks on its processing, for the user
     # by modality; missing modalities have no entry
     features: dict[str, EncodedFeatures] = field(default_factory=dict)
+    typicality: dict[str, float] = field(default_factory=dict)  # of the features (merc/training/core/typicality.py)
 
     @property
     def seconds(self) -> float:
@@ -66,6 +67,11 @@ class RecordedUtterance:
     def picture(self) -> np.ndarray | None:
         """The representative picture, RGB."""
         return face_tracks.decode_jpeg(np.frombuffer(self.frame, np.uint8)) if self.frame else None
+
+    def without(self, reasons: Mapping[str, str]) -> "RecordedUtterance":
+        """This utterance without the features of some modalities; `reasons` by modality."""
+        features = {name: encoded for name, encoded in self.features.items() if name not in reasons}
+        return replace(self, features=features, missing={**self.missing, **reasons})
 
     def line(self) -> encoder_inputs.TextInput | None:
         """Input of a text encoder, without the neighbouring utterances."""

@@ -38,6 +38,7 @@ class PredictionExplainer:
         modalities = explanation["modalities"].items()
         return {
             "label": explanation["emotion"],
+            "typicality": dialogue.utterances[number].typicality,
             "modalities": [_scored(name, value) for name, value in modalities if value is not None],
             "words": [_scored(word, value) for word, value in explanation["words"]],
             "sound": _sound(explanation["sound"], dialogue.utterances[number]),
@@ -55,7 +56,8 @@ class PredictionExplainer:
             for first, last, begin, end in inference.context_windows(dialogue.starts)
             if begin <= number < end
         )
-        predictor, window = self.predictor, dialogue.utterances[first:last]
+        predictor = self.predictor
+        window = predictor.trusted(Dialogue(dialogue.utterances[first:last])).utterances
         batch = inference.collate_dialogue(
             window, dialogue.speakers[first:last], predictor.modalities, predictor.streams
         )

@@ -3,11 +3,13 @@
 Hashes find damage; these checks are for a folder that somebody else made. No network is built before all fits.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -25,7 +27,9 @@ from merc.media.extraction import extraction_config
 from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
+from merc.training.core import typicality
 from merc.training.core.calibration import Calibration
+from merc.training.core.typicality import StreamTypicality
 from models.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from models.heads import HeadKind
 from models.lipsync import AudioTower, Synchrony, TowersConfig
@@ -115,6 +119,7 @@ class FolderContents:
     calibration: dict[str, Calibration]  # by task
     settings: ExtractionConfig
     encoders: dict[str, dict[str, Any]]  # by modality
+    typicality: dict[str, StreamTypicality]  # by stream; none of a stream that could not be judged
 
 
 def read(folder: Path) -> FolderContents:
@@ -138,6 +143,7 @@ def read(folder: Path) -> FolderContents:
         calibration,
         settings,
         {modality: entry.model_dump() for modality, entry in encoders.items()},
+        _read_typicality(folder / typicality.FILE, network.streams),
     )
 
 
@@ -255,6 +261,32 @@ def _check_shapes(folder: Path, build: Callable[[], nn.Module]) -> None:
             raise _misfit(
                 path, name, found.get(name, "missing"), f"{CONFIG_FILE} describes {expected.get(name, 'none')}"
             )
+
+
+def _read_typicality(path: Path, streams: Mapping[str, int]) -> dict[str, StreamTypicality]:
+    """Refuse arrays of other streams, other shapes or values than `distill` writes."""
+    try:
+        found = typicality.shapes(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read ({_one_line(error)}); {REMEDY}") from None
+    for name, shape in found.items():
+        stream, _, part = name.rpartition("/")
+        num_dev = math.prod(found.get(f"{stream}/dev", ()))
+        expected = typicality.expected_shapes(streams.get(stream, 0), num_dev) if stream in streams else {}
+        if part == "dev" and not num_dev:
+            raise _misfit(path, name, shape, "at least one utterance")
+        if missing := [other for other in expected if f"{stream}/{other}" not in found]:
+            raise _misfit(path, f"{stream}/{missing[0]}", "missing", "every stream has it")
+        if shape != expected.get(part):
+            raise _misfit(path, name, shape, f"{CONFIG_FILE} describes {expected.get(part, 'no such stream')}")
+    fitted = typicality.load(path)
+    for stream, arrays in fitted.items():
+        for part, array in arrays._asdict().items():
+            if not np.isfinite(array).all():
+                raise _misfit(path, f"{stream}/{part}", array[~np.isfinite(array)][0], "finite numbers")
+        if not (arrays.scale > 0).all() or (np.diff(arrays.dev) < 0).any():
+            raise _misfit(path, stream, "scale, dev", "scales are above 0, and dev's distances ascend")
+    return fitted
 
 
 def _read(path: Path, kind: type[T]) -> T:

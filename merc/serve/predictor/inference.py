@@ -11,11 +11,13 @@ from merc.data.batches.streams import FeatureStream
 from merc.data.records.labels import Task
 from merc.serve.predictor import answers
 from merc.serve.predictor.dialogue import Dialogue, PredictionRow, RecordedUtterance
+from merc.training.core import typicality
 from merc.training.core.calibration import Calibration
 
 # Utterances of a dialogue that the network gets at once, and how many of them on each side are context only. The
 # longest dialogue of MELD has 33.
 WINDOW_SIZE, CONTEXT_MARGIN = 96, 24
+WHOLE = "whole"  # an utterance, beside its modalities
 Outputs = dict[str, np.ndarray]  # outputs (N, C) by task; `gate` (N, C, M) if the fusion has gates
 Forward = Callable[[dict[str, Any]], Outputs]
 
@@ -123,11 +125,19 @@ def prediction_rows(
                 **({"kinds": kinds} if kinds else {}),
                 "gates": _gates(outputs, index, modalities, first),
                 "prediction_set": sets[index],
+                "typicality": _typicality(utterance, modalities),
                 "missing": missing,
                 "abstains": too_many or len(missing) == len(modalities),
             }
         )
     return table
+
+
+def _typicality(utterance: RecordedUtterance, modalities: Sequence[str]) -> dict[str, float | None]:
+    """Typicality of each modality, None where it is missing or cannot be judged, and of the whole."""
+    by_modality = {modality: utterance.typicality.get(modality) for modality in modalities}
+    values = by_modality | {WHOLE: typicality.as_a_whole(by_modality.values(), modalities)}
+    return {name: None if value is None else round(value, 4) for name, value in values.items()}
 
 
 def _gates(outputs: Outputs, index: int, modalities: Sequence[str], lead: str) -> dict[str, float]:

@@ -33,11 +33,13 @@ from merc.serve.predictor.dialogue import (
 from merc.serve.predictor.engines import ENGINES
 from merc.serve.predictor.recording_files import Recording, recordings
 from merc.serve.predictor.transcripts import Texts
+from merc.training.core import typicality
 from models import checkpoint
 
 ENCODER_BATCH_SIZE = 32  # utterances in an encoder's batch
 MAX_THREADS = 4  # of one read: the pictures of a clip that is being read may take 250 MB
 EXPORT_FOLDER = "out/export"
+UNLIKE = "unlike anything the model has learnt (typicality {typicality:.2f}): left out"
 Progress = Callable[[int, int, str], Any]  # steps done, total, description
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,13 +52,13 @@ def _report_nothing(done: int, total: int, what: str) -> None:
 class Predictor:
     """An exported model with its encoders; thread-safe, since it holds no state between calls."""
 
-    def __init__(self, folder: Path, engine: str) -> None:
-        self.folder, self.max_threads = folder, MAX_THREADS
+    def __init__(self, folder: Path, engine: str, *, keep_atypical: bool = False) -> None:
+        self.folder, self.max_threads, self.keep_atypical = folder, MAX_THREADS, keep_atypical
         contents = folder_contents.read(folder)
         self.labels, self.calibration = contents.network.labels, contents.calibration
         self.tasks = {name: contents.network.task(name) for name in self.labels}
         self.settings, self.needs = contents.settings, contents.encoders
-        self.modalities = tuple(contents.network.model.modalities)
+        self.modalities, self.typicality = tuple(contents.network.model.modalities), contents.typicality
         self.encoders = {
             modality: encoder
             for modality, description in self.needs.items()
@@ -69,18 +71,24 @@ class Predictor:
 
     @classmethod
     def load(
-        cls, folder: str | Path = EXPORT_FOLDER, *, engine: str = "auto", trust: str | None = None
+        cls,
+        folder: str | Path = EXPORT_FOLDER,
+        *,
+        engine: str = "auto",
+        trust: str | None = None,
+        keep_atypical: bool = False,
     ) -> "Predictor":
         """Load a model from a folder after checking its hashes; params.yaml is not read.
 
         engine: torch, onnx or int8; auto: torch, but onnx for a text encoder that was exported. Explanations need
-        torch. trust: the SHA-256 that hashes.json must have.
+        torch. trust: the SHA-256 that hashes.json must have. keep_atypical: a modality that is unlike anything
+        that was learnt is used all the same.
         """
         if engine not in ENGINES:
             raise UserError(f"engine {engine!r}: choose one of {', '.join(ENGINES)}")
         try:
             bundle.verify(Path(folder), trust)
-            return cls(Path(folder), engine)
+            return cls(Path(folder), engine, keep_atypical=keep_atypical)
         except checkpoint.UnreadableCheckpoint as error:
             raise UserError(f"{error}; {bundle.REMEDY}") from None
 
@@ -133,13 +141,31 @@ class Predictor:
         """Predict a row (docs/predict.md) for each utterance, the modalities in `hide` being treated as missing."""
         if unknown := sorted(set(hide) - set(self.modalities)):
             raise UserError(f"hide: {unknown[0]!r}: choose from {', '.join(self.modalities)}")
-        hide = tuple(hide)
+        hide, dialogue = tuple(hide), self.trusted(dialogue)
 
         def forward(batch: dict[str, Any]) -> inference.Outputs:
             return self.forward(inference.hide_modalities(batch, self.modalities, hide))
 
         outputs = inference.predict_outputs(forward, dialogue, self.modalities, self.streams)
         return inference.prediction_rows(dialogue, outputs, self.tasks, self.calibration, self.modalities, hide)
+
+    def trusted(self, dialogue: Dialogue) -> Dialogue:
+        """The dialogue without the modalities that are unlike anything that was learnt, with the reason of each."""
+        if self.keep_atypical:
+            return dialogue
+        limit = typicality.threshold(self.modalities)
+        return Dialogue(
+            [
+                utterance.without(
+                    {
+                        modality: UNLIKE.format(typicality=value)
+                        for modality, value in utterance.typicality.items()
+                        if value <= limit
+                    }
+                )
+                for utterance in dialogue
+            ]
+        )
 
     def encode(
         self, utterances: Sequence[RecordedUtterance], progress: Progress = _report_nothing, begin: int = 0
@@ -188,12 +214,15 @@ class Predictor:
     def _encode_modality(
         self, modality: str, utterances: Sequence[RecordedUtterance], inputs: Sequence[Any]
     ) -> None:
-        encoder = self.encoders[modality]
+        encoder, judge = self.encoders[modality], self.typicality.get(self.streams[modality])
         present = [pair for pair in zip(utterances, inputs, strict=True) if pair[1] is not None]
         inputs = [encoder_input for _, encoder_input in present]
         encoded = zip(extract_features(encoder, inputs), packing.units_on_clip_time(encoder, inputs), strict=True)
         for (utterance, _), (values, units) in zip(present, encoded, strict=True):
-            utterance.features[modality] = EncodedFeatures(values.astype(encoder.stored).astype(np.float32), units)
+            stored = values.astype(encoder.stored).astype(np.float32)
+            utterance.features[modality] = EncodedFeatures(stored, units)
+            if judge is not None and np.isfinite(stored).any():
+                utterance.typicality[modality] = float(judge.typicality(stored, np.array([len(stored)]))[0])
 
     def _read_recording(
         self,

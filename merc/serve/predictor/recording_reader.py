@@ -127,7 +127,6 @@ class Reader:
             return
         utterance.samples, utterance.sound_start = sound.samples, sound.start
         utterance.notes += [f"audio: {sound.reason}"] if sound.reason else []
-        utterance.notes += [] if sound.samples.any() else ["audio: it is silent throughout"]
 
     def _store_pictures(self, utterance: RecordedUtterance, processed: ProcessedPictures) -> None:
         """Store the pictures compressed as on disk, which is what the encoders were trained on."""

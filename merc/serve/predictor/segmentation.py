@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE
-from merc.media.voice_activity import FRAME_SAMPLES, SPEECH_MARGIN, WEBRTC_MODE
+from merc.media.voice_activity import FRAME_SAMPLES, MIN_SPEECH_FRAMES, SPEECH_MARGIN, WEBRTC_MODE
 
 PAUSE_FRAMES = 17  # frames (0.5 s) without speech end an utterance
-MIN_SPEECH_FRAMES = 7  # frames (0.2 s) of speech; less is taken for a click
 # frames (with SPEECH_MARGIN 15 s, the maximum that extract keeps); longer speech starts a new utterance
 MAX_UTTERANCE_FRAMES = 495
 BLOCK_SAMPLES = 60 * SAMPLE_RATE  # that are copied at once of a complete sound, which may be hours long

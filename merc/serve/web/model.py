@@ -57,10 +57,12 @@ class ExplainerProgram:
 
     folder: Path
     trust: str | None
+    keep_atypical: bool
 
     def __call__(self) -> Callable[..., dict[str, Any]]:
         """Function of a report (there is no progress) and the arguments of PredictionExplainer.explain."""
-        explainer = PredictionExplainer(Predictor.load(self.folder, engine="torch", trust=self.trust))
+        predictor = Predictor.load(self.folder, engine="torch", trust=self.trust, keep_atypical=self.keep_atypical)
+        explainer = PredictionExplainer(predictor)
         return lambda report, *arguments: explainer.explain(*arguments)
 
 
@@ -74,12 +76,14 @@ class PredictorPageModel:
         trust: str | None = None,
         asr: SpeechRecogniser | None = None,
         hint: str = "",  # what would write down the speech of clips without text
+        *,
+        keep_atypical: bool = False,
     ) -> None:
         self.reader = ProcessPool(ReaderProgram(folder, trust, limits.seconds, asr), limits.readers)
-        self.explainer = ProcessPool(ExplainerProgram(folder, trust), 1, NICENESS)
+        self.explainer = ProcessPool(ExplainerProgram(folder, trust, keep_atypical), 1, NICENESS)
         self.limits, self.hint = limits, hint
         try:
-            self.predictor = Predictor.load(folder, engine="torch", trust=trust)
+            self.predictor = Predictor.load(folder, engine="torch", trust=trust, keep_atypical=keep_atypical)
         except BaseException:
             self.close()
             raise
@@ -119,6 +123,7 @@ class PredictorPageModel:
     def view(self, dialogue: Dialogue) -> list[dict[str, Any]]:
         """Per utterance: its clip and times in it, whether it has a picture, missing modalities and notes."""
         clips = list(dict.fromkeys(utterance.source for utterance in dialogue))
+        dialogue = self.predictor.trusted(dialogue)
         return [
             {
                 "clip": clips.index(utterance.source),

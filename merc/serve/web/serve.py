@@ -10,7 +10,7 @@ from merc.encoders.pretrained import transcription
 from merc.encoders.pretrained.transcription import Transcriber
 from merc.runtime import params
 from merc.runtime.errors import CommandLine, UserError
-from merc.serve.commands.predict import add_speech_options, limit_threads
+from merc.serve.commands.predict import add_speech_options, add_typicality_option, limit_threads
 from merc.serve.web.guard import is_loopback
 from merc.serve.web.jobs import PageLimits, delete_abandoned_folders
 
@@ -45,7 +45,9 @@ def _serve(
     delete_abandoned_folders()
     limits = PageLimits()
     hint = "" if transcriber or arguments.no_asr else transcription.HINT
-    model = PredictorPageModel(arguments.model, limits, arguments.trust, transcriber, hint)
+    model = PredictorPageModel(
+        arguments.model, limits, arguments.trust, transcriber, hint, keep_atypical=arguments.keep_atypical
+    )
     app = application.build_application(model, host=host, limits=limits, examples=examples.find_examples())
     quiet = {"log_level": "warning", "access_log": False, "server_header": False}
     config = uvicorn.Config(app, http=PageProtocol, timeout_graceful_shutdown=SHUTDOWN_SECONDS, **quiet)
@@ -67,6 +69,7 @@ def _parser() -> CommandLine:
         "--host", help=f"address to listen on (compute.address of params.yaml, or {DEFAULT_ADDRESS})"
     )
     add_speech_options(parser)
+    add_typicality_option(parser)
     parser.add_argument("--port", type=int, help="port to listen on; 0: any that is free")
     parser.add_argument("--open", action="store_true", help="allow a --host that other computers can reach")
     return parser

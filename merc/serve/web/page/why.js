@@ -65,14 +65,22 @@ function chances(detail, row, view) {
   detail.querySelector(".set").textContent =
     certainty(row);
   const lacking = Object.entries(view.missing).map(([name, reason]) => `no ${NAMES[name] || name}: ${reason}`);
-  detail.querySelector(".notes").textContent = [...lacking, ...view.notes].join("; ");
+  const typical = Object.entries(row.typicality).filter(([, value]) => value !== null)
+    .map(([name, value]) => `${NAMES[name] || name} ${value.toFixed(2)}`);
+  const told = typical.length ? [`typicality: ${typical.join(", ")}`] : [];
+  detail.querySelector(".notes").textContent = [...lacking, ...view.notes, ...told].join("; ");
+}
+
+function unsure(row) {
+  const isBlind = row.missing.length === Object.keys(row.typicality).length - 1; // less one: of the whole
+  return isBlind ? "There is nothing to go by." : "That is too many to say.";
 }
 
 function certainty(row) {
   const task = tasks(row)[0], kind = (row.kinds || {})[task], { low, high } = row[task];
   if (kind === "regression") return `With 90 % certainty it is between ${low.toFixed(2)} and ${high.toFixed(2)}.`;
   if (kind === "multilabel") return row.prediction_set.length ? `These hold: ${row.prediction_set.join(", ")}.` : "None of them holds.";
-  return `With 90 % certainty it is one of: ${row.prediction_set.join(", ")}.${row.abstains ? " That is too many to say." : ""}`;
+  return `With 90 % certainty it is one of: ${row.prediction_set.join(", ")}.${row.abstains ? ` ${unsure(row)}` : ""}`;
 }
 
 async function reasons(home, state, row, view) {
