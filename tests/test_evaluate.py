@@ -7,13 +7,14 @@ import finished
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from sklearn.metrics import f1_score
 
 from merc.data.batches import dataset
 from merc.data.records import labels
 from merc.data.records.selection import Selection
-from merc.evaluation import bootstrap, headline, inference, missing_modalities, predictions, robustness
+from merc.evaluation import bootstrap, headline, inference, left_out, missing_modalities, predictions, robustness
 from merc.evaluation.predictions import BlockKey, Predictions
 from merc.evaluation.report import tables
 from merc.runtime import results
@@ -188,6 +189,32 @@ def test_scores_are_recomputed_from_the_file_alone(evaluated):
         for task in SPACE.tasks:
             measured = scores.summarise(scores.confusion(run.actual(task), run.predicted(task, model), 7))
             assert float(measured["macro_f1"].mean()) == pytest.approx(written[model][task]["macro_f1"], abs=1e-4)
+
+
+def test_the_rule_of_typicality_is_reported_beside_what_is_without_it(evaluated):
+    """Dev has too few utterances here for the rule to leave anything out: with it, all is as without."""
+    folder, _ = evaluated
+    written = results.read_json(folder / "metrics/typicality.json")
+    board = results.read_json(folder / "metrics/evaluate.json")["student"]
+    assert next(iter(written)) == "full" and "noise:audio/10dB" in written and "blank:vision" in written
+    for name, measured in written.items():
+        assert set(measured["left_out"].values()) == {0.0}
+        for task in labels.TASKS:
+            assert measured[task]["with"] == measured[task]["without"], name
+    for score in ("macro_f1", "macro_f1_low", "macro_f1_high"):
+        assert written["full"]["emotion"]["without"][score] == board["emotion"][score]
+    assert numbers(written) <= MOST_NUMBERS
+    conditions = results.read_json(folder / "metrics/robustness.json")["student"]["emotion"]
+    assert not any(name.startswith("typical") for name in conditions)
+
+
+def test_shares_of_what_is_left_out():
+    class Present:
+        present, modalities = torch.tensor([[1, 1], [1, 0], [1, 1], [0, 0]], dtype=torch.bool), ("text", "audio")
+
+    kept = np.array([[False, True], [False, True], [True, True], [True, True]])
+    shares = left_out.shares(Present, kept)
+    assert shares == {"text": 0.5, "audio": 0.0, "any": 0.5, "all": 0.25}
 
 
 def test_a_missing_modality_changes_answers_and_the_other_conditions_do_not_matter(evaluated, monkeypatch):

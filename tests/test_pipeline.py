@@ -109,7 +109,7 @@ def test_one_name_in_six_places(stage):
     tops = ("data/raw/sample",) if stage == "sample" else (f"out/{stage}", f"plots/{stage}")
     assert all(out.startswith(tops) for out in outs)
     metrics = names(declared.get("metrics", []))
-    exceptions = {"metrics/robustness.json"} if stage == "evaluate" else set()
+    exceptions = {"metrics/robustness.json", "metrics/typicality.json"} if stage == "evaluate" else set()
     assert all(
         path.startswith((f"metrics/{stage}.json", f"metrics/{stage}/")) for path in set(metrics) - exceptions
     )

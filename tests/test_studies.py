@@ -17,7 +17,7 @@ from merc.evaluation.predictions import BlockKey, Predictions
 from merc.runtime import params
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
-from merc.studies import cells, definitions, label_studies, measure, presets, results_page, run
+from merc.studies import cells, definitions, label_studies, measure, presets, results_page, run, typicality
 from merc.studies.definitions import STUDIES, Study, StudyRow
 from merc.training.core.scores import HEADLINE_METRICS
 
@@ -37,9 +37,18 @@ def test_a_file_of_results_is_whole(file):
     text = file.read_text(encoding="utf-8")
     content = json.loads(text)
     assert text == json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    for row in content["rows"]:
+    for row in content.get("rows", ()):
         assert row["test_scored"] == (content["until"] == "evaluate") == (row["test"] is not None)
         assert row["seeds"] and len(row["lock"]) == 64 and len(row["commit"]) == 7 and str(ROOT) not in text
+
+
+def test_shares_are_of_the_utterances_that_have_the_modality():
+    judged = np.array([[0.001, 0.5], [np.nan, 0.001], [0.9, 0.9], [0.001, 0.001]])
+    row = typicality._row("a model", "a shift", judged, ("text", "audio"))
+    assert row["left_out"] == {"text": pytest.approx(2 / 3), "audio": 0.5, "any": 0.75, "all": 0.5}
+    study = {"study": "typicality", "title": "What is left out", "false_alarms": 0.05, "shifts": [row]}
+    page = results_page.render_results_page([study]).splitlines()
+    assert "| a model | a shift | 4 | 0.667 | 0.500 | - | 0.750 | 0.500 |" in page
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -24,7 +24,7 @@ FRAME_SAMPLES = 480  # samples: 30 ms, the longest frame of WebRTC's detector
 WEBRTC_MODE = 2  # WebRTC's aggressiveness mode, 0 to 3
 SPEECH_MARGIN = 5  # frames kept on both sides of speech, so that words are not clipped
 FULL_SCALE = 32768  # of 16-bit samples
-# of full scale: below it, a sound without a voice is silence. The loudest frame of RAVDESS's faintest clip has -55 dB
+# of full scale: below it, what has no voice is silence. The loudest frame of RAVDESS's faintest clip has -55 dB
 SILENT_POWER = 10.0 ** (-60 / 10)
 SILENT = "it is silent: below -60 dB of full scale throughout, and without a voice"
 MIN_SPEECH_FRAMES = 7  # frames (0.2 s) of speech; less is a click, or WebRTC's first guess at any noise

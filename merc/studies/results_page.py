@@ -39,17 +39,20 @@ def write_results_page() -> None:
     """Write the page and the figures from docs/results/*.json."""
     studies = [read_json(file) for file in sorted(FOLDER.glob("*.json"))]
     PAGE.write_text(render_results_page(studies), encoding="utf-8")
-    for study in filter(label_studies.varies_label_fraction, studies):
+    for study in filter(label_studies.varies_label_fraction, (study for study in studies if "rows" in study)):
         label_studies.draw_label_fraction_curves(study, FOLDER / f"{study['study']}.svg")
 
 
 def render_results_page(studies: Iterable[dict]) -> str:
-    """Markdown text of the page."""
+    """Markdown text of the page: studies of training runs, then that of merc/studies/typicality.py."""
     studies = list(studies)
+    shifts = [study for study in studies if "shifts" in study]
+    studies = [study for study in studies if "rows" in study]
     rows = {study["study"]: {row["name"]: row for row in study["rows"]} for study in studies}
     return templates.render(
         TEMPLATE,
         studies=studies,
+        shifts=shifts,
         four_lines=four_lines(rows),
         student_beside=student_beside(rows),
         number=format_number,

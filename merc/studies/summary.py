@@ -25,9 +25,16 @@ def results_command(*words: str) -> None:
         prog="python -m merc results",
         description="Print the scores of the last run and compare them with the last commit; or run a study.",
     )
-    parser.add_argument("study", nargs="?", metavar="NAME", help="a study of merc/studies/definitions.py to run")
+    parser.add_argument(
+        "study", nargs="?", metavar="NAME", help="a study of merc/studies/definitions.py, or typicality"
+    )
     parser.add_argument("rows", nargs="*", metavar="ROW", help="rows of the study to run (default: all)")
     options = parser.parse_args(words)
+    if options.study == "typicality":
+        from merc.studies import typicality
+
+        typicality.measure()
+        return
     if options.study is not None:
         from merc.studies import run
 

@@ -26,7 +26,7 @@ _RATE = r"(?:0(?:\.\d+)?|1(?:\.0)?)"
 # what may be scored besides CONDITIONS, too: other subsets and rates, damages, epochs (docs/score.md)
 _CONDITION = re.compile(
     rf"full|only:{_NAME}(?:\+{_NAME})*|rate:(?:{_RATE}|{_NAME}={_RATE}(?:\+{_NAME}={_RATE})*)/\d+"
-    rf"|(?:noise|blank|shuffle|drop):{_NAME}(?:/\S+)?|epoch:\d+"
+    rf"|(?:typical:)?(?:noise|blank|shuffle|drop):{_NAME}(?:/\S+)?|typical|epoch:\d+"
 )
 
 
