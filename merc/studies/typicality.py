@@ -6,9 +6,10 @@ learnt, and its test actors, the sample's drawn voices and noise are shown. Real
 not there is left out by name.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,20 +17,23 @@ import torch
 from merc.corpora import ravdess
 from merc.data.batches.dataset import read_split
 from merc.data.batches.streams import FeatureStream
-from merc.data.records import encoder_inputs, manifest
+from merc.data.records import encoder_inputs, face_tracks, manifest
 from merc.data.records.encoder_inputs import SAMPLE_RATE, AudioInput, TextInput, VisionInput
 from merc.data.records.labels import label_space
 from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder, extract_features
 from merc.encoders.pretrained import sources
+from merc.export import bundle, needed_encoders
 from merc.media import clip_reader
-from merc.runtime.results import write_json
-from merc.serve.predictor.predictor import Predictor
+from merc.media.extraction import processing
+from merc.media.extraction.extraction_config import ExtractionConfig
+from merc.runtime.results import read_json, write_json
 from merc.studies import results_page
 from merc.training.core import typicality
 from merc.training.core.typicality import StreamTypicality
 
-RAW = Path("data/raw")
+RAW, EXPORTED = Path("data/raw"), Path("out/export")
+FULL_SCALE = 32768  # of 16-bit samples
 LIMITS = clip_reader.Limits(0.2, 15.0)  # seconds
 NUM_DRAWN = 100  # sounds and faces that are drawn of each kind
 RAVDESS_LAYERS = {"prosody": -1, "whisper-tiny.en": 2}  # audio encoder -> hidden layer
@@ -47,8 +51,7 @@ OTHER_LANGUAGES = (
 
 def measure() -> None:
     """Write docs/results/typicality.json and the page."""
-    predictor = Predictor.load(engine="torch")
-    shifts = [*_before_the_sample(predictor)]
+    shifts = [*_before_the_sample(_exported_student())]
     for encoder, layer in RAVDESS_LAYERS.items():
         shifts += _before_ravdess(encoder, layer)
     title = "What is left out as unlike anything that was learnt; of a model's own test split, false alarms"
@@ -57,19 +60,50 @@ def measure() -> None:
     results_page.write_results_page()
 
 
-def _before_the_sample(predictor: Predictor) -> Iterator[dict[str, Any]]:
+class Student(NamedTuple):
+    """Of an exported model what reads media and judges their features."""
+
+    settings: ExtractionConfig
+    encoders: dict[str, Encoder]  # by modality, in the network's order
+    judges: dict[str, StreamTypicality]  # by modality
+
+    def judged(self, raw: Mapping[str, Sequence[Any]], rows: int) -> np.ndarray:
+        """(N, M) typicality of encoder inputs by modality; NaN where one is None."""
+        table = np.full((rows, len(self.encoders)), np.nan)
+        for column, (modality, encoder) in enumerate(self.encoders.items()):
+            there = [row for row, one in enumerate(raw.get(modality, ())) if one is not None]
+            if there:
+                found = _judged(self.judges[modality], encoder, [raw[modality][row] for row in there])
+                table[there, column] = found
+        return table
+
+
+def _exported_student() -> Student:
+    bundle.verify(EXPORTED)
+    described, fitted = read_json(EXPORTED / "encoders.json"), typicality.load(EXPORTED / typicality.FILE)
+    encoders = {
+        modality: encoder
+        for modality, entry in described.items()
+        if (encoder := needed_encoders.restore_encoder(modality, entry, EXPORTED)) is not None
+    }
+    settings = ExtractionConfig.model_validate(read_json(EXPORTED / "extraction.json"))
+    judges = {modality: fitted[f"{modality}/{encoder.name}"] for modality, encoder in encoders.items()}
+    return Student(settings, encoders, judges)
+
+
+def _before_the_sample(student: Student) -> Iterator[dict[str, Any]]:
     """Rows of the sample's exported student."""
-    modalities, generator = predictor.modalities, np.random.default_rng(1)
+    modalities, generator = tuple(student.encoders), np.random.default_rng(1)
     test = read_split("test", ["sample"], modalities, label_space("meld"))
-    name = "the sample's student"
-    yield _row(name, "the sample's test split", typicality.of_split(predictor.typicality, test), modalities)
+    name, fitted = "the sample's student", typicality.load(EXPORTED / typicality.FILE)
+    yield _row(name, "the sample's test split", typicality.of_split(fitted, test), modalities)
     for shown, folder, pattern, words in (
         ("GRID's clips, without words", RAW / "grid", "*.mpg", lambda path: ""),
         ("RAVDESS, all actors", RAW / "ravdess", "Actor_*/*.opus", _ravdess_words),
     ):
         paths = sorted(folder.glob(pattern))
         if _is_there(paths, folder):
-            yield _row(name, shown, _of_clips(predictor, paths, words), modalities)
+            yield _row(name, shown, _of_clips(student, paths, words), modalities)
     drawn: dict[str, tuple[str, list[Any]]] = {
         "white noise": ("audio", _noises(generator)),
         "blank pictures": ("vision", [_face(np.full((1, 1, 1, 3), grey)) for grey in range(0, 256, 5)]),
@@ -80,10 +114,7 @@ def _before_the_sample(predictor: Predictor) -> Iterator[dict[str, Any]]:
         "other languages": ("text", [TextInput(line, "") for line in OTHER_LANGUAGES]),
     }
     for shown, (modality, raw) in drawn.items():
-        judge = predictor.typicality[predictor.streams[modality]]
-        table = np.full((len(raw), len(modalities)), np.nan)
-        table[:, modalities.index(modality)] = _judged(judge, predictor.encoders[modality], raw)
-        yield _row(name, shown, table, modalities)
+        yield _row(name, shown, student.judged({modality: raw}, len(raw)), modalities)
 
 
 def _before_ravdess(encoder_name: str, layer: int) -> Iterator[dict[str, Any]]:
@@ -139,13 +170,30 @@ def _is_there(paths: Sequence[Path], folder: Path) -> bool:
     return bool(paths)
 
 
-def _of_clips(predictor: Predictor, paths: list[Path], words: Callable[[Path], str]) -> np.ndarray:
-    """(N, M) typicality of recordings, each a dialogue of its own."""
-    rows = []
-    for path in paths:
-        (utterance,) = predictor.read(path, texts=[words(path)], cut=False)
-        rows.append([utterance.typicality.get(modality, np.nan) for modality in predictor.modalities])
-    return np.array(rows)
+def _of_clips(student: Student, paths: list[Path], words: Callable[[Path], str]) -> np.ndarray:
+    """(N, M) typicality of recordings, each an utterance of its own."""
+    media = [_read_media(path, student.settings) for path in paths]
+    raw = {
+        "text": [TextInput(text, "") if (text := words(path)) else None for path in paths],
+        "audio": [sound for sound, _ in media],
+        "vision": [face for _, face in media],
+    }
+    return student.judged(raw, len(paths))
+
+
+def _read_media(path: Path, settings: ExtractionConfig) -> tuple[AudioInput | None, VisionInput | None]:
+    """The sound and the largest face of a recording, as `extract` has them."""
+    limits = clip_reader.Limits(settings.audio.min_seconds, settings.audio.max_seconds)
+    sound, pictures = clip_reader.read_clip(path, limits, processing.decodes_all_pictures(settings))
+    samples = processing.process_sound(sound, settings).samples
+    processed = processing.process_pictures(pictures, settings)
+    tracks = face_tracks.tracks_from_bytes(processed.packed_tracks) if processed.tracks else []
+    largest = encoder_inputs.largest_track(tracks)
+    face = None if largest is None else tracks[largest]
+    return (
+        None if samples is None else AudioInput(samples.astype(np.float32) / FULL_SCALE),
+        encoder_inputs.face_input(face, io.BytesIO(processed.frame)) if processed.frame else None,
+    )
 
 
 def _ravdess_words(path: Path) -> str:
@@ -167,7 +215,7 @@ def _sound(path: Path | None) -> AudioInput:
     assert path is not None
     sound, _ = clip_reader.read_clip(path, LIMITS, ticks=False)
     assert sound.samples is not None
-    return AudioInput(sound.samples.astype(np.float32) / 32768)
+    return AudioInput(sound.samples.astype(np.float32) / FULL_SCALE)
 
 
 def _noises(generator: np.random.Generator) -> list[AudioInput]:
