@@ -95,7 +95,7 @@ def synthetic(utterances: int, dialogues: int) -> Split:
 
 def _stream(random: np.random.Generator, steps: np.ndarray, width: int) -> FeatureStream:
     values = random.standard_normal((int(steps.sum()), width), dtype=np.float32)
-    return FeatureStream(
+    return FeatureStream.of(
         torch.from_numpy(values), torch.from_numpy(np.cumsum(steps) - steps), torch.from_numpy(steps)
     )
 

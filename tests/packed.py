@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from merc.data.records import manifest as manifests
 from merc.data.records import packs
@@ -36,6 +37,11 @@ def write_split(
         features = _features(manifest, modality, random)
         packs.write_pack(packs.pack_path(split, corpus, modality), pack(features, WIDTHS[modality]), manifest)
     return manifest
+
+
+def all_steps(stream):
+    """(steps, D) all steps of a stream."""
+    return torch.cat(list(stream.blocks()))
 
 
 def pack(features: list[np.ndarray | None], width: int, encoder: str = "toy", dtype=np.float16) -> packs.Pack:

@@ -81,7 +81,7 @@ def test_a_stream_joins_packs_and_drops_rows_without_a_number(lengths, holes):
     for position, row in enumerate(kept_rows, start=2):
         own = gathered[position, : steps[position]].numpy()
         np.testing.assert_array_equal(own, values.utterance(row))
-    assert stream.values.isnan().sum() == np.isnan(values.values).sum()
+    assert packed.all_steps(stream).isnan().sum() == np.isnan(values.values).sum()
 
 
 def test_statistics_are_those_of_present_steps(train):

@@ -6,6 +6,7 @@ import finished
 import numpy as np
 import pytest
 import yaml
+from packed import all_steps
 
 from merc.data.batches import dataset
 from merc.data.records import labels
@@ -26,10 +27,10 @@ def split(tmp_path, monkeypatch):
 def test_damage_is_what_its_name_says(split):
     whole = split.features["vision/hog"]
     mixed = corruptions.corrupt(split, "shuffle:vision", 1).features["vision/hog"]
-    assert whole.values.sort(0).values.equal(mixed.values.sort(0).values)
-    assert not whole.values.equal(mixed.values)
-    words = split.features["text/minilm"].values
-    dropped = corruptions.corrupt(split, "drop:text/0.3", 1).features["text/minilm"].values
+    assert all_steps(whole).sort(0).values.equal(all_steps(mixed).sort(0).values)
+    assert not all_steps(whole).equal(all_steps(mixed))
+    words = all_steps(split.features["text/minilm"])
+    dropped = all_steps(corruptions.corrupt(split, "drop:text/0.3", 1).features["text/minilm"])
     assert (dropped == 0).all(1).float().mean() == pytest.approx(0.3, abs=0.07)
     assert words[(dropped != 0).all(1)].equal(dropped[(dropped != 0).all(1)])
     sound = split.features["audio/prosody"]
@@ -51,8 +52,10 @@ def test_an_unknown_corruption_is_named(split, name):
 
 
 def test_chance_follows_from_ids_and_strengths_share_it(split):
-    one, again = (corruptions.corrupt(split, "drop:text/0.2", 1).features["text/minilm"].values for _ in range(2))
-    more = corruptions.corrupt(split, "drop:text/0.5", 1).features["text/minilm"].values
+    one, again = (
+        all_steps(corruptions.corrupt(split, "drop:text/0.2", 1).features["text/minilm"]) for _ in range(2)
+    )
+    more = all_steps(corruptions.corrupt(split, "drop:text/0.5", 1).features["text/minilm"])
     assert one.equal(again)
     assert not ((one == 0).all(1) & ~(more == 0).all(1)).any()
 

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from test_evaluate import SPACE, made_predictions, manifest
 
 from merc.data.batches import dataset
+from merc.data.batches.streams import FeatureStream
 from merc.data.records import manifest as manifests
 from merc.evaluation import bootstrap, findings, floor
 
@@ -44,9 +45,9 @@ def kept(split, *classes):
 
 def test_an_utterance_is_the_mean_and_the_deviation_of_its_steps(splits):
     stream = splits[0].features["text/toy"]
-    values = stream.values.clone()
+    values = packed.all_steps(stream)
     values[0, 0] = float("nan")  # no number: the centre
-    pooled = floor._pool(replace(stream, values=values), np.full(stream.dim, 0.25))
+    pooled = floor._pool(FeatureStream.of(values, stream.starts, stream.lengths), np.full(stream.dim, 0.25))
     values[0, 0] = 0.25
     for row, (start, length) in enumerate(zip(stream.starts, stream.lengths, strict=True)):
         steps = values[start : start + length].double().numpy()

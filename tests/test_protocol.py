@@ -103,7 +103,7 @@ def test_a_thousand_takes_of_one_sentence_are_read_once_each(splits, tmp_path, m
 def split_with(values, targets):
     """A split of one stream with one step an utterance."""
     size = len(values)
-    stream = FeatureStream(torch.from_numpy(values), torch.arange(size), torch.ones(size, dtype=torch.long))
+    stream = FeatureStream.of(torch.from_numpy(values), torch.arange(size), torch.ones(size, dtype=torch.long))
     nothing = torch.zeros(0)
     tasks = label_space("meld").tasks
     return Split(

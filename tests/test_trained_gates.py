@@ -8,7 +8,9 @@ import pytest
 import torch
 import yaml
 from indexed import committed
+from packed import all_steps
 
+from merc.data.batches.streams import FeatureStream
 from merc.runtime import params
 from merc.training.core import loop, supervision
 from models import checkpoint
@@ -48,8 +50,9 @@ def noisy(network, split, modality, level):
     generator, features = torch.Generator().manual_seed(1), dict(split.features)
     for name, stream in split.features.items():
         if name.startswith(f"{modality}/"):
-            noise = torch.randn(stream.values.shape, generator=generator)
-            features[name] = replace(stream, values=stream.values + level * network.spread(name) * noise)
+            values = all_steps(stream)
+            noise = level * network.spread(name) * torch.randn(values.shape, generator=generator)
+            features[name] = FeatureStream.of(values + noise, stream.starts, stream.lengths)
     return replace(split, features=features)
 
 

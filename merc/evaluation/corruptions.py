@@ -91,9 +91,8 @@ def _stream(name: str, steps: Rows, dim: int) -> FeatureStream:
     by_row = {row: entry[1] for row, entry in enumerate(steps) if entry is not None and entry[0] == name}
     lengths = np.array([len(by_row.get(row, ())) for row in range(len(steps))], dtype=np.int64)
     values = np.concatenate([np.zeros((0, dim), np.float32), *by_row.values()]).astype(np.float32)
-    values[~np.isfinite(values)] = np.nan
     starts = np.cumsum(lengths) - lengths
-    return FeatureStream(*map(torch.from_numpy, (values, starts, lengths)))
+    return FeatureStream.of(*map(torch.from_numpy, (values, starts, lengths)))
 
 
 def _steps(pack: Pack) -> Features:

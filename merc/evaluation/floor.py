@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -77,13 +78,12 @@ class Pooling(NamedTuple):
 
 def _pool(stream: FeatureStream, centre: np.ndarray) -> np.ndarray:
     """(N, 2 D) mean and standard deviation over each utterance's steps, which are contiguous; 0 without steps."""
-    values, starts, lengths = stream.values.numpy(), stream.starts.numpy(), stream.lengths.numpy()
-    pooled, present = np.zeros((len(starts), 2 * stream.dim)), np.flatnonzero(lengths)
+    lengths = stream.lengths.numpy()
+    pooled, present = np.zeros((len(lengths), 2 * stream.dim)), np.flatnonzero(lengths)
     for first in range(0, len(present), BLOCK):
         rows = present[first : first + BLOCK]
         count = lengths[rows]
-        steps = np.repeat(starts[rows] - (count.cumsum() - count), count) + np.arange(count.sum())
-        block, begins = values[steps].astype(float), count.cumsum() - count
+        block, begins = stream.steps_of(torch.from_numpy(rows)).numpy().astype(float), count.cumsum() - count
         block = np.where(np.isnan(block), centre, block)
         means = np.add.reduceat(block, begins, 0) / count[:, None]
         squares = np.add.reduceat((block - means.repeat(count, 0)) ** 2, begins, 0) / count[:, None]

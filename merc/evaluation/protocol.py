@@ -8,14 +8,17 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
+import torch
 
 from merc.data.batches.dataset import Split
+from merc.data.batches.streams import FeatureStream
 from merc.data.records import manifest as manifests
 from merc.data.records.labels import is_labelled
 from merc.runtime.errors import UserError
 
 # columns that identify an utterance of a dialogue
 UTTERANCE_COLUMNS = ["corpus", "speaker", "text", "source", "start", "end"]
+BLOCK = 1000  # utterances whose steps are looked at at once
 MIN_LABELLED = 100  # labelled utterances above which no dimension separates the labels by chance
 
 
@@ -117,18 +120,21 @@ def check_features(split: Split) -> None:
     """Raise if a single dimension of the utterances' mean features separates all labels, so contains the label."""
     for name, stream in split.features.items():
         is_present = (stream.lengths > 0).numpy()
-        starts, lengths = stream.starts.numpy()[is_present], stream.lengths.numpy()[is_present]
-        means = _means(stream.values.numpy(), starts, lengths)
+        means = _means(stream, np.flatnonzero(is_present))
         for task, targets in split.targets.items():
             if split.tasks[task].kind != "multilabel":  # several answers at once are determined by no single number
                 _check_dimensions(name, task, means, targets.numpy()[is_present])
 
 
-def _means(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(n, D) means over each utterance's steps, which are contiguous."""
-    if not len(starts):
-        return np.zeros((0, values.shape[1]), np.float32)
-    return np.add.reduceat(np.nan_to_num(values), starts, axis=0) / lengths[:, None]
+def _means(stream: FeatureStream, present: np.ndarray) -> np.ndarray:
+    """(n, D) means over each utterance's steps."""
+    means = np.zeros((len(present), stream.dim), np.float32)
+    for first in range(0, len(present), BLOCK):
+        rows = torch.from_numpy(present[first : first + BLOCK])
+        lengths = stream.lengths[rows].numpy()
+        steps = np.nan_to_num(stream.steps_of(rows).numpy())
+        means[first : first + BLOCK] = np.add.reduceat(steps, lengths.cumsum() - lengths, axis=0) / lengths[:, None]
+    return means
 
 
 def _check_dimensions(stream: str, task: str, means: np.ndarray, actual: np.ndarray) -> None:

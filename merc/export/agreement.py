@@ -68,5 +68,5 @@ def _encode(split: Split, stream: FeatureStream, modality: str, encoder: Encoder
     encoded = extract_features(encoder, [raw[row] for row in present])
     lengths = np.zeros(len(split), np.int64)
     lengths[present] = [len(values) for values in encoded]
-    values = np.concatenate(encoded).astype(encoder.stored).astype(np.float32) if encoded else stream.values.numpy()
-    return FeatureStream(*map(torch.from_numpy, (values, np.cumsum(lengths) - lengths, lengths)))
+    values = np.concatenate([np.zeros((0, stream.dim)), *encoded]).astype(encoder.stored).astype(np.float32)
+    return FeatureStream.of(*map(torch.from_numpy, (values, np.cumsum(lengths) - lengths, lengths)))

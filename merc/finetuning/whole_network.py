@@ -107,7 +107,7 @@ def encode_inputs(encoder: Encoder, inputs: list) -> FeatureStream:
     lengths = np.zeros(len(inputs), np.int64)
     lengths[rows] = [len(row_features) for row_features in encoded]
     values = np.concatenate([np.zeros((0, encoder.dim), np.float32), *encoded])
-    return FeatureStream(*map(torch.from_numpy, (values, np.cumsum(lengths) - lengths, lengths)))
+    return FeatureStream.of(*map(torch.from_numpy, (values, np.cumsum(lengths) - lengths, lengths)))
 
 
 class EndToEndNetwork(nn.Module):

@@ -1,6 +1,6 @@
 """Streams: ragged feature sequences of one encoder and one modality over all rows of a split."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,25 +11,37 @@ from torch import Tensor
 from merc.data.records import packs
 from merc.runtime.errors import UserError
 
+BLOCK = 16_384  # steps that are looked at once: 50 MB of 768 numbers
 SMALLEST_SPREAD = 1e-6  # standard deviation below which a feature counts as constant and is not scaled
 
 
 @dataclass(frozen=True)
 class FeatureStream:
-    """Row i owns values[starts[i] : starts[i] + lengths[i]]; an absent row has length 0."""
+    """Row i owns the steps starts[i] : starts[i] + lengths[i], counted through all parts; an absent row has none.
 
-    values: Tensor  # (steps, D) float32; NaN where the encoder gave no number: replaced by the mean in the network
+    A part lies in the file of a pack, of which the system reads the pages that are looked at, and which several
+    processes share; only what `gather` and `blocks` return is in memory of one's own.
+    """
+
+    parts: tuple[Tensor, ...]  # (steps, D) each, float16 or float32, as stored
     starts: Tensor  # (N,) long
     lengths: Tensor  # (N,) long
+    has_gaps: bool  # whether some number is not finite: gathered as NaN, which the network replaces by the mean
+
+    @classmethod
+    def of(cls, values: Tensor, starts: Tensor, lengths: Tensor) -> "FeatureStream":
+        """A stream of one part."""
+        return cls((values,), starts, lengths, not bool(values.isfinite().all()))
 
     @property
     def dim(self) -> int:
         """Feature dimension D."""
-        return self.values.shape[1]
+        return self.parts[0].shape[1]
 
     def to(self, device: torch.device | str) -> "FeatureStream":
         """Copy with every tensor on `device`."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in ("values", "starts", "lengths")})
+        parts = tuple(part.to(device) for part in self.parts)
+        return replace(self, parts=parts, starts=self.starts.to(device), lengths=self.lengths.to(device))
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Present rows of `index` (N,): values (n, S, D) zero-padded, positions in `index` (n,), lengths (n,)."""
@@ -38,19 +50,56 @@ class FeatureStream:
         steps = self.lengths[present]
         grid = torch.arange(int(steps.max()) if len(steps) else 0, device=index.device)
         is_step = grid < steps[:, None]
-        values = self.values.new_zeros(*is_step.shape, self.dim)
-        values[is_step] = self.values.index_select(0, (self.starts[present][:, None] + grid)[is_step])
+        values = torch.zeros(*is_step.shape, self.dim, device=index.device)
+        values[is_step] = self._take((self.starts[present][:, None] + grid)[is_step])
         return values, rows, steps
+
+    def steps_of(self, index: Tensor) -> Tensor:
+        """(steps, D) float32: the steps of the rows of `index` (N,), one row after the other."""
+        lengths = self.lengths[index]
+        before = lengths.cumsum(0) - lengths
+        offsets = torch.repeat_interleave(self.starts[index] - before, lengths)
+        return self._take(offsets + torch.arange(len(offsets), device=index.device))
+
+    def blocks(self) -> Iterator[Tensor]:
+        """All steps in order, at most BLOCK at once: (steps, D) float32, NaN where a number is not finite."""
+        for part in self.parts:
+            for block in part.split(BLOCK):
+                yield self._numbers(block)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (D,) over all steps, ignoring NaN; 1 for a constant feature."""
-        values = self.values.cpu().numpy()
-        is_finite = np.isfinite(values)
-        count = np.maximum(is_finite.sum(0), 1)
-        mean = np.sum(values, axis=0, dtype=np.float64, where=is_finite) / count
-        deviation = np.sqrt(np.sum((values - mean) ** 2, axis=0, dtype=np.float64, where=is_finite) / count)
+        count = np.maximum(sum(np.isfinite(block).sum(0) for block in self._arrays()), 1)
+        mean = self._sum(lambda block: block) / count
+        deviation = np.sqrt(self._sum(lambda block: (block - mean) ** 2) / count)
         scale = np.where(deviation < SMALLEST_SPREAD, 1.0, deviation)
         return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(scale.astype(np.float32))
+
+    def _arrays(self) -> Iterator[np.ndarray]:
+        return (block.cpu().numpy() for block in self.blocks())
+
+    def _sum(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """(D,) sum over all steps of a function of them, step after step."""
+        total = np.zeros((1, self.dim))
+        for block in self._arrays():
+            values = np.concatenate([total, function(block)])
+            total = np.sum(values, axis=0, where=np.isfinite(values), keepdims=True)
+        return total[0]
+
+    def _take(self, steps: Tensor) -> Tensor:
+        """(n, D) float32: steps by number."""
+        if len(self.parts) == 1:
+            return self._numbers(self.parts[0].index_select(0, steps))
+        values, first = torch.empty(len(steps), self.dim, device=steps.device), 0
+        for part in self.parts:
+            is_here = (steps >= first) & (steps < first + len(part))
+            values[is_here] = part.index_select(0, steps[is_here] - first).float()
+            first += len(part)
+        return self._numbers(values)
+
+    def _numbers(self, values: Tensor) -> Tensor:
+        values = values.float()
+        return torch.where(values.isfinite(), values, torch.nan) if self.has_gaps else values
 
 
 def read_streams(
@@ -80,19 +129,25 @@ def _check_widths(name: str, widths: list[int]) -> None:
 
 
 def _join(parts: list[tuple[np.ndarray, packs.Pack]], num_rows: int) -> FeatureStream:
-    """Concatenate the packs of several corpora, each with its row numbers in the split."""
+    """The packs of several corpora, each with its row numbers in the split."""
     starts, lengths, first = np.zeros(num_rows, np.int64), np.zeros(num_rows, np.int64), 0
+    has_gaps = False
     for rows, pack in parts:
+        has_numbers, is_whole = _numbers(pack)
         starts[rows] = pack.offsets[:-1] + first
-        lengths[rows] = np.diff(pack.offsets)
+        lengths[rows] = np.where(has_numbers, np.diff(pack.offsets), 0)
+        has_gaps |= not is_whole
         first += len(pack.values)
-    values = np.concatenate([pack.values for _, pack in parts]).astype(np.float32)
-    values[~np.isfinite(values)] = np.nan
-    lengths[_is_empty(values, starts, lengths)] = 0
-    return FeatureStream(*map(torch.from_numpy, (values, starts, lengths)))
+    values = tuple(torch.from_numpy(pack.values) for _, pack in parts)
+    return FeatureStream(values, torch.from_numpy(starts), torch.from_numpy(lengths), has_gaps)
 
 
-def _is_empty(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(N,) bool: rows without a single finite value."""
-    num_finite = np.append(0, np.cumsum(np.isfinite(values).any(1)))  # steps with any finite value, cumulated
-    return num_finite[starts + lengths] == num_finite[starts]
+def _numbers(pack: packs.Pack) -> tuple[np.ndarray, bool]:
+    """(N,) bool: rows with at least one finite number; and whether all numbers are finite."""
+    has_number, is_whole = np.zeros(len(pack.values), bool), True
+    for first in range(0, len(pack.values), BLOCK):
+        is_finite = np.isfinite(pack.values[first : first + BLOCK])
+        has_number[first : first + BLOCK] = is_finite.any(1)
+        is_whole &= bool(is_finite.all())
+    cumulated = np.concatenate([[0], np.cumsum(has_number)])
+    return cumulated[pack.offsets[1:]] > cumulated[pack.offsets[:-1]], is_whole

@@ -104,12 +104,12 @@ def present(file: Path) -> np.ndarray:
 
 
 def read_pack(file: Path, manifest: pd.DataFrame) -> Pack:
-    """Read a pack; raises if it belongs to another manifest."""
+    """A pack, whose arrays lie in the file; raises if it belongs to another manifest."""
     if not file.is_file():
         raise UserError(f"{file}: not there; run `dvc repro encode`")
-    with safe_open(file, framework="numpy") as tensors:
+    with safe_open(file, framework="pt") as tensors:  # which maps the file; framework="numpy" reads it
         metadata = json.loads(tensors.metadata()["merc"])
-        arrays = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 (not a mapping)
+        arrays = {name: tensors.get_tensor(name).numpy() for name in tensors.keys()}  # noqa: SIM118 (not a mapping)
     if metadata["rows"] != manifests.rows_digest(manifest):
         raise UserError(f"{file}: was made for other rows than the manifest's; run `dvc repro encode`")
     return Pack(

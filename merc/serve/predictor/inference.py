@@ -80,8 +80,7 @@ def _stream(utterances: Sequence[RecordedUtterance], modality: str) -> FeatureSt
     lengths = np.array([0 if values is None else len(values) for values in features])
     starts = np.cumsum(lengths) - lengths
     joined = np.concatenate(present).astype(np.float32)
-    joined[~np.isfinite(joined)] = np.nan
-    return FeatureStream(*map(torch.from_numpy, (joined, starts, lengths)))
+    return FeatureStream.of(*map(torch.from_numpy, (joined, starts, lengths)))
 
 
 def hide_modalities(batch: dict[str, Any], modalities: Sequence[str], hide: Iterable[str]) -> dict[str, Any]:
