@@ -299,6 +299,23 @@ def test_alignment_is_least_for_aligned_latents(folder):
     assert alignment_loss.contrastive_loss(same, present, pair) == 0.0  # one utterance has nothing to be told from
 
 
+def test_blocks_of_rows_are_aligned_as_the_whole(monkeypatch):
+    generator, pair = torch.Generator().manual_seed(1), ("text", "audio")
+    latent = {modality: torch.randn(50, 8, generator=generator) for modality in pair}
+    present = torch.rand(50, 2, generator=generator) > 0.1
+    whole = (
+        alignment_loss.contrastive_loss(latent, present, pair),
+        alignment_loss.recall_at_1(latent, present, pair),
+    )
+    monkeypatch.setattr(alignment_loss, "BLOCK", 7)
+    loss, recall = (
+        alignment_loss.contrastive_loss(latent, present, pair),
+        alignment_loss.recall_at_1(latent, present, pair),
+    )
+    assert loss.item() == pytest.approx(whole[0].item(), rel=1e-6)
+    assert recall == whole[1]
+
+
 def test_registries_and_choices_agree():
     fields = supervision.SupervisionConfig.model_fields
     tables = {

@@ -1,5 +1,6 @@
 """Self-supervised objective of pretraining (MISLS): alignment, reconstruction and order in the latent space."""
 
+from collections.abc import Iterator
 from itertools import combinations, permutations
 from typing import cast
 
@@ -15,6 +16,8 @@ from merc.training.core.network import MultimodalNetwork
 from merc.training.core.similarity import cosine_similarities
 
 SIMILARITY_SCALE = 10.0  # factor of cosine similarities: 1 / temperature 0.1, the best of SimCLR (Chen et al. 2020)
+
+BLOCK = 2048  # rows that are compared with all others at once: a dev split is one batch, and its square may not fit
 
 
 class PretrainWeights(StrictModel):
@@ -81,10 +84,31 @@ def contrastive_loss(latent: dict[str, Tensor], present: Tensor, modalities: tup
     for (column, modality), (other_column, other) in combinations(enumerate(modalities), 2):
         has_both = present[:, column] & present[:, other_column]
         if has_both.sum() > 1:
-            logits = SIMILARITY_SCALE * cosine_similarities(latent[modality][has_both], latent[other][has_both])
-            targets = torch.arange(len(logits), device=logits.device)
-            losses += [functional.cross_entropy(logits, targets), functional.cross_entropy(logits.T, targets)]
+            losses += _matching_losses(latent[modality][has_both], latent[other][has_both])
     return torch.stack(losses).sum() / max(len(losses) - 1, 1)
+
+
+def _matching_losses(one: Tensor, other: Tensor) -> list[Tensor]:
+    """The mean cross-entropies of finding each row of one set (n, D) in the other, and the other way round."""
+    targets = torch.arange(len(one), device=one.device)
+    if len(one) <= BLOCK:
+        logits = SIMILARITY_SCALE * cosine_similarities(one, other)
+        return [functional.cross_entropy(logits, targets), functional.cross_entropy(logits.T, targets)]
+    return [
+        torch.stack(
+            [
+                functional.cross_entropy(SIMILARITY_SCALE * similarities, rows, reduction="sum")
+                for similarities, rows in zip(_similarity_blocks(*pair), targets.split(BLOCK), strict=True)
+            ]
+        ).sum()
+        / len(one)
+        for pair in ((one, other), (other, one))
+    ]
+
+
+def _similarity_blocks(one: Tensor, other: Tensor) -> Iterator[Tensor]:
+    """The cosine similarities (at most BLOCK, n) of rows of one set and all rows of the other."""
+    return (cosine_similarities(rows, other) for rows in one.split(BLOCK))
 
 
 def reconstruction_loss(network: MultimodalNetwork, latent: dict[str, Tensor], present: Tensor) -> Tensor:
@@ -124,7 +148,8 @@ def recall_at_1(latent: dict[str, Tensor], present: Tensor, modalities: tuple[st
     for (column, modality), (other_column, other) in permutations(enumerate(modalities), 2):
         has_both = present[:, column] & present[:, other_column]
         if has_both.any():
-            nearest = cosine_similarities(latent[modality][has_both], latent[other][has_both]).argmax(1)
+            blocks = _similarity_blocks(latent[modality][has_both], latent[other][has_both])
+            nearest = torch.cat([similarities.argmax(1) for similarities in blocks])
             recalls.append((nearest == torch.arange(len(nearest), device=nearest.device)).float().mean().item())
             chances.append(1 / len(nearest))
     return sum(recalls) / max(len(recalls), 1), sum(chances) / max(len(chances), 1)
