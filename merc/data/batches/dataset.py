@@ -139,6 +139,10 @@ class Split:
         for first in range(0, self.dialogues, size):
             yield self.batch(range(first, min(first + size, self.dialogues)))
 
+    def rows(self, dialogues: Tensor) -> Tensor:
+        """(n,) rows of these dialogues, one dialogue after the other, on the CPU."""
+        return self._rows(dialogues.to(self.starts.device))[1].cpu()
+
     def _rows(self, dialogues: Tensor) -> tuple[Tensor, Tensor]:
         """Dialogue and turn (N, 2) and split rows (N,) of the utterances of these dialogues."""
         lengths = self.starts[dialogues + 1] - self.starts[dialogues]

@@ -14,7 +14,7 @@ class DrawnBatch(NamedTuple):
     """One batch of an epoch."""
 
     dialogues: Tensor  # (B,) dialogue numbers
-    # (N,) weight of each row of the split in the loss; None: each row of the batch once
+    # (n,) weight of each row of the batch in the loss; None: each once
     count: Tensor | None  # pyright: ignore[reportIncompatibleMethodOverride] (tuple's method of this name is unused)
 
 
@@ -69,12 +69,13 @@ def weighted(split: Split, share: Tensor, size: int, generator: torch.Generator)
     num_drawn = max(1, round(len(split) / split.dialogues))
     num_batches = -(-max(1, int(share.sum())) // size)
     for dialogues in torch.multinomial(dialogue_weights, num_batches * size, True, generator=generator).split(size):
-        count = torch.zeros(len(split))
+        count: dict[int, Tensor] = {}  # by dialogue
         for dialogue in dialogues.tolist():
             rows = slice(starts[dialogue], starts[dialogue + 1])
             drawn = torch.multinomial(weights[rows], num_drawn, True, generator=generator)
-            count[rows] += torch.bincount(drawn, minlength=rows.stop - rows.start)
-        yield DrawnBatch(dialogues.unique(), count)
+            times = torch.bincount(drawn, minlength=rows.stop - rows.start).float()
+            count[dialogue] = count.get(dialogue, 0.0) + times
+        yield DrawnBatch(torch.tensor(sorted(count)), torch.cat([count[dialogue] for dialogue in sorted(count)]))
 
 
 SAMPLERS: dict[str, Callable[[Split, Tensor, int, torch.Generator], Iterator[DrawnBatch]]] = {
@@ -107,16 +108,13 @@ def class_counts(split: Split) -> Tensor:
 def drawn_class_fractions(split: Split, draws: Sequence[DrawnBatch]) -> dict[str, float]:
     """Fraction of each class among the labelled utterances that counted in these batches."""
     target, names = balanced_classes(split)
-    dialogue_of_row = _dialogue_of_row(split)
-    counts = [
-        torch.bincount(draw.dialogues, minlength=split.dialogues)[dialogue_of_row]
-        if draw.count is None
-        else draw.count
-        for draw in draws
-    ]
-    total = torch.stack([count.float() for count in counts]).sum(0)
-    labelled = target >= 0
-    class_totals = torch.zeros(len(names)).index_add(0, target[labelled], total[labelled])
+    whole = [draw.dialogues for draw in draws if draw.count is None]
+    times = torch.bincount(torch.cat([torch.zeros(0, dtype=torch.long), *whole]), minlength=split.dialogues)
+    class_totals = times.float() @ class_counts(split)
+    for draw in draws:
+        if draw.count is not None:
+            classes = target[split.rows(draw.dialogues)]
+            class_totals.index_add_(0, classes.clamp(min=0), draw.count * (classes >= 0))
     fractions = (class_totals / class_totals.sum().clamp(min=1)).tolist()
     return {f"drawn_{name}": fraction for name, fraction in zip(names, fractions, strict=True)}
 

@@ -136,7 +136,7 @@ class DialogueBatches:
         """Collate the dialogues; `count` is how often each utterance was drawn."""
         batch: dict[str, Any] = self.train.batch(drawn.dialogues) | {"progress": progress}
         if drawn.count is not None:
-            batch["count"] = drawn.count.to(batch["index"].device)[batch["index"]]
+            batch["count"] = drawn.count.to(batch["index"].device)
         return batch
 
     def describe(self, draws: Sequence[DrawnBatch]) -> dict[str, float]:
