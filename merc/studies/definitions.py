@@ -155,6 +155,33 @@ STUDIES: dict[str, Study] = {
             "regression 0.370; a plain log-mel network, 45 epochs, folds 1 and 3 alone, 0.613 and 0.555",
         ),
     ),
+    "ravdess-whisper": Study(
+        title=(
+            "RAVDESS speech as in `ravdess`, by the middle layers of two frozen Whispers (weights get whisper-pair)"
+        ),
+        preset="ravdess",
+        until="evaluate",
+        rows=tuple(StudyRow(f"RAVDESS / fold {fold}", {"data.ravdess.fold": fold}) for fold in range(1, 7)),
+        flags=SCORES_ONLY
+        | {
+            "numerics": "fast",
+            "adapt.audio.epochs": 0,
+            "encode.audio.encoder": "whisper-pair",
+            "encode.audio.frame_rate": 1.0,
+            "model.dim": 192,
+            "model.fused": 192,
+            "train.epochs": 30,
+            "train.patience": 8,
+            "train.lr": 0.001,
+            "distill.epochs": 20,
+            "distill.phase_epochs": 20,
+            "distill.patience": 8,
+        },
+        published=(
+            "UAR on the same folds, EmoBox (Ma et al. 2024): WavLM-large 0.720, Whisper-large-v3 0.753",
+            "a linear probe of both Whispers together, layers chosen on test, before this study: 0.756",
+        ),
+    ),
     "meld": Study(
         title=(
             "MELD from its annotations: MiniLM over the words, and 8 published numbers of prosody a clip; "
