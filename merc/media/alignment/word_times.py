@@ -12,6 +12,7 @@ from merc.runtime.errors import UserError
 from merc.runtime.params import FILE
 
 if TYPE_CHECKING:
+    from merc.encoders.pretrained.whisper_model import WhisperModel
     from merc.media.alignment.ctc import CtcModel
 
 UNALIGNED = "unaligned"
@@ -37,7 +38,12 @@ def align_words(text: str, sound: ClipSound, name: str) -> WordTimes:
         return WordTimes(words=None, reason="")
     if sound.samples is None:
         return WordTimes(words=None, reason="no sound to find the words in")
-    return _align(text.split(), sound.samples, sound.start, _model(name))
+    model = _model(name)
+    from merc.encoders.pretrained.whisper_model import WhisperModel
+
+    if isinstance(model, WhisperModel):
+        return _align_by_attention(text.split(), sound.samples, sound.start, model)
+    return _align_by_letters(text.split(), sound.samples, sound.start, model)
 
 
 def token_spans(emissions: np.ndarray, tokens: list[int], blank: int) -> list[tuple[int, int]]:
@@ -49,7 +55,21 @@ def token_spans(emissions: np.ndarray, tokens: list[int], blank: int) -> list[tu
     return [(span.start, span.end) for span in merge_tokens(path[0], scores[0], blank=blank)]
 
 
-def _align(written: list[str], samples: np.ndarray, start: float, model: "CtcModel") -> WordTimes:
+def _align_by_attention(written: list[str], samples: np.ndarray, start: float, model: "WhisperModel") -> WordTimes:
+    from merc.encoders.pretrained import cross_attention
+
+    said = [index for index, word in enumerate(written) if any(map(str.isalnum, word))]  # a dash is no word
+    if not said:
+        return WordTimes(words=None, reason="no word has a letter or a digit")
+    spans = cross_attention.word_spans([written[index] for index in said], samples, model)
+    if isinstance(spans, str):
+        return WordTimes(words=None, reason=spans)
+    span_of = dict(zip(said, spans, strict=True))
+    entries = [_entry(word, span_of.get(index), start, len(samples)) for index, word in enumerate(written)]
+    return WordTimes(words=entries, reason="")
+
+
+def _align_by_letters(written: list[str], samples: np.ndarray, start: float, model: "CtcModel") -> WordTimes:
     spelled = [spelling.spell(word, model.letters) for word in written]
     tokens, owners = _tokens(spelled, model)
     if not tokens:
@@ -60,10 +80,10 @@ def _align(written: list[str], samples: np.ndarray, start: float, model: "CtcMod
     word_frames: dict[int, list[int]] = {}
     for span, owner in zip(token_spans(emissions, tokens, model.blank), owners, strict=True):
         word_frames.setdefault(owner, []).extend(span)
-    entries = [
-        _entry(word, word_frames.get(index), start, len(samples), model.stride)
-        for index, word in enumerate(written)
-    ]
+    spans = {
+        owner: (min(frames) * model.stride, max(frames) * model.stride) for owner, frames in word_frames.items()
+    }
+    entries = [_entry(word, spans.get(index), start, len(samples)) for index, word in enumerate(written)]
     return WordTimes(words=entries, reason=_unspelled(written, spelled))
 
 
@@ -88,11 +108,11 @@ def _failure(emissions: np.ndarray, tokens: list[int], num_samples: int) -> str:
     return "" if np.isfinite(emissions).all() else "the model answers with what is no number"
 
 
-def _entry(word: str, frames: list[int] | None, start: float, num_samples: int, stride: int) -> dict[str, Any]:
-    if frames is None:
+def _entry(word: str, span: tuple[int, int] | None, start: float, num_samples: int) -> dict[str, Any]:
+    """`span`: first and end sample."""
+    if span is None:
         return {"word": word, "start": None, "end": None}
-    end = min(max(frames) * stride, num_samples)
-    times = (round(start + samples / SAMPLE_RATE, 4) for samples in (min(frames) * stride, end))
+    times = (round(start + min(samples, num_samples) / SAMPLE_RATE, 4) for samples in span)
     return {"word": word, **dict(zip(("start", "end"), times, strict=True))}
 
 
@@ -103,10 +123,14 @@ def _unspelled(written: list[str], spelled: list[list[str]]) -> str:
     return f"not in the model's letters: {' '.join(unspelled)}" if unspelled else ""
 
 
-def _model(name: str) -> "CtcModel":
+def _model(name: str) -> "CtcModel | WhisperModel":
+    """The aligner of a name of the catalogue, a folder under data/weights/align, or owner/name@revision."""
+    from merc.encoders.pretrained import cross_attention, loading, sources
     from merc.media.alignment import ctc
 
     try:
-        return ctc.load_model(name)
+        folder = sources.model_folder(name, ctc.MODELS_FOLDER)
+        is_whisper = loading.read_config(folder).get("model_type") == "whisper"
+        return cross_attention.load_model(folder) if is_whisper else ctc.load_model(name)
     except UserError as problem:
         raise UserError(f"{FILE}: extract.align = {name!r}: {problem}") from None
