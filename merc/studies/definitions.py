@@ -142,6 +142,19 @@ STUDIES: dict[str, Study] = {
         flags=SCORES_ONLY,
         rows=(StudyRow("teacher and student"),),
     ),
+    "sample-pretrained": Study(
+        title="The sample heard and seen by networks that real voices and faces taught; beside `student`",
+        preset="sample",
+        until="evaluate",
+        flags=SCORES_ONLY
+        | {
+            "numerics": "fast",
+            "encode.audio.encoder": "whisper-tiny.en",
+            "encode.audio.layer": 2,
+            "encode.vision.encoder": "face-expression",
+        },
+        rows=(StudyRow("whisper-tiny.en and face-expression", {}, "voices, and faces, by frozen networks"),),
+    ),
     "ravdess": Study(
         title="RAVDESS speech, 8 classes, EmoBox's six speaker-disjoint folds, sound alone, no downloaded weights",
         preset="ravdess",
