@@ -33,22 +33,22 @@ MODALITIES = ("text", "audio", "vision")
 
 def parts(stream):
     """The steps of each utterance."""
-    return [stream.values[a : a + n].numpy() for a, n in zip(stream.starts, stream.lengths, strict=True)]
+    return [stream.parts[0][a : a + n].numpy() for a, n in zip(stream.starts, stream.lengths, strict=True)]
 
 
 def test_a_distance_is_mahalanobis_of_standardised_means_and_deviations():
     train, dev = typical.drawn(40, 5, 1), typical.drawn(19, 5, 2)
     fitted = StreamTypicality.fit(train, dev)
-    steps = train.values.numpy()
+    steps = train.parts[0].numpy()
     pooled = {}
     for name, stream in (("train", train), ("dev", dev)):
         scaled = [(one - steps.mean(0)) / steps.std(0) for one in parts(stream)]
         pooled[name] = np.stack([np.r_[one.mean(0), np.log(one.std(0) + 0.1)] for one in scaled])
     known = LedoitWolf().fit(pooled["train"])
     expected = [mahalanobis(one, known.location_, known.precision_) ** 2 for one in pooled["dev"]]
-    assert fitted.distances(dev.values.numpy(), dev.lengths.numpy()) == pytest.approx(expected, rel=1e-4)
+    assert fitted.distances(dev.parts[0].numpy(), dev.lengths.numpy()) == pytest.approx(expected, rel=1e-4)
     assert list(fitted.dev) == sorted(fitted.dev)
-    judged = fitted.typicality(dev.values.numpy(), dev.lengths.numpy())
+    judged = fitted.typicality(dev.parts[0].numpy(), dev.lengths.numpy())
     assert sorted(judged) == pytest.approx([(number + 1) / 20 for number in range(1, 20)])
     alone = [float(fitted.typicality(one, np.array([len(one)]))[0]) for one in parts(dev)]
     assert alone == judged.tolist()
@@ -59,9 +59,9 @@ def test_what_is_like_dev_is_seldom_left_out_and_what_is_not_always():
     limit = typicality.threshold(MODALITIES)
     for shift, low, high in ((0.0, 0.0, 0.03), (3.0, 1.0, 1.0)):
         stream = typical.drawn(1000, 6, 3, shift=shift)
-        judged = fitted.typicality(stream.values.numpy(), stream.lengths.numpy())
+        judged = fitted.typicality(stream.parts[0].numpy(), stream.lengths.numpy())
         assert low <= (judged <= limit).mean() <= high
-    values = typical.drawn(1, 6, 4).values.numpy()
+    values = typical.drawn(1, 6, 4).parts[0].numpy()
     values[0, 0], values[1, 1] = np.nan, np.inf
     assert 0 < fitted.typicality(values, np.array([len(values)]))[0] <= 1
     assert fitted.typicality(np.full((1, 6), 3e38, np.float32), np.array([1]))[0] == pytest.approx(1 / 401)

@@ -17,7 +17,7 @@ def drawn(rows: int, dim: int, seed: int, *, shift: float = 0.0) -> FeatureStrea
     generator = np.random.default_rng(seed)
     lengths = generator.integers(3, 9, rows)
     values = generator.normal(size=(int(lengths.sum()), dim)).astype(np.float32) + np.float32(shift)
-    return FeatureStream(*map(torch.from_numpy, (values, lengths.cumsum() - lengths, lengths)))
+    return FeatureStream.of(*map(torch.from_numpy, (values, lengths.cumsum() - lengths, lengths)))
 
 
 def fitted(dim: int, *, dev: int = 12, shift: float = 0.0) -> StreamTypicality:

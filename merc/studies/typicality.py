@@ -137,7 +137,7 @@ def _before_ravdess(encoder_name: str, layer: int) -> Iterator[dict[str, Any]]:
     assert judge is not None
     name, modalities = f"RAVDESS in {encoder_name}, fold 1", ("audio",)
     test = _stream(voices["test"])
-    own = judge.typicality(test.values.numpy(), test.lengths.numpy())
+    own = judge.typicality(test.parts[0].numpy(), test.lengths.numpy())
     yield _row(name, "its test actors", own[:, None], modalities)
     rows = manifest.read_manifests("test", ["sample"])
     shown: dict[str, Sequence[AudioInput | None]] = {
@@ -202,13 +202,13 @@ def _ravdess_words(path: Path) -> str:
 
 def _judged(judge: StreamTypicality, encoder: Encoder, raw: Iterable[Any]) -> np.ndarray:
     stream = _stream([values.astype(encoder.stored) for values in extract_features(encoder, list(raw))])
-    return judge.typicality(stream.values.numpy(), stream.lengths.numpy())
+    return judge.typicality(stream.parts[0].numpy(), stream.lengths.numpy())
 
 
 def _stream(features: Sequence[np.ndarray]) -> FeatureStream:
     lengths = np.array([len(values) for values in features])
     values = np.concatenate(features).astype(np.float32)
-    return FeatureStream(*map(torch.from_numpy, (values, lengths.cumsum() - lengths, lengths)))
+    return FeatureStream.of(*map(torch.from_numpy, (values, lengths.cumsum() - lengths, lengths)))
 
 
 def _sound(path: Path | None) -> AudioInput:

@@ -11,11 +11,12 @@ pair found most of what is strange in dev's media (other words, tones, slowed or
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -28,6 +29,8 @@ FALSE_ALARMS = 0.05  # of utterances like dev's, those that lose a modality: at 
 SOFTENING = 0.1  # standard deviations, added before the logarithm: a sequence of one step has none
 # features a step; a wider stream is not judged: its precision would take gigabytes and many minutes
 MAX_WIDTH = 2048
+MAX_ROWS = 20_000  # utterances of train, and of dev, that are looked at, evenly: pooled they take 250 MB
+BLOCK = 1000  # utterances whose steps are in memory at once
 
 
 class StreamTypicality(NamedTuple):
@@ -47,11 +50,12 @@ class StreamTypicality(NamedTuple):
         from sklearn.covariance import LedoitWolf  # imported late: predicting does not need it
 
         mean, scale = (tensor.cpu().numpy() for tensor in train.statistics())
-        pooled = _pool(*_packed(train), mean, scale)
+        pooled = np.concatenate([_pool(*block, mean, scale) for block in _blocks(train, MAX_ROWS)])
         precision = LedoitWolf().fit(pooled).get_precision()
         centre, precision = (np.asarray(one, np.float32) for one in (pooled.mean(axis=0), precision))
         fitted = cls(mean, scale, centre, precision, np.zeros(0, np.float32))
-        return fitted._replace(dev=np.sort(fitted.distances(*_packed(dev)).astype(np.float32)))
+        distances = [fitted.distances(*block) for block in _blocks(dev, MAX_ROWS)]
+        return fitted._replace(dev=np.sort(np.concatenate(distances).astype(np.float32)))
 
     def distances(self, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """(N,) squared distances of N utterances with `lengths` of the steps `values` (R, D)."""
@@ -95,9 +99,8 @@ def of_split(fitted: Typicality, split: Split) -> np.ndarray:
     for name, stream in split.features.items():
         if name in fitted:
             rows = (stream.lengths > 0).cpu().numpy()
-            table[rows, split.modalities.index(StreamName.parse(name).modality)] = fitted[name].typicality(
-                *_packed(stream)
-            )
+            values = [np.zeros(0), *(fitted[name].typicality(*block) for block in _blocks(stream))]
+            table[rows, split.modalities.index(StreamName.parse(name).modality)] = np.concatenate(values)
     return table
 
 
@@ -139,15 +142,14 @@ def expected_shapes(width: int, num_dev: int) -> dict[str, list[int]]:
     return {"mean": [width], "scale": [width], "centre": [pooled], "precision": [pooled, pooled], "dev": [num_dev]}
 
 
-def _packed(stream: FeatureStream) -> tuple[np.ndarray, np.ndarray]:
-    """Steps (R, D) of the present rows in order, and their numbers (n,)."""
-    starts, lengths = stream.starts.cpu().numpy(), stream.lengths.cpu().numpy()
-    present = lengths > 0
-    steps = [
-        np.arange(start, start + length) for start, length in zip(starts[present], lengths[present], strict=True)
-    ]
-    values = stream.values.cpu().numpy()
-    return values[np.concatenate(steps)] if steps else values[:0], lengths[present]
+def _blocks(stream: FeatureStream, most: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Steps (R, D) of present rows in order, and their numbers (n,), BLOCK rows at once; of `most` rows, evenly."""
+    rows = stream.lengths.nonzero().squeeze(1)
+    if most is not None and len(rows) > most:
+        rows = rows[torch.linspace(0, len(rows) - 1, most, device=rows.device).round().long()]
+    for block in rows.split(BLOCK):
+        if len(block):
+            yield stream.steps_of(block).cpu().numpy(), stream.lengths[block].cpu().numpy()
 
 
 def _pool(values: np.ndarray, lengths: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
