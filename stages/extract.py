@@ -1,5 +1,6 @@
 """Extract: a raw dataset to a manifest per split, a .wav, a .jpg and face tracks per utterance, and a report."""
 
+import bisect
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from merc.data.records.listing import Listing
 from merc.media.alignment import word_times
 from merc.media.extraction import extraction, extraction_config, extraction_report
 from merc.runtime import entry_point, params, results, resume
+from merc.runtime.errors import UserError
 
 
 def main(corpus: str) -> None:
@@ -36,7 +38,27 @@ def check_training(corpus: str, listing: Listing) -> None:
     trained = [name for name in params.read("data.corpora", list[str]) if share.get(name, 0) > 0]
     if listing.utterances and corpus in trained:
         rows = extraction.label_rows(corpus, listing)
+        check_words(rows, space, listing)
         selection.check_labels(rows, space, params.read("train.select", str), is_whole=trained == [corpus])
+
+
+def check_words(rows, space: labels.LabelSpace, listing: Listing) -> None:
+    """Refuse a label that the space does not know; a row of the user's own table is named."""
+
+    def fails(last: int) -> bool:
+        try:
+            space.labelled(rows.iloc[: last + 1])
+        except UserError:
+            return True
+        return False
+
+    if fails(len(rows)):
+        first = bisect.bisect_left(range(len(rows)), True, key=fails)
+        try:
+            space.labelled(rows.iloc[[first]])
+        except UserError as error:
+            place = listing.utterances[first].place
+            raise UserError(f"{place}: {error}" if place else str(error)) from None
 
 
 def _sources(listing: Listing) -> list:

@@ -63,7 +63,7 @@ def test_a_mistake_is_one_line_with_file_key_and_remedy(text):
 
 def test_a_name_that_no_file_has_or_that_is_built_in():
     with pytest.raises(
-        UserError, match=r"data.labels = 'own': choose one of meld, .* or write data/labels/own.yaml"
+        UserError, match=r"data.labels = 'own': choose one of cremad, .* or write data/labels/own.yaml"
     ):
         labels.label_space("own")
     with pytest.raises(UserError, match=r"meld is the name of a built-in label space; rename the file"):

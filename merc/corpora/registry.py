@@ -15,6 +15,11 @@ READERS = {
     "meld": "merc.corpora.meld",
     "iemocap": "merc.corpora.iemocap",
     "ravdess": "merc.corpora.ravdess",
+    "mosi": "merc.corpora.mosi",
+    "mosei": "merc.corpora.mosei",
+    "cremad": "merc.corpora.cremad",
+    "emodb": "merc.corpora.emodb",
+    "emorynlp": "merc.corpora.emorynlp",
     "folder": "merc.corpora.folder",
 }
 

@@ -17,7 +17,7 @@ from merc.runtime.errors import UserError
 UNLABELLED = -100  # torch's cross-entropy ignores this target
 BUILT_IN_FOLDER = Path(__file__).parent / "label_spaces"
 OWN_FOLDER = Path("data/labels")
-BUILT_IN = ("meld", "iemocap6", "iemocap4", "ravdess")
+BUILT_IN = tuple(sorted(path.stem for path in BUILT_IN_FOLDER.glob("*.yaml")))
 EVERY_CORPUS, ANY_WORD = "all", "*"
 # The corpora's own words, in the order of their papers, which their readers accept.
 MELD_EMOTIONS = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
@@ -210,12 +210,3 @@ def _majority(distributions: np.ndarray) -> np.ndarray:
     most = filled.max(1, keepdims=True)
     is_clear = (most[:, 0] > 0) & ((filled == most).sum(1) == 1)
     return np.where(is_clear, filled.argmax(1), UNLABELLED)
-
-
-def _built_in_emotions() -> set[str]:
-    """Every word for an emotion that a built-in space gives a class."""
-    tasks = [label_space(name).tasks["emotion"] for name in BUILT_IN]
-    return {word for task in tasks for word in (*task.classes, *task.maps.get(EVERY_CORPUS, {}))}
-
-
-FOLDER_EMOTIONS = tuple(sorted(_built_in_emotions()))  # the words of a user's own table (merc/corpora/folder.py)

@@ -45,6 +45,7 @@ class Utterance:
     language: str = ""  # what is spoken, if the reader knows it
     # further labels, each a column of the manifest, the same kind of label throughout the corpus; None = unlabelled
     labels: Mapping[str, Label | None] = field(default_factory=dict)
+    place: str = ""  # the row of the user's own table that says so, for messages
 
 
 @dataclass

@@ -1,0 +1,73 @@
+"""A table as text: comma, semicolon or tab between the cells; each row knows its line, for messages."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from merc.data.records import transcripts
+from merc.runtime.errors import UserError
+
+SUFFIXES = (".csv", ".tsv")
+DELIMITERS = (",", ";", "\t")  # spreadsheets of some countries write semicolons
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row; a cell that is not there is empty."""
+
+    line: int
+    cells: dict[str, str]
+    path: Path  # of the table
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells.get(column, "")
+
+    @property
+    def place(self) -> str:
+        """Where the row stands, as messages begin."""
+        return f"{self.path} line {self.line}"
+
+    def problem(self, column: str, remedy: str) -> UserError:
+        """Error about a cell of this row."""
+        return UserError(f"{self.place}: {column} = {self[column]!r}: {remedy}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's columns, in small letters and in order, and its rows."""
+
+    path: Path
+    columns: list[str]
+    rows: list[TableRow]
+
+
+def read_table(path: Path, needed: Iterable[str] = ()) -> Table:
+    """Read a table, which must have the needed columns and at least one row."""
+    text = transcripts.decode(path.read_bytes())
+    header = text[: text.find("\n")] if "\n" in text else text
+    delimiter = max(DELIMITERS, key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or []]
+        rows = [TableRow(reader.line_num, _cells(cells, columns), path) for cells in reader]
+    except csv.Error as error:
+        raise UserError(f"{path} line {reader.line_num}: is no table: {error}; write one row a line") from None
+    needed = list(needed)
+    if missing := [name for name in needed if name not in columns]:
+        raise UserError(f"{path}: lacks the columns {', '.join(missing)}; needed are {', '.join(needed)}")
+    if twice := [name for name in columns if columns.count(name) > 1]:
+        raise UserError(f"{path}: column {twice[0]!r} stands twice; keep one of them")
+    if not rows:
+        raise UserError(f"{path}: has no rows; write one for each utterance")
+    return Table(path, columns, rows)
+
+
+def _cells(cells: dict[str, str | None], columns: list[str]) -> dict[str, str]:
+    return {name: (cells.get(name) or "").strip() for name in columns}
+
+
+def find_table(folder: Path, stem: str) -> Path | None:
+    """The table of this name in a folder, if there is one."""
+    return next((path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
