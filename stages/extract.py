@@ -1,16 +1,14 @@
 """Extract: a raw dataset to a manifest per split, a .wav, a .jpg and face tracks per utterance, and a report."""
 
-import bisect
 import shutil
 from pathlib import Path
 
 from merc.corpora import registry
-from merc.data.records import labels, manifest, selection, truth
+from merc.data.records import manifest, truth
 from merc.data.records.listing import Listing
 from merc.media.alignment import word_times
-from merc.media.extraction import extraction, extraction_config, extraction_report
+from merc.media.extraction import extraction, extraction_config, extraction_report, training_checks
 from merc.runtime import entry_point, params, results, resume
-from merc.runtime.errors import UserError
 
 
 def main(corpus: str) -> None:
@@ -21,7 +19,7 @@ def main(corpus: str) -> None:
     with resume.locked(f"extract-{corpus}") as home:
         listing = registry.read_corpus(corpus, Path("data/raw") / corpus, home / "archives")
         extraction.check_asr(listing)
-        check_training(corpus, listing)
+        training_checks.check_training(corpus, listing)
         folder = resume.work_folder(home, [settings.model_dump(), _sources(listing)])
         outcomes = extraction.extract_all(listing, settings, folder)
         rows = extraction.manifest_rows(corpus, listing, outcomes)
@@ -29,36 +27,6 @@ def main(corpus: str) -> None:
             _finish(split, corpus, rows, listing, folder, settings.video.fps)
         _describe(corpus, rows, listing)
         resume.discard(home)
-
-
-def check_training(corpus: str, listing: Listing) -> None:
-    """Refuse, before any media are read, what the training could not use; no output depends on these parameters."""
-    space = labels.label_space(params.read("data.labels", str))
-    share = params.read("data.share", dict[str, float])
-    trained = [name for name in params.read("data.corpora", list[str]) if share.get(name, 0) > 0]
-    if listing.utterances and corpus in trained:
-        rows = extraction.label_rows(corpus, listing)
-        check_words(rows, space, listing)
-        selection.check_labels(rows, space, params.read("train.select", str), is_whole=trained == [corpus])
-
-
-def check_words(rows, space: labels.LabelSpace, listing: Listing) -> None:
-    """Refuse a label that the space does not know; a row of the user's own table is named."""
-
-    def fails(last: int) -> bool:
-        try:
-            space.labelled(rows.iloc[: last + 1])
-        except UserError:
-            return True
-        return False
-
-    if fails(len(rows)):
-        first = bisect.bisect_left(range(len(rows)), True, key=fails)
-        try:
-            space.labelled(rows.iloc[[first]])
-        except UserError as error:
-            place = listing.utterances[first].place
-            raise UserError(f"{place}: {error}" if place else str(error)) from None
 
 
 def _sources(listing: Listing) -> list:

@@ -19,6 +19,9 @@ COLUMNS = ("Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_I
 PARAMS = """
 numerics: portable
 data:
+  corpora: [sample, meld]
+  labels: meld
+  share: {sample: 1.0, meld: 1.0}
   sample: {}
   meld:
     twins: evidence
@@ -39,6 +42,8 @@ extract:
     detector: haar
     size: 32
   align: none
+train:
+  select: emotion.macro_f1
 """
 
 

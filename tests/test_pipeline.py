@@ -16,7 +16,9 @@ SHARED_SECTIONS = {"data", "model"}
 # What a file of the stage's import closure reads in a function that the stage never calls: forced alignment imports
 # merc.media.alignment.ctc, and with it the package's `section`.
 # It also refuses what no training could use, before it opens a clip: no output depends on those parameters.
-NEVER_CALLED = {"extract": {"encode.*", "data.labels", "data.share", "data.corpora", "train.select"}}
+NEVER_CALLED = {
+    "extract": {"encode.*", "data.labels", "data.share", "data.corpora", "train.select", "model.modalities"}
+}
 
 
 # DVC leaves these keys out of its run cache, at any depth (dvc/stage/cache.py: exclude): with `extract` alone in
