@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from merc.data.records import selection
 from merc.data.records.selection import MAIN_METRIC, TITLES
+from merc.runtime import params
 from merc.runtime.errors import CommandLine, UserError
 from merc.runtime.results import read_json
 from merc.studies import committed
 from merc.studies.cells import format_number
 
-METRICS = Path("metrics")
+METRICS, LOCK = Path("metrics"), Path("dvc.lock")
 COLUMNS = {"subset_accuracy": "all right"}  # titles that are shorter than those of TITLES
 MODELS = {"student": "student", "teacher": "teacher", "floor": "floor", "baseline": "commonest label"}
 FURTHER_READING = """\
@@ -40,8 +43,22 @@ def results_command(*words: str) -> None:
 
         run.run_study(options.study, *options.rows)
         return
+    _refuse_another_corpus()
     print(summary_table(_read("evaluate"), _read("robustness")))
     print(f"Commit   {committed.compare_with_last_commit()}")
+
+
+def _refuse_another_corpus() -> None:
+    """Refuse scores of other corpora or labels than params.yaml names; dvc.lock knows what they are of."""
+    document = yaml.load(LOCK.read_text(encoding="utf-8"), params.LOADER) if LOCK.is_file() else {}
+    evaluated = document.get("stages", {}).get("evaluate", {}).get("params", {}).get(str(params.FILE), {})
+    for key in ("data.corpora", "data.labels"):
+        wanted = params.read(key, list[str] | str)
+        if evaluated.get(key, wanted) != wanted:
+            raise UserError(
+                f"{METRICS}: the scores that lie here are of {key} = {evaluated[key]}, and params.yaml names "
+                f"{wanted}; run `dvc repro`"
+            )
 
 
 def _read(name: str) -> Any:

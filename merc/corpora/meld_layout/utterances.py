@@ -19,8 +19,10 @@ from merc.media import clip_reader
 from merc.runtime.errors import UserError
 
 TEXT_COLUMNS = ("Utterance", "Text")  # the second in copies from Kaggle
-COLUMNS = ("Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
+TIME_COLUMNS = ("StartTime", "EndTime")
+COLUMNS = ("Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", *TIME_COLUMNS)
 EPISODE_COLUMNS = ("Season", "Episode")
+MAX_NAMES = 5  # in a note
 TIME = re.compile(r"(\d+):(\d+):(\d+)[,.](\d+)")
 
 
@@ -57,6 +59,7 @@ def _listing(corpus: str, files: LayoutFiles, twins: str, absent: str) -> Listin
     for split in SPLITS:
         rows = _rows(files.tables[split], split, listing) if split in files.tables else []
         listing.utterances += [_utterance(row, corpus, files, twins, absent, listing) for row in rows]
+        _report_times(rows, split, listing)
         _report_gaps(rows, split, listing)
         _report_extras(rows, split, files, listing)
     return listing
@@ -117,7 +120,7 @@ def _utterance(
 ) -> Utterance:
     raw = next(row.cells[name] for name in TEXT_COLUMNS if name in row.cells)
     transcript, num_repaired = transcripts.repair(raw)
-    start, end = (_seconds(row, key, listing) for key in ("StartTime", "EndTime"))
+    start, end = (_seconds(row.cells[key]) for key in TIME_COLUMNS)
     clip = _choose(row, files, twins, None if start is None or end is None else end - start, listing)
     return Utterance(
         split=row.split,
@@ -154,11 +157,10 @@ def _episode(row: _LabelRow) -> str | None:
     return f"season {season} episode {episode}" if season and episode else None
 
 
-def _seconds(row: _LabelRow, column: str, listing: Listing) -> float | None:
-    """Time in a column (00:16:16,059) in seconds."""
-    match = TIME.fullmatch(row.cells[column].strip())
+def _seconds(cell: str) -> float | None:
+    """A time (00:16:16,059) in seconds."""
+    match = TIME.fullmatch(cell.strip())
     if match is None:
-        add_note(listing.decided, row.split, row.name, f"{column} = {row.cells[column]!r} is no time: left out")
         return None
     hours, minutes, seconds, fraction = match.groups()
     return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
@@ -186,6 +188,17 @@ def _by_duration(clips: dict[str, ClipFile], duration: float | None) -> tuple[st
     parts = [f"{kind} {'broken' if length is None else f'{length:.2f} s'}" for kind, length in lengths.items()]
     in_table = "no times" if duration is None else f"{duration:.2f} s"
     return min(distances, key=distances.__getitem__), f"{', '.join(parts)}; in the CSV {in_table}"
+
+
+def _report_times(rows: list[_LabelRow], split: str, listing: Listing) -> None:
+    """Report, in one line, the utterances of a split whose times are none."""
+    wrong = [(row, key) for row in rows for key in TIME_COLUMNS if _seconds(row.cells[key]) is None]
+    if wrong:
+        names = list(dict.fromkeys(row.name for row, _ in wrong))
+        row, key = wrong[0]
+        shown = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+        reason = f"{len(names)} of {len(rows)} utterances have no times ({shown}); the first: {key} = "
+        add_note(listing.decided, split, ", ".join(TIME_COLUMNS), f"{reason}{row.cells[key]!r}")
 
 
 def _report_gaps(rows: list[_LabelRow], split: str, listing: Listing) -> None:
