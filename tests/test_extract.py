@@ -66,7 +66,7 @@ def test_every_defect_keeps_its_row_and_its_reason(here):
     assert [note["item"].split("/")[-1] for note in report["ignored"]] == [
         "._dia0_utt0.mp4", "evil ..name.mp4", "dia0_utt1", "dia9_utt9.mp4",
     ]  # fmt: skip
-    assert [note["item"] for note in report["decided"]] == ["dia3_utt0", "dia3_utt0", "dia0"]
+    assert [note["item"] for note in report["decided"]] == ["dia3_utt0", "StartTime, EndTime", "dia0"]
     assert len(report["items"]) == 1 + 1 + 2 + 2 + 2 + 1 + 4  # repaired, no text, lost twice, cut, padded, no face
 
 

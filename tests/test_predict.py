@@ -183,6 +183,18 @@ def test_sound_alone_is_enough(predictor, tmp_path):
     assert row["missing"] == ["text", "vision"]
 
 
+def test_a_recording_of_17_seconds_is_read_to_its_end_and_one_of_25_is_read_as_far_as_its_row_says(
+    predictor, tmp_path
+):
+    clips = {
+        seconds: drawn.write(tmp_path / f"{seconds}.m4a", sound=drawn.tone(seconds, 22050)) for seconds in (17, 25)
+    }
+    (one,) = predictor.read(clips[17])
+    assert one.end == pytest.approx(17, abs=0.1) == len(one.samples) / 16000 and not one.notes
+    (one,) = predictor.read(clips[25], cut=False)
+    assert one.end == 20 == len(one.samples) / 16000 and one.notes == ["audio: cut to 20 s of 25.0"]
+
+
 def test_silence_is_said_to_be_silence(predictor, tmp_path):
     pictures = drawn.flashes([index / 25 for index in range(25)], 0.5)
     clip = drawn.write(tmp_path / "still.mp4", pictures=pictures, sound=np.zeros(22050, np.float32))

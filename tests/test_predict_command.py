@@ -52,6 +52,16 @@ def test_a_folder_is_a_table_of_one_line_per_clip(model, clips, capsys):
     )
 
 
+def test_a_broken_clip_of_a_folder_is_named_before_the_model_is_loaded(clips, tmp_path, capsys):
+    (tmp_path / "a.mp4").write_bytes((clips / "dia0_utt0.mp4").read_bytes())
+    (tmp_path / "b.mp4").write_bytes(b"no video at all" * 100)
+    (tmp_path / "c.mp4").write_bytes(b"")
+    assert predict(str(tmp_path / "no_model"), tmp_path) == 2
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"merc: {tmp_path / 'b.mp4'}: cannot be opened: ") and "no_model" in last
+    assert second == f"merc: {tmp_path / 'c.mp4'}: the file is empty"
+
+
 def test_json_goes_to_stdout_and_progress_does_not(model, clips, capsys):
     assert predict(model, "--video", clips / "dia0_utt1.mp4", "--json") == 0
     shown = capsys.readouterr()

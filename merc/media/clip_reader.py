@@ -1,4 +1,9 @@
-"""Reads video and audio files: the sound and the pictures of a clip, on a common clock, in one pass."""
+"""Reads video and audio files: the sound and the pictures of a clip, on a common clock, in one pass.
+
+A recording of which many rows are windows is opened for each of them, and of it the window alone is decoded.
+Opening and seeking cost 3 ms in a recording of 15 minutes, decoding a window of 3 s 19 ms. A decoder that stays open
+goes on from its state (as the noise of AAC does), so that a row would depend on the rows before it.
+"""
 
 import io
 import itertools
@@ -36,6 +41,17 @@ def read_clip(path: Path, limits: Limits, ticks: bool, window: Window | None = N
     except DECODING_ERRORS as error:
         reason = f"cannot be opened: {error_message(error)}"
         return ClipSound(reason=reason), Pictures(reason=reason)
+
+
+def why_unreadable(path: Path) -> str:
+    """Why a clip cannot be opened, by its header alone; empty if it can."""
+    try:
+        if path.stat().st_size == 0:
+            return "the file is empty"
+        with open_media(path):
+            return ""
+    except DECODING_ERRORS as error:
+        return f"cannot be opened: {error_message(error)}"
 
 
 def read_sound(path: Path, limits: Limits) -> ClipSound:

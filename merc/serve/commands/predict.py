@@ -54,9 +54,19 @@ def predict(*words: str) -> None:
     inputs = [*(recording.path for recording in recordings), *texts]
     outputs.check_outputs(files, inputs, overwrite=arguments.overwrite)
     limit_threads()
+    _print_unreadable(recordings)
     with _exit_on_sigterm():
         rows = _predict_recordings(arguments, files)
     print(outputs.to_json(rows) if arguments.json else outputs.to_table(rows))
+
+
+def _print_unreadable(recordings: list[recording_files.Recording]) -> None:
+    """Name the recordings that cannot be opened, before anything slow; a single one is refused when it is read."""
+    from merc.media import clip_reader
+
+    for recording in recordings if len(recordings) > 1 else ():
+        if reason := clip_reader.why_unreadable(recording.path):
+            print(f"merc: {outputs.printable(str(recording.path))}: {reason}", file=sys.stderr, flush=True)
 
 
 def _predict_recordings(arguments: argparse.Namespace, files: dict[str, Path]) -> list[dict[str, Any]]:

@@ -42,11 +42,13 @@ class Reader:
         return iter([self._read_uncut(recording, length)])
 
     def _read_uncut(self, recording: Recording, length: float | None) -> RecordedUtterance:
-        limits = clip_reader.Limits(self.settings.audio.min_seconds, self.settings.audio.max_seconds)
+        # what is not cut into utterances is read to its end, though extract keeps less of such a clip
+        longest = max(self.settings.audio.max_seconds, CUT_ABOVE_SECONDS)
+        limits = clip_reader.Limits(self.settings.audio.min_seconds, longest)
         sound, pictures = clip_reader.read_clip(
             recording.path, limits, processing.decodes_all_pictures(self.settings)
         )
-        end = max(_length(sound), length or 0.0)
+        end = max(_length(sound), min(length or 0.0, longest))
         utterance = RecordedUtterance(recording.name, recording.path, 0.0, end, recording.dialogue)
         return self.fill(utterance, sound, pictures)
 
