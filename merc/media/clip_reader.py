@@ -1,7 +1,7 @@
 """Reads video and audio files: the sound and the pictures of a clip, on a common clock, in one pass.
 
 A recording of which many rows are windows is opened for each of them, and of it the window alone is decoded.
-Opening and seeking cost 3 ms in a recording of 15 minutes, decoding a window of 3 s 19 ms. A decoder that stays open
+Opening and seeking cost 3 ms in a recording of 15 minutes, decoding a window of 3 s 19 ms. A decoder left open
 goes on from its state (as the noise of AAC does), so that a row would depend on the rows before it.
 """
 
