@@ -63,6 +63,7 @@ def test_every_preset_that_is_promised_is_there():
         "meld",
         "meld-features",
         "ravdess",
+        "sentences",
         "small",
         "strong",
         "weighted-sampling",

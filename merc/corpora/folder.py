@@ -33,7 +33,7 @@ class Options(StrictModel):
     # what writes down rows without a text (extraction), and what is spoken there (empty: the model listens)
     asr: Literal["none", "whisper-base", "whisper-tiny.en"] = "none"
     language: str = ""
-    # column = as the table says; by group = groups are drawn; or the file of a split, below the folder
+    # column = as the table says; by group, or by_group = groups are drawn; or the file of a split, below the folder
     split: str = BY_COLUMN
     # by group: 0 = one draw, train 70 %, dev 15 %, test 15 %; k = k folds, of which `fold` is test, the next dev
     folds: int = Field(default=0, ge=0, le=100)
@@ -102,7 +102,7 @@ class TableListing:
                 )
             return [_split(row) for row in rows]
         groups = [row["group"] or self._dialogue(row) for row in rows]
-        if options.split == BY_GROUP:
+        if options.split.replace("_", " ") == BY_GROUP:
             if options.folds and options.fold > options.folds:
                 raise UserError(f"{place}.fold = {options.fold}: there are {options.folds} folds")
             try:
