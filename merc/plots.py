@@ -77,7 +77,7 @@ def reliability(path: Path, table: pd.DataFrame, title: str) -> None:
 
 def numbers(path: Path, table: pd.DataFrame, limits: tuple[float, float], title: str) -> None:
     """Draw answered over actual numbers, a point per utterance (seeds averaged); the diagonal is right."""
-    seeds = max(table["seed"].nunique(), 1)
+    seeds = max(len(set(table["seed"])), 1)
     predicted = table["predicted"].to_numpy().reshape(seeds, -1).mean(axis=0)
     figure, axes = plt.subplots(figsize=(3.4, 3.2))
     axes.plot(limits, limits, color="0.6", linewidth=1, linestyle="--")

@@ -221,7 +221,7 @@ def _fit_label_sets(values: np.ndarray, target: np.ndarray, task: Task) -> Fits:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.set_params(C=strength).fit(values, holds)
-            weights[:, number], bias[number] = model.coef_[0], model.intercept_[0]
+            weights[:, number], bias[number] = model.coef_[0], np.asarray(model.intercept_)[0]
         yield weights, bias
 
 
@@ -230,7 +230,7 @@ def _fit_numbers(values: np.ndarray, target: np.ndarray, task: Task) -> Fits:
     half = (task.high - task.low) / 2
     for strength in STRENGTHS:
         model = Ridge(alpha=1 / (2 * strength)).fit(values, target.astype(float) / half)
-        yield half * np.asarray(model.coef_).reshape(-1, 1), half * np.atleast_1d(model.intercept_)
+        yield half * np.asarray(model.coef_).reshape(-1, 1), half * np.reshape(np.asarray(model.intercept_), 1)
 
 
 FITS = {"classification": _fit_classes, "multilabel": _fit_label_sets, "regression": _fit_numbers}

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -167,7 +167,9 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 def _block(predictions: Predictions, number: int, key: BlockKey) -> pa.Table:
     rows = predictions.rows
     columns = {name: _strings(rows[name]) for name in ID_COLUMNS}
-    columns |= {task: _labels(rows[task], predictions.task(task).kind) for task in predictions.classes}
+    columns |= {
+        task: _labels(cast("pd.Series", rows[task]), predictions.task(task).kind) for task in predictions.classes
+    }
     columns |= {"model": _strings([key.model] * len(rows)), "condition": _strings([key.condition] * len(rows))}
     columns["seed"] = pa.array(np.full(len(rows), key.seed, np.int32))
     for task in predictions.classes:

@@ -4,6 +4,8 @@ ECE with equal mass: Nixon et al., 2019 (arXiv:1904.01685). Risk and coverage: G
 (arXiv:1705.08500). Conformal sets: Sadinle, Lei and Wasserman, 2019 (doi:10.1080/01621459.2017.1395341).
 """
 
+from typing import Any, cast
+
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import jensenshannon
@@ -79,7 +81,8 @@ def jensen_shannon(predictions: Predictions, task: str, model: str) -> float:
         return np.nan
     probability = predictions.values(task, model, [FULL])[:, 0, voted]
     # scipy returns the square root of the divergence
-    distance = jensenshannon(probability, np.broadcast_to(votes[voted], probability.shape), axis=-1)
+    shares = np.broadcast_to(votes[voted], probability.shape)
+    distance = cast("Any", jensenshannon)(probability, shares, axis=-1)  # its stub lacks the axis
     return float((distance**2).mean())
 
 

@@ -95,7 +95,8 @@ def slice_table(
     scored = pd.DataFrame(rows, columns=["model", "slice", "utterances", *measured])
     large = scored[scored["utterances"] >= MIN_SLICE_SIZE].dropna()
     sign = -1 if measured[0] in LOWER_IS_BETTER else 1
-    worst = large.loc[(sign * large[measured[0]]).groupby(large["model"], sort=False).idxmin()].index
+    signed = large.assign(signed=sign * large[measured[0]])
+    worst = large.loc[signed.groupby("model", sort=False)["signed"].idxmin()].index
     return scored.assign(worst=scored.index.isin(worst))
 
 

@@ -116,7 +116,7 @@ def _document(path: Path) -> dict[Any, Any]:
     return document
 
 
-class _UniqueKeys(LOADER):
+class _UniqueKeys(LOADER):  # pyright: ignore[reportGeneralTypeIssues] chosen when the module is read
     """A YAML loader that refuses a key that stands twice, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

@@ -158,7 +158,7 @@ def is_labelled(targets: np.ndarray) -> np.ndarray:
     """(N,) bool of the targets of any task."""
     if targets.dtype == np.int64:
         return targets >= 0
-    return ~np.isnan(targets).reshape(len(targets), -1).any(1)
+    return np.asarray(np.isfinite(targets.reshape(len(targets), -1)).all(axis=1))
 
 
 def label_space(name: str) -> LabelSpace:

@@ -56,7 +56,9 @@ def write_manifest(path: Path, rows: pd.DataFrame) -> None:
     """Write the manifest: the columns of the schema, then the corpus's further labels, typed by what they hold."""
     words = rows["words"].astype(object)  # a column of nulls only may be numeric, not lists
     rows = rows.assign(words=words.where(words.notna(), None))
-    labels = [pa.field(str(name), _label_type(rows[name])) for name in rows if name not in SCHEMA.names]
+    labels = [
+        pa.field(str(name), _label_type(cast("pd.Series", rows[name]))) for name in rows if name not in SCHEMA.names
+    ]
     schema = pa.schema([*SCHEMA, *labels])
     table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False).replace_schema_metadata(None)
     pq.write_table(table, path)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from merc import templates
-from merc.data.records.labels import LabelSpace, Task, is_labelled
+from merc.data.records.labels import Kind, LabelSpace, Task, is_labelled
 from merc.data.records.selection import MAIN_METRIC, METRICS, TITLES, Selection
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
@@ -64,7 +64,7 @@ def _shown(task: Task, targets: np.ndarray) -> list[str]:
     """The classes that occur among targets."""
     labelled = targets[is_labelled(targets)]
     if task.kind == "multilabel":
-        return [label for label, holds in zip(task.classes, labelled.any(0), strict=True) if holds]
+        return [label for column, label in enumerate(task.classes) if labelled[:, column].any()]
     return [task.classes[number] for number in np.unique(labelled)]
 
 
@@ -75,8 +75,8 @@ def render_page(predictions: Predictions, test: pd.DataFrame, data: ReportData, 
         "groups": predictions.groups()[1],
         "seeds": predictions.num_seeds,
     }
-    of_kind = {task: predictions.task(task).kind for task in predictions.classes}
-    kinds = {
+    of_kind: dict[str, Kind] = {task: predictions.task(task).kind for task in predictions.classes}
+    kinds: dict[str, Any] = {
         kind: {
             "tasks": [task for task in of_kind if of_kind[task] == kind],
             "titles": {name: TITLES[name] for name in METRICS[kind]},

@@ -1,6 +1,6 @@
 """Tables of the CSV files behind the plots: one tidy table per figure."""
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ def class_scores(predictions: Predictions, task: str, draws: bootstrap.Draws) ->
 
 
 def _classes(predictions: Predictions, task: str, model: str, draws: bootstrap.Draws) -> pd.DataFrame:
-    counts, measure = predictions.group_confusions(task, model), predictions.measure(task)
+    counts, measure = predictions.group_confusions(task, model), cast("Any", predictions.measure(task))
     by_seed = measure.per_class(counts.sum(axis=(1, 2)))
     replicates = bootstrap.replicate_classes(counts, draws, measure.per_class)  # (R, C)
     intervals = [bootstrap.interval(column) for column in replicates.T]

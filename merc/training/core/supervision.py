@@ -18,6 +18,7 @@ from merc.data.batches import dataset
 from merc.data.batches.dataset import Split
 from merc.data.batches.sampling import SAMPLERS, DrawnBatch, drawn_class_fractions, sampling_shares
 from merc.data.records import labels, manifest, packs
+from merc.data.records.labels import LabelSpace, label_space
 from merc.data.records.selection import METRICS, Selection, selection
 from merc.runtime import params, results
 from merc.runtime.device import select_device
@@ -58,9 +59,9 @@ class TrainingData(NamedTuple):
     modalities: list[str]
 
     @property
-    def space(self) -> labels.LabelSpace:
+    def space(self) -> LabelSpace:
         """The label space."""
-        return labels.label_space(self.labels)
+        return label_space(self.labels)
 
     @property
     def trained_corpora(self) -> list[str]:
