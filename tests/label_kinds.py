@@ -44,12 +44,8 @@ def write(folder: Path, name: str, dialogues: int = 24, **changes: object) -> No
     text, select = SPACES[name]
     labels.OWN_FOLDER.mkdir(parents=True, exist_ok=True)
     (labels.OWN_FOLDER / f"{name}.yaml").write_text(text, encoding="utf-8")
-    values = QUICK | {
-        "data__labels": name,
-        "train__select": select,
-        "evaluate__repeats": 1,
-        "evaluate__rates": [0.5],
-    }
+    values = QUICK | {"data__labels": name, "train__select": select, "evaluate__repeats": 1}
+    values |= {"evaluate__rates": [0.5], "evaluate__uneven": [], "compute__workers": 1, "explain__utterances": 12}
     values |= {f"encode__{modality}__encoder": ENCODER for modality in manifests.MODALITIES}
     values["evaluate__corruptions"] = ["blank:vision"]
     packed.copy_parameters(folder, **(values | changes))

@@ -106,6 +106,8 @@ def write_csv(path: Path, rows: Rows, dialogue: Any) -> None:
 def _flatten(row: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in row.items():
+        if name == "kinds":
+            continue
         if isinstance(value, dict):
             flat |= {f"{name}_{key}": number for key, number in value.items()}
         else:
