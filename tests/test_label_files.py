@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import packed
 import pandas as pd
 import pytest
 
 from merc.data.records import labels, manifest, selection
+from merc.data.records.listing import Listing, Utterance
 from merc.runtime.errors import UserError
+from stages import extract
 
 MISTAKES = {
     "- a": "is no mapping; write `tasks:`",
@@ -159,3 +162,35 @@ def test_the_corpora_words_are_classes_of_the_built_in_spaces():
     assert spaces["iemocap6"].outputs["emotion"] == labels.IEMOCAP_EMOTIONS
     assert spaces["ravdess"].outputs["emotion"] == labels.RAVDESS_EMOTIONS
     assert Path(labels.BUILT_IN_FOLDER).is_dir()
+
+
+def utterance(split: str, number: int, **given) -> Utterance:
+    columns = {"emotion": None, "sentiment": None, "start": None, "end": None, "media": None, "clip": None}
+    name = f"{split}{number}"
+    return Utterance(split=split, dialogue=name, name=name, group=name, speaker="", text="hi", **(columns | given))
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "line"),
+    [
+        ({}, {"sentiment": "positive"}, r"train.select = 'emotion.macro_f1': .*choose one of sentiment\.{accuracy"),
+        ({}, {}, "folder: train and dev share no labelled task of data.labels = 'meld'"),
+        ({}, {"emotion": "hapy"}, "folder: emotion = 'hapy': is unknown to data.labels: meld; there are neutral"),
+        ({"data__labels": "own"}, {"emotion": "joy"}, "data.labels = 'own': choose one of meld"),
+        (
+            {"train__select": "valence.mae"},
+            {"emotion": "joy"},
+            "train.select = 'valence.mae': choose one of emotion",
+        ),
+        ({"train__select": "sentiment.macro_f1"}, {"sentiment": "positive"}, None),
+    ],
+)
+def test_extract_refuses_what_no_training_could_use(tmp_path, values, given, line):
+    corpus = {"data__corpora": ["folder"], "data__share": {"folder": 1.0}}
+    packed.copy_parameters(tmp_path, **(corpus | values))
+    listing = Listing([utterance(split, number, **given) for split in manifest.SPLITS for number in range(2)])
+    if line is None:
+        extract.check_training("folder", listing)
+    else:
+        with pytest.raises(UserError, match=line):
+            extract.check_training("folder", listing)

@@ -1,4 +1,4 @@
-"""Every score of numbers and label sets is scikit-learn's or scipy's, also of groups that are drawn several times."""
+"""Every score of numbers and label sets is scikit-learn's or scipy's, also of groups drawn several times."""
 
 import numpy as np
 import pytest

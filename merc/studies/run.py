@@ -25,7 +25,7 @@ from merc.studies.definitions import STUDIES, Study, StudyRow
 from merc.studies.yaml_overlay import merged, overlaid
 
 CODE = ("stages", "models", "merc", "presets", "dvc.yaml", ".dvc/config")
-USER_DATA = ("data/features", "data/weights")  # untracked data that the user provides
+USER_DATA = ("data/labels", "data/features", "data/weights")  # untracked data that the user provides
 
 
 def run_study(name: str, *chosen: str) -> None:

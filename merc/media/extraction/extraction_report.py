@@ -5,7 +5,7 @@ from typing import Any, cast
 import pandas as pd
 
 from merc.data.records.listing import Listing
-from merc.data.records.manifest import MISSING, MODALITIES, SPLITS
+from merc.data.records.manifest import MISSING, MODALITIES, SCHEMA, SPLITS
 
 FLAGS = ("truncated", "padded", "repaired", "damaged", "no_face", "no_speech", "trimmed", "unaligned")
 LENGTH_BIN_SECONDS = 0.5  # bin width of the histogram of utterance lengths
@@ -90,7 +90,16 @@ def _counts(part: pd.DataFrame) -> dict[str, Any]:
         "sentiment": part["sentiment"].value_counts().sort_index().to_dict(),
         # count of the most frequent emotion / that of the least frequent
         "imbalance": float(emotions.max() / emotions.min()) if len(emotions) else None,
+        **{name: _label_counts(part[name].dropna()) for name in part if name not in SCHEMA.names},
     }
+
+
+def _label_counts(values: pd.Series) -> dict[str, int]:
+    """Utterances with each word of a corpus's further labels; of numbers and votes those that have any."""
+    words = values.map(lambda value: list(value) if isinstance(value, tuple) else [value]).explode()
+    if not words.map(lambda word: isinstance(word, str)).all():
+        return {"labelled": len(values)}
+    return {"labelled": len(values), **words.value_counts().sort_index().to_dict()}
 
 
 def _sentence(part: dict[str, Any]) -> str:

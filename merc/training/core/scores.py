@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 
-HEADLINE_METRICS = ("accuracy", "weighted_f1", "macro_f1", "uar")
+from merc.data.records.selection import METRICS
+
+HEADLINE_METRICS = METRICS["classification"]
 
 
 def scores(actual: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, float]:
