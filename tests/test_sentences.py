@@ -27,8 +27,10 @@ SAID = {
     "cross": ("This {} makes me furious.", "I hate that stupid {}, take it away."),
     "plain": ("The {} stands in the hall.", "There is a {} on the second floor."),
 }
-THINGS = """table lamp garden letter song coat bridge picture dinner story clock boat radio chair cup window
-river""".split()
+THINGS = [
+    *("table", "lamp", "garden", "letter", "song", "coat", "bridge", "picture", "dinner", "story"),
+    *("clock", "boat", "radio", "chair", "cup", "window", "river"),
+]
 
 
 def block(opening: str) -> str:
