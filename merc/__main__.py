@@ -39,6 +39,11 @@ COMMANDS = {  # name -> module and function that take the remaining arguments, d
         "score",
         "FILE... --corpus NAME: any system's predictions by a corpus's protocol",
     ),
+    "run-model": (
+        "merc.studies.run_model.command",
+        "command",
+        "a Hugging Face classifier, a function, an encoder with a probe, a baseline: a table for `score`",
+    ),
     "masks": ("merc.studies.scoring.masks", "masks", "the fixed missing-modality masks of a corpus, as a table"),
     "leaderboard": (
         "merc.studies.scoring.leaderboard",

@@ -1,0 +1,1 @@
+"""`python -m merc run-model`: other systems' models on a corpus, as a table that `merc score` reads."""
