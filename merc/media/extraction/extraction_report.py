@@ -90,7 +90,9 @@ def _counts(part: pd.DataFrame) -> dict[str, Any]:
         "sentiment": part["sentiment"].value_counts().sort_index().to_dict(),
         # count of the most frequent emotion / that of the least frequent
         "imbalance": float(emotions.max() / emotions.min()) if len(emotions) else None,
-        **{name: _label_counts(part[name].dropna()) for name in part if name not in SCHEMA.names},
+        **{
+            name: _label_counts(cast("pd.Series", part[name]).dropna()) for name in part if name not in SCHEMA.names
+        },
     }
 
 

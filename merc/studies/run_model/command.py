@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from merc.data.records.labels import LABEL_SPACES, TASKS
+from merc.data.records.labels import BUILT_IN
 from merc.data.records.manifest import MODALITIES, SPLITS
 from merc.encoders import classifier
 from merc.runtime.errors import CommandLine, UserError
@@ -62,8 +62,8 @@ def _parser() -> CommandLine:
     add("--corpus", required=True, help=", ".join(protocols.PROTOCOLS))
     add("--out", type=Path, required=True, metavar="FILE.csv", help="the table; FILE.csv.part until it is whole")
     add("--split", choices=SPLITS, default="test")
-    add("--labels", choices=LABEL_SPACES, help="label space (default: the protocol's)")
-    add("--task", choices=TASKS, default=TASKS[0], help="what --pipeline or --function answers")
+    add("--labels", choices=BUILT_IN, help="label space (default: the protocol's)")
+    add("--task", help="the classification that --pipeline or --function answers (default: the first)")
     add("--kind", choices=classifier.KINDS, default="text", help="what --pipeline reads")
     add("--needs", nargs="+", choices=MODALITIES, default=list(MODALITIES), help="what --function is given")
     add(
@@ -90,7 +90,8 @@ def _check(options) -> None:
 
 def _run(ref: Reference, options) -> dict[str, np.ndarray]:
     """{task: (N, C)} of a pipeline, a function, or an encoder with a probe."""
-    classes = getattr(ref.space, options.task)
+    task = _classification(ref, options.task)
+    classes = ref.space.tasks[task].classes
     names = LabelNames(classes, label_names.read_map(options.map, classes))
     if options.pipeline:
         model = models.pipeline(options.pipeline, options.kind, names)
@@ -107,8 +108,21 @@ def _run(ref: Reference, options) -> dict[str, np.ndarray]:
     missing = sum(answer is None for answer in found[ref.split])
     if missing:
         print(f"merc: {missing} utterances lack what the model reads: train's shares stand there", file=sys.stderr)
-    shares = train_shares(ref, options.task).tolist()
-    return {options.task: np.array([shares if one is None else one for one in found[ref.split]])}
+    shares = train_shares(ref, task).tolist()
+    return {task: np.array([shares if one is None else one for one in found[ref.split]])}
+
+
+def _classifications(ref: Reference) -> list[str]:
+    return [name for name, task in ref.space.tasks.items() if task.kind == "classification"]
+
+
+def _classification(ref: Reference, name: str | None) -> str:
+    """The task of this name, or the first that has one class of several as its answer."""
+    known = _classifications(ref)
+    if (chosen := name or next(iter(known), "")) not in known:
+        which = ", ".join(known) or "it has none"
+        raise UserError(f"--task {chosen or '?'}: no classification of the label space {ref.space.name}; {which}")
+    return chosen
 
 
 def _answers(ref: Reference, split: str, model: RunnableModel, kept: Answers) -> list[Answer]:
@@ -125,9 +139,9 @@ def _answers(ref: Reference, split: str, model: RunnableModel, kept: Answers) ->
 
 
 def _baseline(ref: Reference, name: str, seed: int) -> dict[str, np.ndarray]:
-    """Of every task: train's shares of the classes for all, or drawn uniformly from all distributions."""
+    """Of every classification: train's shares of the classes for all, or drawn uniformly from all distributions."""
     rows, generator, tables = len(ref.manifest), np.random.default_rng(seed), {}
-    for task in TASKS:
+    for task in _classifications(ref):
         shares = train_shares(ref, task)
         drawn = generator.dirichlet(np.ones(len(shares)), rows)
         tables[task] = drawn if name == "random" else np.tile(shares, (rows, 1))
@@ -136,8 +150,8 @@ def _baseline(ref: Reference, name: str, seed: int) -> dict[str, np.ndarray]:
 
 def train_shares(ref: Reference, task: str) -> np.ndarray:
     """(C,) share of each class among train's labels; even where train has none."""
-    indices = ref.space.indices(ref.manifests["train"], task)
-    counts = np.bincount(indices[indices >= 0], minlength=len(getattr(ref.space, task))).astype(np.float64)
+    targets = ref.space.targets(ref.manifests["train"], task)
+    counts = np.bincount(targets[targets >= 0], minlength=len(ref.space.tasks[task].classes)).astype(np.float64)
     return counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / len(counts))
 
 
@@ -145,7 +159,7 @@ def _write(path: Path, ref: Reference, tables: dict[str, np.ndarray]) -> None:
     """Write the table whole, then remove what is no longer needed."""
     parts = [ref.manifest[ID_COLUMNS].reset_index(drop=True)]
     for task, values in tables.items():
-        columns: Sequence[str] = [f"{task}{SEPARATOR}{label}" for label in getattr(ref.space, task)]
+        columns: Sequence[str] = [f"{task}{SEPARATOR}{label}" for label in ref.space.tasks[task].classes]
         parts.append(pd.DataFrame(values.round(DECIMALS), columns=list(columns)))
     temporary = path.with_name(f".{path.name}.writing")
     pd.concat(parts, axis=1).to_csv(temporary, index=False)

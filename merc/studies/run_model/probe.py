@@ -33,5 +33,5 @@ def _split(ref: Reference, name: str, modality: str, vectors: list[Answer]) -> S
     lengths = torch.tensor([0 if vector is None else STEPS for vector in vectors])
     present = np.array([vector for vector in vectors if vector is not None], np.float32)
     values = torch.from_numpy(present.reshape(-1, widths.pop()))
-    stream = FeatureStream(values, lengths.cumsum(0) - lengths, lengths)
+    stream = FeatureStream.of(values, lengths.cumsum(0) - lengths, lengths)
     return build_split(ref.manifests[name], {str(StreamName(modality, "probed")): stream}, [modality], ref.space)
