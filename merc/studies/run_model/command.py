@@ -139,9 +139,11 @@ def _answers(ref: Reference, split: str, model: RunnableModel, kept: Answers) ->
 
 
 def _baseline(ref: Reference, name: str, seed: int) -> dict[str, np.ndarray]:
-    """Of every classification: train's shares of the classes for all, or drawn uniformly from all distributions."""
+    """Of every classification with labels: train's shares of the classes, or drawn from all distributions alike."""
     rows, generator, tables = len(ref.manifest), np.random.default_rng(seed), {}
     for task in _classifications(ref):
+        if not (ref.space.targets(ref.manifest, task) >= 0).any():
+            continue
         shares = train_shares(ref, task)
         drawn = generator.dirichlet(np.ones(len(shares)), rows)
         tables[task] = drawn if name == "random" else np.tile(shares, (rows, 1))
