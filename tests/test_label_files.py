@@ -9,8 +9,8 @@ import pytest
 
 from merc.data.records import labels, manifest, selection
 from merc.data.records.listing import Listing, Utterance
+from merc.media.extraction import training_checks
 from merc.runtime.errors import UserError
-from stages import extract
 
 MISTAKES = {
     "- a": "is no mapping; write `tasks:`",
@@ -176,7 +176,7 @@ def utterance(split: str, number: int, **given) -> Utterance:
         ({}, {"sentiment": "positive"}, r"train.select = 'emotion.macro_f1': .*choose one of sentiment\.{accuracy"),
         ({}, {}, "folder: train and dev share no labelled task of data.labels = 'meld'"),
         ({}, {"emotion": "hapy"}, "folder: emotion = 'hapy': is unknown to data.labels: meld; there are neutral"),
-        ({"data__labels": "own"}, {"emotion": "joy"}, "data.labels = 'own': choose one of meld"),
+        ({"data__labels": "own"}, {"emotion": "joy"}, "data.labels = 'own': choose one of cremad"),
         (
             {"train__select": "valence.mae"},
             {"emotion": "joy"},
@@ -190,7 +190,7 @@ def test_extract_refuses_what_no_training_could_use(tmp_path, values, given, lin
     packed.copy_parameters(tmp_path, **(corpus | values))
     listing = Listing([utterance(split, number, **given) for split in manifest.SPLITS for number in range(2)])
     if line is None:
-        extract.check_training("folder", listing)
+        training_checks.check_training("folder", listing)
     else:
         with pytest.raises(UserError, match=line):
-            extract.check_training("folder", listing)
+            training_checks.check_training("folder", listing)
