@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from merc.data.records.labels import label_space
-from merc.data.records.selection import off_metrics
+from merc.data.records.selection import off_metrics, selection
 from merc.finetuning.finetuning_config import AugmentationConfig, UnfreezingConfig
 from merc.runtime import entry_point, params, results
 from merc.runtime.errors import error_context
@@ -51,7 +51,7 @@ def adapt_encoder(modality: str, config: AdaptConfig) -> dict:
         if factory.chosen_encoder(section, corpus) == section.encoder
     }
     with resume.locked(f"adapt-{modality}") as home:
-        chosen = supervision.read_selection(data.space)
+        chosen = selection(params.read("train.select", str), data.space)
         inputs = [config.model_dump(), section.model_dump(), str(data.space), chosen, shares, label_fraction.read()]
         folder = resume.work_folder(
             home, [*inputs, trainable_layers.input_files(shares, Path("out/lipsync") / modality)]
@@ -75,7 +75,7 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     from merc.training.core.saved_training import SavedTraining
 
     section, space = factory.encoding_section(modality), label_space(params.read("data.labels", str))
-    chosen = supervision.read_selection(space)
+    chosen = selection(params.read("train.select", str), space)
     supervision.SeedRandomness.seed_all(config.seed)
     encoder = trainable_layers.check_trainable(
         factory.build(modality, section.encoder, section),

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from merc.data.batches import label_fraction
 from merc.data.batches.label_fraction import LabelSubset
-from merc.data.records.selection import Selection
+from merc.data.records.selection import Selection, selection
 from merc.runtime import entry_point, params
 from merc.runtime.device import select_device
 from merc.training.core import loop, seeds, stage_checkpoints, supervision, typicality
@@ -63,7 +63,7 @@ def main() -> None:
     """Train the student of every seed, and write the typicality of its features."""
     config, model = params.read("distill", DistillConfig), params.read("model", NetworkConfig)
     numbers, data = params.read("train.seeds", seeds.Seeds), supervision.read_data(model.modalities)
-    fraction, chosen = label_fraction.read(), supervision.read_selection(data.space)
+    fraction, chosen = label_fraction.read(), selection(params.read("train.select", str), data.space)
     jobs = [DistillJob(seed, config, data, chosen, fraction) for seed in numbers]
     sources = [*data.files(), *supervision.weight_files(supervision.PRETRAINED, TEACHER)]
     outcomes = seeds.train_seeds(OUT, jobs, distil, [config.model_dump(), numbers, data, chosen, fraction], sources)

@@ -17,6 +17,7 @@ from merc.data.batches import label_fraction
 from merc.data.batches.dataset import Split, read_split
 from merc.data.records import labels, manifest
 from merc.data.records.labels import LabelSpace
+from merc.data.records.selection import selection
 from merc.evaluation import (
     bootstrap,
     corruptions,
@@ -70,7 +71,7 @@ def main() -> None:
     corpora = manifest.check_corpora(params.read("data.corpora", list[str]))
     space = labels.label_space(params.read("data.labels", str))
     seeds, config = params.read("train.seeds", list[int]), params.read("evaluate", EvaluateConfig)
-    chosen = supervision.read_selection(space)
+    chosen = selection(params.read("train.select", str), space)
     splits = {split: manifest.read_manifests(split, corpora) for split in manifest.SPLITS}
     protocol.check_splits(splits)
     folders = {BlockKey(model, seed, ""): MODELS[model] / f"seed-{seed}" for model in MODELS for seed in seeds}

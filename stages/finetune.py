@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from merc.data.records.manifest import MODALITIES
-from merc.data.records.selection import off_metrics
+from merc.data.records.selection import off_metrics, selection
 from merc.data.records.stream_name import StreamName
 from merc.finetuning.finetuning_config import UnfreezingConfig
 from merc.runtime import entry_point, params, results
@@ -51,7 +51,7 @@ def finetune_encoders(config: FinetuneConfig) -> dict:
     with resume.locked("finetune") as home:
         sections = [factory.encoding_section(modality).model_dump() for modality in model.modalities]
         sources = trainable_layers.input_files(data.trained_corpora, Path("out/lipsync"), Path("out/adapt"))
-        chosen = supervision.read_selection(data.space)
+        chosen = selection(params.read("train.select", str), data.space)
         inputs = [
             config.model_dump(),
             model.model_dump(),
@@ -82,7 +82,7 @@ def fit_encoders(config: FinetuneConfig, model, data, folder: Path) -> dict:
     streams = whole_network.load_encoders(model.modalities, data.trained_corpora)
     trainable = whole_network.select_trainable(streams, config.encoders)
     train, dev = (whole_network.read_encoded_split(split, data, streams, trainable) for split in ("train", "dev"))
-    chosen = supervision.read_selection(data.space)
+    chosen = selection(params.read("train.select", str), data.space)
     labelled = label_fraction.LabelSubset(label_fraction.read(), config.seed)
     train = replace(train, split=labelled.hide_labels(train.split))
     network = Network(model, train.split.streams, train.split.heads(), train.split.kinds())

@@ -24,7 +24,9 @@ def reference(actual, predicted):
     return {
         "accuracy": sklearn.metrics.accuracy_score(actual, predicted),
         "weighted_f1": sklearn.metrics.f1_score(actual, predicted, **options),
-        "macro_f1": sklearn.metrics.f1_score(actual, predicted, average="macro", zero_division=0),
+        "macro_f1": sklearn.metrics.f1_score(
+            actual, predicted, labels=np.unique(actual), average="macro", zero_division=0
+        ),
         "uar": sklearn.metrics.recall_score(
             actual, predicted, labels=np.unique(actual), average="macro", zero_division=0
         ),

@@ -19,7 +19,7 @@ from merc.data.batches.dataset import Split
 from merc.data.batches.sampling import SAMPLERS, DrawnBatch, drawn_class_fractions, sampling_shares
 from merc.data.records import labels, manifest, packs
 from merc.data.records.labels import LabelSpace, label_space
-from merc.data.records.selection import METRICS, Selection, selection
+from merc.data.records.selection import METRICS, Selection
 from merc.runtime import params, results
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
@@ -244,11 +244,6 @@ class DevScore:
 
     def _metric(self, outputs: np.ndarray) -> float:
         return headline(self.task, self.target.numpy(), outputs)[self.chosen.metric]
-
-
-def read_selection(space: labels.LabelSpace) -> Selection:
-    """The score that `train.select` names."""
-    return selection(params.read("train.select", str), space)
 
 
 def selecting_score(value: float, chosen: Selection) -> float:
