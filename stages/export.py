@@ -35,6 +35,8 @@ def main() -> None:
     shutil.copyfile(DISTILLED / typicality.FILE, OUT / typicality.FILE)
     network = stage_checkpoints.load_network(checkpoint.load, source)
     results.write_json(OUT / "labels.json", network.labels)
+    if colours := {label: colour for task in space.tasks.values() for label, colour in task.colours.items()}:
+        results.write_json(OUT / bundle.COLOURS, colours)
     results.write_json(OUT / "extraction.json", params.read("extract", dict[str, Any]))
     needed = write_encoders(network)
     onnx_network.export_network(OUT, network)

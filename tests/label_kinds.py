@@ -14,7 +14,8 @@ SPACES = {  # a label file each, and what selects an epoch
     # CMU-MOSI: a number, and its sign; nobody is labelled 0 with a sign
     "mosi": (
         """tasks:
-  polarity: {classes: [negative, positive], column: sentiment, drop: {all: [neutral]}}
+  polarity: {classes: [negative, positive], column: sentiment, drop: {all: [neutral]},
+             colours: {positive: "#33aa55"}}
   sentiment: {kind: regression, range: [-3, 3], column: sentiment_score}
 """,
         "polarity.macro_f1",
@@ -22,7 +23,7 @@ SPACES = {  # a label file each, and what selects an epoch
     # CMU-MOSEI: any of six emotions, and a number
     "mosei": (
         f"""tasks:
-  emotions: {{kind: multilabel, classes: [{", ".join(EMOTIONS)}]}}
+  emotions: {{kind: multilabel, classes: [{", ".join(EMOTIONS)}], colours: {{sad: "#3366cc"}}}}
   sentiment: {{kind: regression, range: [-3, 3], column: sentiment_score}}
 """,
         "emotions.macro_f1",

@@ -19,6 +19,7 @@ from merc.studies import summary
 from models import checkpoint
 from stages import distill, evaluate, explain, export, pretrain, train
 
+COLOURS = {"mosi": {"positive": "#33aa55"}, "mosei": {"sad": "#3366cc"}}
 STREAMS = {modality: f"{modality}/{label_kinds.ENCODER}" for modality in manifests.MODALITIES}
 # what the teacher reaches on test; guessing: 0.5, 0, 0.5, 0.2, 0, 0, 0.33
 REACHED = {
@@ -176,6 +177,7 @@ def test_the_export_answers_as_evaluate_did(shipped):
                 answered = [list(row[name].values()) for row in rows]
                 expected = read.outputs[name]["probability"][block]
             assert np.abs(np.array(answered) - expected).max() < tolerance
+    assert predictor.colours == COLOURS.get(shipped, {})
     table = outputs.to_table(rows)
     assert all(name in table.splitlines()[0] for name in labels.label_space(shipped).tasks)
     outputs.write_csv(Path("rows.csv"), rows, dialogue)

@@ -77,7 +77,13 @@ def majority_baseline(
 
 
 def sentiment_of_emotion(space: LabelSpace, train: pd.DataFrame) -> np.ndarray | None:
-    """(emotions,) the most common sentiment of each emotion in training; None if no utterance has both labels."""
+    """(emotions,) the sentiment of each emotion: as the label space says, or the most common one in training.
+
+    None if the space says nothing, and no utterance has both labels.
+    """
+    said, order = space.tasks[BEFORE].sentiments, space.tasks[AFTER].classes
+    if all(said.get(label) in order for label in space.tasks[BEFORE].classes):
+        return np.array([order.index(said[label]) for label in space.tasks[BEFORE].classes])
     emotion, sentiment = space.targets(train, BEFORE), space.targets(train, AFTER)
     both = (emotion >= 0) & (sentiment >= 0)
     if not both.any():

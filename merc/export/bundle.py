@@ -12,6 +12,7 @@ from merc.runtime.results import read_json, write_json
 
 FORMAT = 3  # version of the folder's format: 2 has tokenizers and transformers' digests of weights, 3 typicality
 HASHES = "hashes.json"
+COLOURS = "colours.json"  # class -> #rrggbb, where the label space has any
 REMEDY = "export or copy the model again"
 MAX_JSON_BYTES = 2**20  # of a description; a real one has a few thousand
 NETWORKS = (".safetensors", ".onnx")

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from merc.data.records.label_file import NAME, RESERVED
+from merc.data.records.label_file import COLOUR, NAME, RESERVED
 from merc.data.records.labels import Task
 from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory
@@ -45,6 +45,7 @@ TaskName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Labels = dict[
     TaskName, Annotated[list[Label], Field(min_length=1, max_length=1000)]
 ]  # by task, in the order of the outputs
+Colour = Annotated[str, Field(pattern=f"^{COLOUR.pattern}$")]
 Width = Annotated[int, Field(ge=1, le=2**20)]
 
 
@@ -120,6 +121,7 @@ class FolderContents:
     settings: ExtractionConfig
     encoders: dict[str, dict[str, Any]]  # by modality
     typicality: dict[str, StreamTypicality]  # by stream; none of a stream that could not be judged
+    colours: dict[str, str]  # of classes, on the page
 
 
 def read(folder: Path) -> FolderContents:
@@ -144,6 +146,7 @@ def read(folder: Path) -> FolderContents:
         settings,
         {modality: entry.model_dump() for modality, entry in encoders.items()},
         _read_typicality(folder / typicality.FILE, network.streams),
+        _read(folder / bundle.COLOURS, dict[Label, Colour]) if (folder / bundle.COLOURS).is_file() else {},
     )
 
 

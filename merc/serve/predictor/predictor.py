@@ -56,6 +56,7 @@ class Predictor:
         self.folder, self.max_threads, self.keep_atypical = folder, MAX_THREADS, keep_atypical
         contents = folder_contents.read(folder)
         self.labels, self.calibration = contents.network.labels, contents.calibration
+        self.colours = contents.colours
         self.tasks = {name: contents.network.task(name) for name in self.labels}
         self.settings, self.needs = contents.settings, contents.encoders
         self.modalities, self.typicality = tuple(contents.network.model.modalities), contents.typicality

@@ -91,6 +91,7 @@ class PredictorPageModel:
         self.about = {
             "modalities": list(self.predictor.modalities),
             "labels": self.predictor.labels,
+            "colours": self.predictor.colours,
             "told": f"This model looks at {names}.{WRITES_DOWN if asr else ''}",
         }
 

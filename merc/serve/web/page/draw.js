@@ -11,8 +11,10 @@ export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 export const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
 export const NAMES = { text: "words", audio: "sound", vision: "picture" };
 
-// The sample's labels have colours in page.css; any other label gets a steady one from its letters.
+// The label space may give a label a colour; the sample's have some in page.css; any other gets a steady one from its letters.
+export const colours = {};
 export function hue(label) {
+  if (colours[label]) return colours[label];
   if (getComputedStyle(document.documentElement).getPropertyValue(`--${label}`)) return `var(--${label})`;
   const number = [...label].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7);
   return `hsl(${number} 55% 55%)`;

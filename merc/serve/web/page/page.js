@@ -1,6 +1,6 @@
 // The flow: choose clips or an example, wait, look at the answer.
 import { ask, pause, post, upload } from "/talk.js";
-import { drawResult, element, likeliest, NAMES } from "/draw.js";
+import { colours, drawResult, element, likeliest, NAMES } from "/draw.js";
 import { explain, giveUp } from "/why.js";
 
 const id = (name) => document.getElementById(name);
@@ -13,6 +13,7 @@ async function begin() {
   state.about = await ask("/api/about");
   const { model, examples, hint } = state.about;
   id("about").textContent = model.told;
+  Object.assign(colours, model.colours);
   id("examples-hint").textContent = examples.length ? "Drawn and spoken by a program; no real people." : hint;
   id("examples").replaceChildren(...examples.map((one) => {
     const button = element("button", { type: "button" }, element("span", {}, one.title),
