@@ -148,7 +148,7 @@ STUDIES: dict[str, Study] = {
         until="evaluate",
         flags=SCORES_ONLY
         | {
-            "numerics": "fast",
+            "train.seeds": [1, 2, 3],
             "encode.audio.encoder": "whisper-tiny.en",
             "encode.audio.layer": 2,
             "encode.vision.encoder": "face-expression",
