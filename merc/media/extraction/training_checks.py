@@ -20,9 +20,10 @@ def check_training(corpus: str, listing: Listing) -> None:
     """Refuse labels without a meaning, and a corpus that alone cannot be trained on."""
     space = labels.label_space(params.read("data.labels", str))
     share = params.read("data.share", dict[str, float])
-    trained = [name for name in params.read("data.corpora", list[str]) if share.get(name, 0) > 0]
-    if not listing.utterances or corpus not in trained:
+    corpora = params.read("data.corpora", list[str])
+    if not listing.utterances or corpus not in corpora:
         return
+    trained = [name for name in corpora if share.get(name, 0) > 0]
     rows, is_whole = extraction.label_rows(corpus, listing), trained == [corpus]
     _check_words(rows, space, listing)
     selection.check_labels(rows, space, params.read("train.select", str), is_whole=is_whole)
