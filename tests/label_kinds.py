@@ -44,8 +44,8 @@ def write(folder: Path, name: str, dialogues: int = 24, **changes: object) -> No
     """params.yaml, the label file and train, dev and test of this space, below the current folder."""
     text, select = SPACES[name]
     labels.OWN_FOLDER.mkdir(parents=True, exist_ok=True)
-    (labels.OWN_FOLDER / f"{name}.yaml").write_text(text, encoding="utf-8")
-    values = QUICK | {"data__labels": name, "train__select": select, "evaluate__repeats": 1}
+    (labels.OWN_FOLDER / f"like_{name}.yaml").write_text(text, encoding="utf-8")
+    values = QUICK | {"data__labels": f"like_{name}", "train__select": select, "evaluate__repeats": 1}
     values |= {"evaluate__rates": [0.5], "evaluate__uneven": [], "compute__workers": 1, "explain__utterances": 12}
     values |= {f"encode__{modality}__encoder": ENCODER for modality in manifests.MODALITIES}
     values["evaluate__corruptions"] = ["blank:vision"]

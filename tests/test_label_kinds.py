@@ -76,7 +76,7 @@ def test_the_teacher_learns(run):
         assert board["teacher"][task][metric] > least
         assert board["student"][task][f"{metric}_low"] <= board["student"][task][f"{metric}_high"]
     robust = read_json(Path("metrics/robustness.json"))
-    assert set(robust["student"]) == set(labels.label_space(run).tasks)
+    assert set(robust["student"]) == set(labels.label_space(f"like_{run}").tasks)
     assert summary.summary_table(board, robust).count("teacher") == len(robust["student"])
     for stage in ("train", "distill"):
         metrics, chosen = read_json(Path(f"metrics/{stage}.json")), label_kinds.SPACES[run][1].split(".")
@@ -84,7 +84,7 @@ def test_the_teacher_learns(run):
 
 
 def test_predictions_are_read_as_they_were_written(run):
-    read, space = predictions.read_predictions(), labels.label_space(run)
+    read, space = predictions.read_predictions(), labels.label_space(f"like_{run}")
     manifest = manifests.read_manifests("test", ["sample"])
     for name, task in space.tasks.items():
         assert read.task(name).kind == task.kind
@@ -103,7 +103,7 @@ def test_calibration_and_report_know_the_kind(run):
     calibrated = read_json(Path("out/evaluate/calibration.json"))["student"]
     keys = {"regression": {"coverage", "width"}, "multilabel": {"brier", "brier_raw"}, "classification": {"ece"}}
     page = Path("out/evaluate/report/index.html").read_text(encoding="utf-8")
-    for name, task in labels.label_space(run).tasks.items():
+    for name, task in labels.label_space(f"like_{run}").tasks.items():
         assert keys[task.kind] <= set(calibrated[name])
         figure = "numbers" if task.kind == "regression" else "classes"
         assert f'alt="{figure}_{name}"' in page
@@ -170,7 +170,7 @@ def test_the_export_answers_as_evaluate_did(shipped):
         answers = inference.predict_outputs(predictor.forward, dialogue, predictor.modalities, STREAMS)
         about = predictor.tasks, predictor.calibration, predictor.modalities
         rows = inference.prediction_rows(dialogue, answers, *about, hide=())
-        for name, task in labels.label_space(shipped).tasks.items():
+        for name, task in labels.label_space(f"like_{shipped}").tasks.items():
             if task.kind == "regression":
                 answered, expected = [[row[name]["value"]] for row in rows], read.outputs[name]["value"][block]
             else:
@@ -179,7 +179,7 @@ def test_the_export_answers_as_evaluate_did(shipped):
             assert np.abs(np.array(answered) - expected).max() < tolerance
     assert predictor.colours == COLOURS.get(shipped, {})
     table = outputs.to_table(rows)
-    assert all(name in table.splitlines()[0] for name in labels.label_space(shipped).tasks)
+    assert all(name in table.splitlines()[0] for name in labels.label_space(f"like_{shipped}").tasks)
     outputs.write_csv(Path("rows.csv"), rows, dialogue)
     outputs.write_srt(Path("rows.srt"), rows, dialogue)
     assert "kinds" not in Path("rows.csv").read_text(encoding="utf-8").splitlines()[0]

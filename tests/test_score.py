@@ -279,7 +279,6 @@ def test_the_protocols_are_evaluates_and_have_pages():
     for name, protocol in protocols.PROTOCOLS.items():
         page = ROOT / f"docs/protocols/{name}.md"
         assert f"Version {protocol.version}" in page.read_text(encoding="utf-8")
-    assert "issue 20" in (ROOT / "docs/protocols/cmu-mosi.md").read_text(encoding="utf-8")
 
 
 def test_only_what_a_dev_file_or_a_baseline_is_for_is_read(run):

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from merc.data.batches.dataset import Split
+from merc.data.records.selection import MAIN_METRIC
 from merc.evaluation import bootstrap
 from merc.evaluation.headline import headline
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
-from merc.training.core import scores
 
 CONDITION = "typical"
 MODEL = "student"
@@ -42,7 +42,7 @@ def shares(split: Split, kept: np.ndarray) -> dict[str, float]:
 def compare(predictions: Predictions, left_out: Mapping[str, Any], draws: bootstrap.Draws) -> dict[str, Any]:
     """{condition: {left_out, and by task the scores without and with the rule}}; `left_out` by condition.
 
-    The undamaged split (`full`), whose shares are false alarms, has every headline score, a damaged one macro F1.
+    The undamaged split (`full`), whose shares are false alarms, has every headline score, a damaged one the main one.
     """
     return {
         name: {"left_out": left_out[name]}
@@ -55,8 +55,9 @@ def _scores(predictions: Predictions, task: str, name: str, draws: bootstrap.Dra
     conditions = {"without": name, "with": CONDITION if name == FULL else condition(name)}
     if name == FULL:
         return {title: headline(predictions, task, MODEL, draws, of) for title, of in conditions.items()}
-    return {title: _macro_f1(predictions, task, of) for title, of in conditions.items()}
+    return {title: _main_score(predictions, task, of) for title, of in conditions.items()}
 
 
-def _macro_f1(predictions: Predictions, task: str, of: str) -> float:
-    return float(scores.summarise(predictions.confusions(task, MODEL, [of]))["macro_f1"].mean())
+def _main_score(predictions: Predictions, task: str, of: str) -> float:
+    sums, measure = predictions.confusions(task, MODEL, [of]), predictions.measure(task)
+    return float(measure.summarise(sums)[MAIN_METRIC[measure.kind]].mean())

@@ -50,6 +50,8 @@ def results_command(*words: str) -> None:
 
 def _refuse_another_corpus() -> None:
     """Refuse scores of other corpora or labels than params.yaml names; dvc.lock knows what they are of."""
+    if not params.FILE.is_file():
+        return
     document = yaml.load(LOCK.read_text(encoding="utf-8"), params.LOADER) if LOCK.is_file() else {}
     evaluated = document.get("stages", {}).get("evaluate", {}).get("params", {}).get(str(params.FILE), {})
     for key in ("data.corpora", "data.labels"):

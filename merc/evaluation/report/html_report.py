@@ -83,9 +83,12 @@ def render_page(predictions: Predictions, test: pd.DataFrame, data: ReportData, 
         }
         for kind in dict.fromkeys(of_kind.values())
     }
+    lead = next(iter(predictions.classes))
     return templates.render(
         TEMPLATE,
         counts=counts,
+        lead=lead,
+        metric_of_lead=MAIN_METRIC[of_kind[lead]],
         kinds=kinds,
         main={task: TITLES[MAIN_METRIC[predictions.task(task).kind]] for task in predictions.classes},
         gap=data.board["selection_gap"][data.chosen.task],

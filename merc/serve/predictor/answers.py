@@ -10,7 +10,7 @@ from merc.training.core import calibration
 from merc.training.core.calibration import Calibration
 from merc.training.core.task_scores import task_scores
 
-NO_ANSWERS = ("gates", "kinds")  # keys of a row that hold an object and are no task
+NO_ANSWERS = ("gates", "kinds", "typicality")  # keys of a row that hold an object and are no task
 HOLDS = 0.5  # probability from which on a class of a multilabel task is answered
 
 

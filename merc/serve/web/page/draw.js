@@ -21,7 +21,7 @@ export function hue(label) {
 }
 
 // A row's tasks, the first of which is shown largest; a number (its task is named in `kinds`) counts as its own label.
-export const tasks = (row) => Object.keys(row).filter((name) => !["gates", "kinds", "missing", "prediction_set"].includes(name)
+export const tasks = (row) => Object.keys(row).filter((name) => !["gates", "kinds", "missing", "prediction_set", "typicality"].includes(name)
   && row[name] !== null && typeof row[name] === "object" && Object.keys(row[name]).length);
 const isNumber = (row, task) => (row.kinds || {})[task] === "regression";
 export const likeliest = (row, task = tasks(row)[0]) =>
