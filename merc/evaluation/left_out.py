@@ -42,7 +42,7 @@ def shares(split: Split, kept: np.ndarray) -> dict[str, float]:
 def compare(predictions: Predictions, left_out: Mapping[str, Any], draws: bootstrap.Draws) -> dict[str, Any]:
     """{condition: {left_out, and by task the scores without and with the rule}}; `left_out` by condition.
 
-    The undamaged split (`full`), whose shares are false alarms, has every headline score, a damaged one the main one.
+    The undamaged split (`full`), whose shares are false alarms, has every score, a damaged one the main one.
     """
     return {
         name: {"left_out": left_out[name]}
