@@ -233,7 +233,7 @@ STUDIES: dict[str, Study] = {
     "meld-mpnet": Study(
         title=("MELD from its annotations, as in `meld-student`, with adapted mpnet for the words; three seeds"),
         preset="meld-features",
-        until="distill",
+        until="evaluate",
         flags=SCORES_ONLY | {"numerics": "fast", "train.seeds": [1, 2, 3]},
         rows=(StudyRow("adapted mpnet + prosody", MPNET_ADAPTED, MPNET_ADAPTED_DESCRIPTION),),
         published=("weighted F1 of the emotions: DAG-ERC with RoBERTa-large 0.634 (UAR 0.487), EmoBERTa 0.656",),
