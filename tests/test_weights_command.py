@@ -322,6 +322,16 @@ def test_a_preset_names_its_sets(monkeypatch, capsys):
     assert asked == ["deberta-v3-base", "wav2vec2-base", "resnet50"]
 
 
+def test_an_encoder_of_two_sets_brings_both(project, monkeypatch, capsys):
+    (project / "presets").mkdir()
+    (project / "presets/heard.yaml").write_text("encode:\n  audio:\n    encoder: whisper-pair\n", encoding="utf-8")
+    for words in (["whisper-pair"], ["--preset", "heard"]):
+        asked = []
+        monkeypatch.setattr(installed, "get", lambda name, asked=asked: asked.append(name) or name)
+        assert said(capsys, "get", *words)[0] == 0
+        assert sorted(asked) == ["whisper-base", "whisper-tiny.en"]
+
+
 def test_every_encoder_of_a_preset_is_in_the_catalogue_or_needs_no_weights():
     encoders = {
         name: card
