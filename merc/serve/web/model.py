@@ -25,7 +25,7 @@ from merc.serve.web.uploads import UploadTooLarge
 
 DECODING_FRACTION = 0.8  # fraction of the progress bar for decoding; the rest is for encoding
 THUMBNAIL_PIXELS = 144  # maximum side of a thumbnail in pixels
-NICENESS = 10  # of explanations: a tenth of a reader's share where cores are short
+NICENESS = 19  # of explanations: a seventieth of a reader's share where cores are short
 WRITES_DOWN = " Whisper writes down what is said in clips without words."
 MODALITY_NAMES = {"text": "words", "audio": "sound", "vision": "faces"}
 
