@@ -1,7 +1,7 @@
 """Processes that read and explain for the page, outside the server's own.
 
-Python's lock lets two threads read 1.5 times as much as one, two processes 2 times (bench/page.py). A recording
-that brings a decoder down ends its process alone, and the kernel knows what comes first: explanations step back.
+Two threads of one process read only 1.4 to 1.6 times as much as one, because of Python's lock (docs/log.md). A
+recording that crashes a decoder ends its process alone, and explanations run at a lower priority of the system.
 """
 
 import ctypes

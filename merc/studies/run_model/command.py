@@ -139,7 +139,7 @@ def _answers(ref: Reference, split: str, model: RunnableModel, kept: Answers) ->
 
 
 def _baseline(ref: Reference, name: str, seed: int) -> dict[str, np.ndarray]:
-    """Of every classification with labels: train's shares of the classes, or drawn from all distributions alike."""
+    """(N, C) of each classification with labels: train's class shares, or probabilities drawn uniformly."""
     rows, generator, tables = len(ref.manifest), np.random.default_rng(seed), {}
     for task in _classifications(ref):
         if not (ref.space.targets(ref.manifest, task) >= 0).any():

@@ -1,4 +1,4 @@
-"""The inputs of a model: what was said, heard and seen, from extract's files or the corpus's own."""
+"""Inputs of a model: text, sound and pictures of each utterance, from extract's files or the corpus's own."""
 
 from pathlib import Path
 from typing import NamedTuple
