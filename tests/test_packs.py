@@ -95,5 +95,6 @@ def test_what_a_corpus_no_longer_named_left_behind_is_refused(tmp_path, monkeypa
     (tmp_path / "out/encode/dev/sample.text.safetensors").touch()
     assert manifests.check_corpora(["sample"]) == ["sample"]
     (tmp_path / "out/encode/dev/meld.text.safetensors").touch()
-    with pytest.raises(UserError, match=r"rm -r out/encode/dev/meld\.text\.safetensors$"):
+    (tmp_path / "out/extract/test/meld").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"rm -r out/encode/dev/meld\.text\.safetensors out/extract/test/meld$"):
         manifests.check_corpora(["sample"])

@@ -93,12 +93,17 @@ def check_corpora(corpora: list[str]) -> list[str]:
     """Validate data.corpora and return it: at least one, and no outputs of others, which DVC would track."""
     if not corpora:
         raise UserError("params.yaml: data.corpora = []: name at least one corpus (docs/data.md)")
-    for parent in (Path("out") / stage / split for stage in ("extract", "encode") for split in SPLITS):
-        paths = parent.iterdir() if parent.is_dir() else []
-        if stale := [path for path in paths if path.name.split(".")[0] not in corpora]:
-            remove = " ".join(sorted(map(str, stale)))
-            raise UserError(f"{parent}: holds what data.corpora does not name any more; remove it: rm -r {remove}")
+    if stale := stale_outputs(corpora):
+        remove = " ".join(map(str, stale))
+        raise UserError(f"out: holds what data.corpora does not name any more; remove it: rm -r {remove}")
     return corpora
+
+
+def stale_outputs(corpora: list[str], project: Path = Path()) -> list[Path]:
+    """Outputs of extract and encode of corpora that are not named, in folders that later stages depend on."""
+    folders = [project / "out" / stage / split for stage in ("extract", "encode") for split in SPLITS]
+    paths = sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    return [path for path in paths if path.name.split(".")[0] not in corpora]
 
 
 def rows_digest(manifest: pd.DataFrame) -> str:
