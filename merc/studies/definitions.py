@@ -155,6 +155,27 @@ STUDIES: dict[str, Study] = {
         },
         rows=(StudyRow("whisper-tiny.en and face-expression", {}, "voices, and faces, by frozen networks"),),
     ),
+    "misls-esag": Study(
+        title=(
+            "The preset misls-esag on the sample, its encoders replaced by weights that install; one seed. "
+            "Whole-network finetuning freezes the encoders for two of six epochs"
+        ),
+        preset="misls-esag",
+        until="evaluate",
+        flags=SCORES_ONLY
+        | {
+            "numerics": "fast",
+            "train.seeds": [1],
+            "encode.text.encoder": "minilm",
+            "encode.audio.encoder": "whisper-tiny.en",
+            "encode.audio.layer": 2,
+            "encode.vision.encoder": "face-expression",
+        },
+        rows=(
+            StudyRow("encoders frozen, then learning", {}, "finetune: six epochs, the first two frozen"),
+            StudyRow("encoders frozen", {"finetune.epochs": 0}),
+        ),
+    ),
     "ravdess": Study(
         title="RAVDESS speech, 8 classes, EmoBox's six speaker-disjoint folds, sound alone, no downloaded weights",
         preset="ravdess",
