@@ -1,9 +1,11 @@
-"""`python -m merc results typicality`: what is left out of media that no model learnt from, and of what is alike.
+"""`python -m merc results typicality`: how often a modality is left out as unlike the training data.
 
-Nothing here chose the measure or its threshold (docs/predict.md). The sample's exported student is shown its test
-split, real clips, noise, blank pictures and other languages. Then the voices of RAVDESS's actors, fold 1, are
-learnt, and its test actors, the sample's drawn voices and noise are shown. Real data lie under data/raw; what is
-not there is left out by name.
+Measured on data of other kinds, where it should be left out, and on each model's own test split, where leaving it
+out is a false alarm. Neither the measure nor its threshold was chosen on these data (docs/predict.md).
+
+Two kinds of training data: the sample, of which the exported student is used; and the voices of RAVDESS, fold 1,
+of which only the features are used, without a network. Real data are read from data/raw; a corpus that is not
+there is named in the output and skipped.
 """
 
 import io
@@ -61,7 +63,7 @@ def measure() -> None:
 
 
 class Student(NamedTuple):
-    """Of an exported model what reads media and judges their features."""
+    """The parts of an exported model that encode media and measure how typical their features are."""
 
     settings: ExtractionConfig
     encoders: dict[str, Encoder]  # by modality, in the network's order
@@ -92,7 +94,7 @@ def _exported_student() -> Student:
 
 
 def _before_the_sample(student: Student) -> Iterator[dict[str, Any]]:
-    """Rows of the sample's exported student."""
+    """The table's rows for the exported student of the sample."""
     modalities, generator = tuple(student.encoders), np.random.default_rng(1)
     test = read_split("test", ["sample"], modalities, label_space("meld"))
     name, fitted = "the sample's student", typicality.load(EXPORTED / typicality.FILE)
@@ -118,7 +120,7 @@ def _before_the_sample(student: Student) -> Iterator[dict[str, Any]]:
 
 
 def _before_ravdess(encoder_name: str, layer: int) -> Iterator[dict[str, Any]]:
-    """Rows of the voices of RAVDESS's actors, fold 1, in the features of one encoder."""
+    """The table's rows for RAVDESS's voices, fold 1, in the features of one encoder."""
     folder, generator = RAW / "ravdess", np.random.default_rng(1)
     needs_weights = encoder_name != "prosody" and not (sources.WEIGHTS_FOLDER / encoder_name).is_dir()
     if not _is_there([] if needs_weights else sorted(folder.glob("Actor_*")), folder):
@@ -153,7 +155,7 @@ def _before_ravdess(encoder_name: str, layer: int) -> Iterator[dict[str, Any]]:
 
 
 def _row(model: str, shown: str, judged: np.ndarray, modalities: Sequence[str]) -> dict[str, Any]:
-    """Shares of utterances, of `judged` (N, M) typicality, that lose a modality which they have, any, or all."""
+    """From `judged` (N, M) typicality: the shares of utterances that lose a modality, any modality, or all."""
     present, is_lost = ~np.isnan(judged), judged <= typicality.threshold(modalities)
     by_modality = {
         modality: float(is_lost[present[:, column], column].mean()) if present[:, column].any() else None
