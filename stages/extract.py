@@ -19,7 +19,7 @@ def main(corpus: str) -> None:
     with resume.locked(f"extract-{corpus}") as home:
         listing = registry.read_corpus(corpus, Path("data/raw") / corpus, home / "archives")
         extraction.check_asr(listing)
-        training_checks.check_training(corpus, listing)
+        training_checks.check_training(corpus, listing, registry.READERS)
         folder = resume.work_folder(home, [settings.model_dump(), _sources(listing)])
         outcomes = extraction.extract_all(listing, settings, folder)
         rows = extraction.manifest_rows(corpus, listing, outcomes)

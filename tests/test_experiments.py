@@ -1,15 +1,13 @@
 """DVC as the user uses it: what a changed parameter reruns, what the committed lock says."""
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import networkx
 import pytest
 import yaml
+from clones import clone, run
 from closure import ROOT, names, pipeline
 from dvc.repo import Repo
 
@@ -63,16 +61,7 @@ BOTH_TASKS = ("emotion", "sentiment")
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory) -> Path:
     """The committed pipeline without its data, in a repository of its own."""
-    copy = tmp_path_factory.mktemp("clone") / "merc"
-    tracked = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in tracked.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, copy / name)
-    subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
-    return copy
+    return clone(tmp_path_factory.mktemp("clone") / "merc")
 
 
 def short(stage) -> str:
@@ -132,17 +121,8 @@ def test_a_learning_rate_reruns_train_and_what_follows_and_nothing_before(commit
     assert before == {"sample", "extract", "lipsync", "adapt", "finetune", "encode", "pretrain"}
 
 
-def dvc(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path}
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+def dvc(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, "dvc", *words)
 
 
 def test_the_lock_belongs_to_the_committed_code(committed):

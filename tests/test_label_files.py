@@ -7,6 +7,7 @@ import packed
 import pandas as pd
 import pytest
 
+from merc.corpora.registry import READERS
 from merc.data.records import labels, manifest, selection
 from merc.data.records.listing import Listing, Utterance
 from merc.media.extraction import training_checks
@@ -18,7 +19,7 @@ MISTAKES = {
     "tasks: [": "not valid YAML",
     "task: {}": "task: unknown key; the only one is tasks",
     "tasks: {}": "tasks: names no task; write one",
-    "tasks: {rows: {classes: [a, b]}}": "tasks.rows: cannot name a task",
+    "tasks: {rows: {classes: [a, b]}}": "tasks.rows: means something else in merc",
     "tasks: {Mood: {classes: [a, b]}}": "tasks.Mood: cannot name a task",
     "tasks: {mood: }": "tasks.mood: is no mapping; write its classes",
     "tasks: {mood: {}}": "tasks.mood.classes: names 0: name at least 2",
@@ -26,7 +27,7 @@ MISTAKES = {
     "tasks: {mood: {classes: [a]}}": "tasks.mood.classes: names 1: name at least 2",
     "tasks: {mood: {kind: multilabel}}": "tasks.mood.classes: names 0: name at least 1",
     "tasks: {mood: {classes: [a, b, a]}}": "tasks.mood.classes: names 'a' twice: name each class once",
-    "tasks: {mood: {classes: [a, no]}}": "tasks.mood.classes.1 = False: is no word; put it in quotes",
+    "tasks: {mood: {classes: [a, no]}}": "tasks.mood.classes.1 = False: is no word to YAML; put it in quotes",
     "tasks: {mood: {classes: [a, b]}, mood: {classes: [a, c]}}": "mood stands twice; keep one",
     "tasks: {mood: {klasses: [a, b]}}": "tasks.mood.klasses: unknown key; there are kind, column, classes",
     "tasks: {mood: {classes: [a, b], map: {all: {x: }}}}": "tasks.mood.map.all.x: maps to nothing; write a class",
@@ -39,8 +40,34 @@ MISTAKES = {
     "tasks: {mood: {kind: regression}}": "tasks.mood.range: is missing: write the smallest and the largest",
     "tasks: {mood: {kind: regression, range: [3, 3]}}": "tasks.mood.range: [3.0, 3.0] is empty: write the smaller",
     "tasks: {mood: {kind: regression, range: [0, 1], classes: [a]}}": "tasks.mood.classes: a regression has no",
-    "tasks: {mood: {kind: guess}}": "tasks.mood.kind = 'guess': Input should be 'classification', 'multilabel'",
+    "tasks: {mood: {kind: guess}}": "tasks.mood.kind = 'guess': choose classification, multilabel or regression",
     "tasks: {mood: {classes: [a, b], column: My mood}}": "tasks.mood.column: 'My mood' names no column",
+    "tasks:\n\tmood: {classes: [a, b]}": "indent with blanks, not with tabs",
+    "tasks: [mood]": "tasks: names no task; write one",
+    "tasks: {1: {classes: [a, b]}}": "tasks.1: cannot name a task; write small letters, digits and _",
+    "tasks: {no: {classes: [a, b]}}": "tasks.False: cannot name a task; write small letters, digits and _",
+    "tasks: {text: {classes: [a, b]}}": "tasks.text: means something else in merc; choose another name",
+    "tasks: {clip: {classes: [a, b]}}": "tasks.clip: means something else in merc; choose another name",
+    "tasks: {mood: {classes: [0, 1]}}": "tasks.mood.classes.0 = 0: is no word to YAML; put it in quotes",
+    "tasks: {mood: {classes: ab}}": "tasks.mood.classes = 'ab': write a list of words",
+    "tasks: {mood: {classes: }}": "tasks.mood.classes = nothing: write a list of words",
+    "tasks: {mood: {classes: [joy, Joy]}}": "'joy' and 'Joy' are spelt alike: name each class once",
+    'tasks: {mood: {classes: ["fr\u00f6h", "fro\u0308h"]}}': "are spelt alike: name each class once",
+    'tasks: {mood: {classes: ["a\\nb", b]}}': "is no name: write visible characters",
+    f"tasks: {{mood: {{classes: [{'a' * 61}, b]}}}}": "write visible characters without ';', at most 60",
+    "tasks: {mood: {classes: [a, b], map: }}": "tasks.mood.map = nothing: write a corpus, or all",
+    "tasks: {mood: {classes: [a, b], map: {all: }}}": "tasks.mood.map.all = nothing: write a corpus, or all",
+    "tasks: {mood: {classes: [a, b], map: {all: {no: a}}}}": "map.all: the word False is no word to YAML",
+    "tasks: {mood: {classes: [a, b], map: {all: {x: a, x: b}}}}": "line 1: x stands twice; keep one of them",
+    "tasks: {mood: {classes: [a, b], map: {all: {'*': a}}}}": "tasks.mood.map.all.*: '*' is no word of a corpus",
+    "tasks: {mood: {classes: [a, b], drop: [x]}}": "tasks.mood.drop = ['x']: write a corpus, or all, and a list",
+    "tasks: {mood: {classes: [a, b], colours: {a: #00ff00}}}": "a colour needs quotes: '#3366cc'",
+    "tasks: {mood: {classes: [a, b], votes: mood}}": "tasks.mood.votes: is the column of the classes, too",
+    "tasks: {mood: {classes: [a, b], column: text}}": "tasks.mood.column: 'text' holds no labels",
+    "tasks: {mood: {kind: regression, range: [3]}}": "tasks.mood.range.1 = [3]: write the smallest and the largest",
+    "tasks: {mood: {kind: regression, range: [low, 3]}}": "tasks.mood.range.0 = 'low': write the smallest",
+    "tasks: {mood: {kind: regression, range: [0, 1.0e+39]}}": "tasks.mood.range: [0, 1e+39] is too wide",
+    "tasks: {mood: {classes: [a, b]}}" + " " * 1_000_000: "1,000,032 bytes are no label file; write at most",
 }
 
 
@@ -62,6 +89,31 @@ def test_a_mistake_is_one_line_with_file_key_and_remedy(text):
     assert str(refused.value).startswith("data/labels/own.yaml: ")
     assert MISTAKES[text] in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_in_another_encoding():
+    labels.OWN_FOLDER.mkdir(parents=True)
+    (labels.OWN_FOLDER / "own.yaml").write_bytes("tasks: {mood: {classes: [fröhlich, b]}}".encode("latin-1"))
+    with pytest.raises(UserError, match=r"data/labels/own.yaml: is no text in UTF-8; save it so"):
+        labels.label_space("own")
+
+
+def test_an_unusual_file_that_is_right():
+    """A byte-order mark, other line ends, an alias, and words that other scripts write."""
+    text = "\ufefftasks:\r\n  mood: &same\r\n    classes: [fröhlich, 悲しい]\r\n  voice: *same\r\n"
+    assert written(text).outputs == dict.fromkeys(("mood", "voice"), ("fröhlich", "悲しい"))
+
+
+def test_a_corpus_that_there_is_not():
+    with pytest.raises(UserError, match=r"tasks.mood.drop.meldd: is no corpus; choose one of all, sample"):
+        written("tasks: {mood: {classes: [a, b], drop: {meldd: [x]}}}").check_corpora(READERS)
+
+
+@pytest.mark.parametrize("name", ["mood.yaml", "data/labels/mood.yaml", "mood.yml"])
+def test_a_name_with_its_suffix(name):
+    written("tasks: {mood: {classes: [a, b]}}", "mood")
+    with pytest.raises(UserError, match=r"data.labels = .*: write the name alone, mood, of the file mood.yaml"):
+        labels.label_space(name)
 
 
 def test_a_name_that_no_file_has_or_that_is_built_in():
@@ -190,7 +242,7 @@ def test_extract_refuses_what_no_training_could_use(tmp_path, values, given, lin
     packed.copy_parameters(tmp_path, **(corpus | values))
     listing = Listing([utterance(split, number, **given) for split in manifest.SPLITS for number in range(2)])
     if line is None:
-        training_checks.check_training("folder", listing)
+        training_checks.check_training("folder", listing, READERS)
     else:
         with pytest.raises(UserError, match=line):
-            training_checks.check_training("folder", listing)
+            training_checks.check_training("folder", listing, READERS)

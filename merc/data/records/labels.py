@@ -11,14 +11,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from merc.data.records.label_file import TaskSection, read_tasks
+from merc.data.records.label_file import ANY_WORD, TaskSection, read_tasks
 from merc.runtime.errors import UserError
 
 UNLABELLED = -100  # torch's cross-entropy ignores this target
 BUILT_IN_FOLDER = Path(__file__).parent / "label_spaces"
 OWN_FOLDER = Path("data/labels")
 BUILT_IN = tuple(sorted(path.stem for path in BUILT_IN_FOLDER.glob("*.yaml")))
-EVERY_CORPUS, ANY_WORD = "all", "*"
+EVERY_CORPUS = "all"
 # The corpora's own words, in the order of their papers, which their readers accept.
 MELD_EMOTIONS = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
 MELD_SENTIMENTS = ("negative", "neutral", "positive")
@@ -153,6 +153,17 @@ class LabelSpace:
         """task -> (N,) bool: the rows with a label. Raises if a label has no meaning in this space."""
         return {name: is_labelled(task.targets(manifest)) for name, task in self.tasks.items()}
 
+    def check_corpora(self, known: Iterable[str]) -> None:
+        """Raise if map or drop names a corpus that there is not, whose words would silently keep their meaning."""
+        names = (EVERY_CORPUS, *known)
+        for task in self.tasks.values():
+            for key, by_corpus in (("map", task.maps), ("drop", task.drops)):
+                if unknown := [corpus for corpus in by_corpus if corpus not in names]:
+                    raise UserError(
+                        f"{task.file}: tasks.{task.name}.{key}.{unknown[0]}: is no corpus; choose one of "
+                        f"{', '.join(names)}"
+                    )
+
 
 def is_labelled(targets: np.ndarray) -> np.ndarray:
     """(N,) bool of the targets of any task."""
@@ -164,13 +175,20 @@ def is_labelled(targets: np.ndarray) -> np.ndarray:
 def label_space(name: str) -> LabelSpace:
     """The label space that data.labels in params.yaml names."""
     own = OWN_FOLDER / f"{name}.yaml"
+    plain = name.removeprefix(f"{OWN_FOLDER}/").removesuffix(".yaml").removesuffix(".yml")
+    if plain != name:
+        raise UserError(
+            f"params.yaml: data.labels = {name!r}: write the name alone, {plain}, of the file {plain}.yaml"
+        )
+    if own.with_suffix(".yml").exists():
+        raise UserError(f"{own.with_suffix('.yml')}: is not looked for; call it {own.name}")
     if name in BUILT_IN:
         if own.exists():
             raise UserError(
                 f"{own}: {name} is the name of a built-in label space; rename the file, and data.labels"
             )
         path, shown = BUILT_IN_FOLDER / f"{name}.yaml", name
-    elif own.is_file() and "/" not in name:
+    elif "/" not in name and own.is_file():
         path, shown = own, str(own)
     else:
         raise UserError(

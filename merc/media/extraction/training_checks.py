@@ -1,6 +1,7 @@
 """What no training could use, told before any media are read; no output of extract depends on these parameters."""
 
 import bisect
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -16,9 +17,10 @@ from merc.runtime.errors import UserError
 IMPORTED = "imported/"  # begins the name of features that others computed
 
 
-def check_training(corpus: str, listing: Listing) -> None:
-    """Refuse labels without a meaning, and a corpus that alone cannot be trained on."""
+def check_training(corpus: str, listing: Listing, known: Iterable[str]) -> None:
+    """Refuse labels without a meaning, and a corpus that alone cannot be trained on; `known` are all corpora."""
     space = labels.label_space(params.read("data.labels", str))
+    space.check_corpora(known)
     share = params.read("data.share", dict[str, float])
     corpora = params.read("data.corpora", list[str])
     if not listing.utterances or corpus not in corpora:
