@@ -95,7 +95,7 @@ def collect_predictions(
     """Combine the blocks of all networks with the manifest's rows and labels; `keys` holds each network's keys."""
     rows = cast("pd.DataFrame", manifest[list(ID_COLUMNS)].copy())
     for name, task in space.tasks.items():
-        rows[name] = pd.Series(_label_cells(task, task.targets(manifest)), rows.index, dtype=object)
+        rows[name] = pd.Series(task.cells(task.targets(manifest)), rows.index, dtype=object)
     votes = {name: task.distributions(manifest) for name, task in space.tasks.items()}
     return Predictions(
         rows,
@@ -105,15 +105,3 @@ def collect_predictions(
         {n: (task.kind, task.low, task.high) for n, task in space.tasks.items() if task.kind != "classification"},
         {name: shares for name, shares in votes.items() if shares is not None},
     )
-
-
-def _label_cells(task: Task, targets: np.ndarray) -> list[str | list[str] | float | None]:
-    """The labels of a task in words, or as numbers; None without a label."""
-    if task.kind == "classification":
-        return [task.classes[number] if number >= 0 else None for number in targets]
-    if task.kind == "regression":
-        return [None if np.isnan(value) else float(value) for value in targets]
-    return [
-        None if np.isnan(row).any() else [name for name, holds in zip(task.classes, row, strict=True) if holds]
-        for row in targets
-    ]

@@ -69,6 +69,17 @@ class Task:
         distributions = self.distributions(manifest)
         return indices if distributions is None else np.where(indices < 0, _majority(distributions), indices)
 
+    def cells(self, targets: np.ndarray) -> list[str | list[str] | float | None]:
+        """The targets in words, or as numbers; None without a label."""
+        if self.kind == "classification":
+            return [self.classes[number] if number >= 0 else None for number in targets]
+        if self.kind == "regression":
+            return [None if np.isnan(value) else float(value) for value in targets]
+        return [
+            None if np.isnan(row).any() else [name for name, holds in zip(self.classes, row, strict=True) if holds]
+            for row in targets
+        ]
+
     def distributions(self, manifest: pd.DataFrame) -> np.ndarray | None:
         """(N, C) float32: the share of the annotators' votes for each class, NaN without any; or None."""
         if not self.votes or self.votes not in manifest:

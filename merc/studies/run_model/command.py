@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from merc.data.records.labels import BUILT_IN
 from merc.data.records.manifest import MODALITIES, SPLITS
 from merc.encoders import classifier
 from merc.runtime.errors import CommandLine, UserError
@@ -36,7 +35,7 @@ def command(*words: str) -> None:
     options = _parser().parse_args(words)
     _check(options)
     protocol = protocols.protocol(options.corpus)
-    ref = read_reference(protocol, options.split, options.labels or protocol.labels)
+    ref = read_reference(protocol, options.split, options.labels or protocols.labels_of(protocol))
     tables = _baseline(ref, options.baseline, options.seed) if options.baseline else _run(ref, options)
     _write(options.out, ref, tables)
     rows = len(ref.manifest)
@@ -62,7 +61,7 @@ def _parser() -> CommandLine:
     add("--corpus", required=True, help=", ".join(protocols.PROTOCOLS))
     add("--out", type=Path, required=True, metavar="FILE.csv", help="the table; FILE.csv.part until it is whole")
     add("--split", choices=SPLITS, default="test")
-    add("--labels", choices=BUILT_IN, help="label space (default: the protocol's)")
+    add("--labels", metavar="NAME", help="label space (default: the protocol's)")
     add("--task", help="the classification that --pipeline or --function answers (default: the first)")
     add("--kind", choices=classifier.KINDS, default="text", help="what --pipeline reads")
     add("--needs", nargs="+", choices=MODALITIES, default=list(MODALITIES), help="what --function is given")
@@ -161,7 +160,8 @@ def _write(path: Path, ref: Reference, tables: dict[str, np.ndarray]) -> None:
     """Write the table whole, then remove what is no longer needed."""
     parts = [ref.manifest[ID_COLUMNS].reset_index(drop=True)]
     for task, values in tables.items():
-        columns: Sequence[str] = [f"{task}{SEPARATOR}{label}" for label in ref.space.tasks[task].classes]
+        classes = ref.space.tasks[task].classes
+        columns: Sequence[str] = [f"{task}{SEPARATOR}{label}" for label in classes] or [task]
         parts.append(pd.DataFrame(values.round(DECIMALS), columns=list(columns)))
     temporary = path.with_name(f".{path.name}.writing")
     pd.concat(parts, axis=1).to_csv(temporary, index=False)

@@ -17,12 +17,13 @@ SEED = 1
 
 
 def predict(ref: Reference, modality: str, features: dict[str, list[Answer]]) -> dict[str, np.ndarray]:
-    """{task: (N, C) probabilities, calibrated on dev} of the split of `ref`; `features` by split."""
+    """{task: (N, C) probabilities, calibrated on dev, or (N, 1) numbers} of ref's split; `features` by split."""
     splits = {name: _split(ref, name, modality, vectors) for name, vectors in features.items()}
     fitted = floor.fit_seeds(splits["train"], splits["dev"], 1.0, [SEED])[SEED]
     shown = splits[ref.split]
     masks = {FULL: np.ones((len(shown), 1), dtype=bool)}
-    return {task: parts["probability"][0] for task, parts in floor.predict(fitted, shown, {}, masks).items()}
+    found = floor.predict(fitted, shown, {}, masks)
+    return {task: parts["probability" if "probability" in parts else "value"][0] for task, parts in found.items()}
 
 
 def _split(ref: Reference, name: str, modality: str, vectors: list[Answer]) -> Split:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from merc.data.records.labels import BUILT_IN
 from merc.data.records.manifest import SPLITS
 from merc.runtime.errors import CommandLine, UserError
 from merc.studies.scoring import (
@@ -31,7 +30,7 @@ def score(*words: str) -> None:
     protocol = protocols.protocol(options.corpus)
     if options.out and options.out.is_dir():
         raise UserError(f"--out {options.out}: is a folder; name a file, as {options.out}/mine.json")
-    ref = read_reference(protocol, options.split, options.labels or protocol.labels)
+    ref = read_reference(protocol, options.split, options.labels or protocols.labels_of(protocol))
     system = prediction_files.read_system(options.files, ref, allow_missing=options.allow_missing)
     rivals = _rivals(system, ref, options)
     if rivals.dev is not None:
@@ -57,7 +56,7 @@ def _parser() -> CommandLine:
     parser.add_argument("files", nargs="+", metavar="FILE[#MODEL]", help="CSV or parquet; several are one system")
     parser.add_argument("--corpus", required=True, help=", ".join(protocols.PROTOCOLS))
     parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--labels", choices=BUILT_IN, help="label space (default: the protocol's)")
+    parser.add_argument("--labels", metavar="NAME", help="label space (default: the protocol's)")
     parser.add_argument("--baseline", metavar="FILE[#MODEL]", help="another system's predictions, for paired tests")
     parser.add_argument("--dev", metavar="FILE[#MODEL]", help="this system's dev predictions, for calibration")
     parser.add_argument("--selected-on", choices=("dev", "test"), help="the split that chose epoch and settings")
@@ -99,11 +98,13 @@ def _notes(system: SystemPredictions, rivals: scoring.Rivals, tasks) -> list[str
     for task, result in tasks.items():
         if result.kind == "labels":
             notes.append(f"{task}: no calibration: the file has labels, not probabilities")
-        elif result.calibration and "coverage" not in result.calibration:
+        elif result.kind == "numbers" and not result.calibration:
+            notes.append(f"{task}: no conformal intervals: these are fitted on --dev")
+        elif result.calibration and not {"coverage", "nll_raw"} & set(result.calibration):
             notes.append(f"{task}: no temperature and no conformal sets: these are fitted on --dev")
     if all(len(result.conditions) <= 4 for result in tasks.values()):  # full and the three summaries
         notes.append("no missing-modality scores: the file has the condition full alone (python -m merc masks)")
-    if "emotion" in tasks and not tasks["emotion"].selection_gap:
+    if not any(result.selection_gap for result in tasks.values()):
         notes.append("no selection gap: the file has no conditions epoch:<n>")
     if rivals.dev is None:
         notes.append("no dev scores: name the system's dev predictions as --dev")
@@ -129,7 +130,7 @@ def _log(path: Path, result: ResultFile) -> None:
         **result.protocol.model_dump(),
         "predictions": result.predictions.digest,
         "selected_on": result.selected_on,
-        **{task: each.scores[measure].value for task, each in result.tasks.items()},
+        **{task: each.scores[each.measure or measure].value for task, each in result.tasks.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:

@@ -12,18 +12,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from merc import templates
+from merc.data.records.selection import LOWER_IS_BETTER, METRICS, TITLES
 from merc.evaluation import bootstrap
 from merc.runtime.errors import CommandLine, UserError
 from merc.studies.scoring import result_file
-from merc.studies.scoring.result_file import Measure, Number, ResultFile, Task
-from merc.studies.scoring.result_table import TITLES
+from merc.studies.scoring.result_file import Number, ResultFile
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 TEMPLATES = {suffix: Path(__file__).with_name(f"leaderboard{suffix}.jinja") for suffix in (".html", ".md")}
+NO_SHARES = ("mae", "pearson", "ccc")
 SELECTED = {
     "dev": "dev",
     "test": "test: not comparable",
@@ -57,6 +59,7 @@ class Table:
 
     title: str
     measure: str
+    titles: dict[str, str]  # measure -> its name, of the task's kind
     rows: list[Row]
     ties: list[list[int]]  # runs of rows, by index, of which no two can be told apart
     smallest: float  # ends of the drawn axis
@@ -72,9 +75,26 @@ class Table:
         """The ties that a row is in: rows with a letter in common cannot be told apart."""
         return " ".join(_letter(number) for number, tie in enumerate(self.ties) if index in tie)
 
+    def cell(self, row: Row, name: str) -> str:
+        """A score: in per cent, but errors and correlations."""
+        if row.is_published:
+            return row.shown.get(name, "-")
+        return shown(name, row.scores.get(name))
+
+    def interval(self, row: Row) -> tuple[str, ...]:
+        """The two ends of the measure's interval, or nothing."""
+        return tuple(shown(self.measure, end) for end in row.interval) if row.interval[0] is not None else ()
+
     def place(self, value: float) -> float:
         """Between 0 and 1 along the axis."""
         return (value - self.smallest) / (self.largest - self.smallest)
+
+
+def shown(name: str, value: Number) -> str:
+    """A score for readers."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if name in NO_SHARES else f"{100 * value:.1f}"
 
 
 def _letter(number: int) -> str:
@@ -98,7 +118,7 @@ def leaderboard(*words: str) -> None:
     base.parent.mkdir(parents=True, exist_ok=True)
     for suffix, template in TEMPLATES.items():
         path = base.with_name(base.name + suffix)
-        path.write_text(templates.render(template, tables=page, titles=TITLES, selected=SELECTED), encoding="utf-8")
+        path.write_text(templates.render(template, tables=page, selected=SELECTED), encoding="utf-8")
         print(path)
 
 
@@ -116,25 +136,34 @@ def tables(results: Sequence[ResultFile]) -> list[Table]:
 
 def _table(key: tuple, results: Sequence[ResultFile], names_digest: bool) -> Table:
     corpus, split, labels, version, digest, task = key
-    measure = results[0].protocol.measure
+    first = results[0].tasks[task]
+    measure, sign = first.measure or results[0].protocol.measure, 1
+    if measure in LOWER_IS_BETTER:
+        sign = -1
     rows = [_row(result, task, measure) for result in results]
     rows += _published(corpus, labels, split, task, measure)
-    rows.sort(key=lambda row: (row.selected_on == "test", -(row.scores[measure] or 0.0), row.system))
+    rows.sort(key=lambda row: (row.selected_on == "test", _last(row.scores[measure], sign), row.system))
     values = [value for row in rows for value in (row.scores[measure], *row.interval) if value is not None]
     space = max(0.05 * (max(values, default=1.0) - min(values, default=0.0)), 0.01)
     title = f"{corpus}, {split} split: {task} (labels {labels}, protocol {version})"
     title += f", reference {digest[:8]}" if names_digest else ""
     smallest, largest = min(values, default=0.0) - space, max(values, default=1.0) + space
-    return Table(title, measure, rows, ties(rows), smallest, largest)
+    titles = {name: TITLES[name] for name in METRICS[first.task_kind]}
+    return Table(title, measure, titles, rows, ties(rows), smallest, largest)
 
 
-def _row(result: ResultFile, task: Task, measure: Measure) -> Row:
+def _last(value: Number, sign: int) -> float:
+    """Sorts the best first, and what has no score last."""
+    return np.inf if value is None else -sign * value
+
+
+def _row(result: ResultFile, task: str, measure: Any) -> Row:
     content, reference = result.tasks[task], result.reference
     score = content.scores[measure]
     partial = f"{reference.scored} of {reference.utterances} utterances" if result.predictions.missing else ""
     return Row(
         system=result.system,
-        scores={name: content.scores[name].value for name in TITLES},
+        scores={str(name): score.value for name, score in content.scores.items()},
         interval=(score.low, score.high),
         selected_on=result.selected_on,
         seeds=len(result.predictions.seeds),

@@ -30,7 +30,7 @@ def masks(*words: str) -> None:
     if options.out.suffix not in (".csv", ".parquet"):
         raise UserError(f"--out {options.out}: name a .csv or a .parquet file")
     protocol = protocols.protocol(options.corpus)
-    reference = read_reference(protocol, options.split, protocol.labels)
+    reference = read_reference(protocol, options.split, protocols.labels_of(protocol))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     _write(options.out, reference)
     rows = len(reference.manifest)

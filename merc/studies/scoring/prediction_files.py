@@ -1,11 +1,12 @@
 """Reads predictions files into the blocks that evaluate scores, and refuses what cannot be scored, in one line."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
+from merc.data.records.labels import Kind
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import BlockKey, Predictions
 from merc.evaluation.selection_gap import EPOCH_PREFIX
@@ -17,6 +18,7 @@ from merc.studies.scoring.reference import Reference
 from merc.studies.scoring.utterance_ids import UtteranceIds
 
 SHOWN = 3  # ids that a message names
+ANSWER_PART: dict[Kind, str] = {"classification": "raw", "multilabel": "raw", "regression": "value"}
 FIRST_SEED = 1  # of a file without a column of seeds
 Select = Callable[[str], bool]
 
@@ -27,7 +29,7 @@ class SystemPredictions:
 
     name: str
     predictions: Predictions  # its raw part holds what the files say, one-hot for labels
-    kinds: dict[str, str]  # task -> labels, probabilities or parts (probabilities that evaluate calibrated)
+    kinds: dict[str, str]  # task -> labels, numbers, probabilities or parts (what evaluate calibrated)
     files: tuple[str, ...]
     missing: int  # utterances left out, with a label and without a prediction in some seed or condition
     calibrated: Predictions | None = None  # on dev, of the condition full
@@ -95,7 +97,7 @@ class _Reader:
         if (rows < 0).any():
             self._refuse_unknown(file, batch, rows)
         space, corpus = self.reference.space, self.reference.protocol.corpus
-        values = {task: task_values(space, corpus, file, task, batch, lines) for task in file.columns}
+        values = {task: task_values(space.tasks[task], corpus, file, batch, lines) for task in file.columns}
         keys = seeds * len(names) + conditions
         order = np.argsort(keys, kind="stable")
         starts = np.flatnonzero(np.append(True, np.diff(keys[order]) != 0))
@@ -219,7 +221,7 @@ def read_system(
     _check_seeds(files[0], predictions)
     if missing.any():
         predictions = predictions.take(~missing)
-        if not any((predictions.actual(task) >= 0).any() for task in predictions.outputs):
+        if not any(predictions.labelled(task).any() for task in predictions.outputs):
             raise UserError(f"{files[0].path}: no utterance has predictions in every seed and condition")
     kinds = {task: files[0].kinds[task] for task in predictions.outputs}
     return SystemPredictions(name, predictions, kinds, tuple(words), int(missing.sum()))
@@ -227,7 +229,7 @@ def read_system(
 
 def _collect(reader: _Reader, name: str, file: TableFile) -> Predictions:
     """The blocks by condition in the protocol's order, then by seed, whatever the order of the rows."""
-    space, blocks = reader.reference.space, reader.blocks
+    blocks = reader.blocks
     conditions = protocols.in_order({condition for _, condition in blocks})
     seeds = sorted({seed for seed, _ in blocks})
     ordered = [(seed, condition) for condition in conditions for seed in seeds if (seed, condition) in blocks]
@@ -238,14 +240,14 @@ def _collect(reader: _Reader, name: str, file: TableFile) -> Predictions:
             continue
         # an array at a time, each dropped from its block, so that few are there twice
         arrays = {part: np.stack([blocks[key].values[task].pop(part) for key in ordered]) for part in list(parts)}
-        outputs[task] = {"raw": arrays["raw"], "probability": arrays.get("probability", arrays["raw"])} | arrays
+        outputs[task] = {"probability": arrays["raw"]} | arrays if "raw" in arrays else arrays
     keys = tuple(BlockKey(name, seed, condition) for seed, condition in ordered)
-    return Predictions(reader.reference.rows(), space.outputs, keys, outputs)
+    return replace(reader.reference.without_predictions(), keys=keys, outputs=outputs)
 
 
 def _needed(predictions: Predictions) -> np.ndarray:
     """(N,) bool: utterances with a label in one of the tasks."""
-    return np.logical_or.reduce([predictions.actual(task) >= 0 for task in predictions.outputs])
+    return np.logical_or.reduce([predictions.labelled(task) for task in predictions.outputs])
 
 
 def _missing(reader: _Reader, predictions: Predictions) -> np.ndarray:

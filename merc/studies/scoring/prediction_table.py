@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from merc.data.records.labels import LabelSpace
-from merc.evaluation.predictions import PARTS
+from merc.evaluation.predictions import PARTS_OF
 from merc.runtime.errors import UserError
 from merc.studies.scoring.protocols import suggestion
 
@@ -40,8 +40,8 @@ class TableFile:
     path: Path
     model: str | None  # the rows to read: FILE#MODEL
     ids: tuple[str, ...]  # those of ID_COLUMNS and SEED that it has
-    columns: dict[str, tuple[str, ...]]  # task -> its columns: one of labels, a class each, or evaluate's PARTS
-    kinds: dict[str, str]  # task -> labels, probabilities or parts
+    columns: dict[str, tuple[str, ...]]  # task -> its columns: one of answers, a class each, or evaluate's parts
+    kinds: dict[str, str]  # task -> labels, numbers, probabilities or parts
     orders: dict[str, tuple[str, ...]]  # task -> its classes in the file's order, for evaluate's parts
 
     @property
@@ -114,22 +114,23 @@ def open_table(word: str, space: LabelSpace) -> TableFile:
     columns: dict[str, tuple[str, ...]] = {}
     kinds: dict[str, str] = {}
     for task, order in space.outputs.items():
+        kind = space.tasks[task].kind
         if orders:
-            if set(orders.get(task, ())) != set(order):
+            parts = tuple(f"{task}_{part}" for part in PARTS_OF[kind])
+            if set(orders.get(task, ())) != set(order) or not set(parts) <= set(names):
                 raise UserError(f"{path}: its {task} labels are {_listed(orders.get(task, ()))}; name its --labels")
-            columns[task], kinds[task] = tuple(f"{task}_{part}" for part in PARTS), "parts"
+            columns[task], kinds[task] = parts, "parts"
         elif probabilities := [each for each in names if each.startswith(task + SEPARATOR)]:
             _check_classes(path, task, order, probabilities)
             if task in names:
                 raise UserError(f"{path}: has {task!r} and {probabilities[0]!r}: labels or probabilities, not both")
             columns[task], kinds[task] = tuple(f"{task}{SEPARATOR}{label}" for label in order), "probabilities"
         elif task in names:
-            columns[task], kinds[task] = (task,), "labels"
+            columns[task], kinds[task] = (task,), "numbers" if kind == "regression" else "labels"
     if not columns:
-        raise UserError(
-            f"{path}: has no column emotion or sentiment, nor one a class, as emotion{SEPARATOR}"
-            f"{space.outputs['emotion'][0]}, but {_listed(names)}"
-        )
+        first = next((task for task in space.tasks.values() if task.classes), None)
+        by_class = f", nor one a class, as {first.name}{SEPARATOR}{first.classes[0]}" if first else ""
+        raise UserError(f"{path}: has no column {' or '.join(space.tasks)}{by_class}, but {_listed(names)}")
     ids = tuple(each for each in (*ID_COLUMNS, SEED) if each in names)
     if model and "model" not in ids:
         raise UserError(f"{word}: {path} has no column 'model'; name the file alone")
@@ -150,6 +151,8 @@ def _header(path: Path) -> tuple[list[str], dict[str, tuple[str, ...]]]:
 
 
 def _check_classes(path: Path, task: str, order: Sequence[str], probabilities: Sequence[str]) -> None:
+    if order == (task,):
+        raise UserError(f"{path}: {probabilities[0]!r}: {task} is a number; write it into a column {task!r}")
     named = [each.removeprefix(task + SEPARATOR) for each in probabilities]
     missing = [label for label in order if label not in named]
     for label in named:
@@ -179,9 +182,9 @@ def numbers(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def parts(batch: pa.RecordBatch, names: Sequence[str], classes: int) -> list[np.ndarray] | None:
-    """Evaluate's (n, C) arrays; None for a task without a head."""
+def parts(batch: pa.RecordBatch, names: Sequence[str]) -> list[np.ndarray] | None:
+    """Evaluate's (n, C) arrays, of an interval (n, 2); None for a task without a head."""
     columns = [batch.column(name) for name in names]
     if any(column.null_count for column in columns):
         return None
-    return [column.flatten().to_numpy(zero_copy_only=False).reshape(-1, classes) for column in columns]
+    return [column.flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1) for column in columns]

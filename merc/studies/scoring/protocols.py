@@ -12,6 +12,7 @@ from typing import Any
 
 from merc.data.records.manifest import MODALITIES
 from merc.evaluation import missing_modalities
+from merc.runtime import params
 from merc.runtime.errors import UserError
 
 MASK_SEED = 1
@@ -36,7 +37,7 @@ class Protocol:
 
     corpus: str
     version: str
-    labels: str  # the label space unless the user names another one
+    labels: str  # the label space unless the user names another one; "" = that of params.yaml
     measure: str  # the score by which systems are ordered
     options: Mapping[str, Any] = field(default_factory=dict)  # of the reader, where params.yaml has none
 
@@ -54,7 +55,12 @@ PROTOCOLS = {
             "uar",
             {"channel": "speech", "fold": 1, "test_actors": [], "dev_actors": []},
         ),
-        Protocol("folder", "1.0", "meld", "macro_f1"),
+        Protocol("mosi", "1.0", "mosi", "mae"),
+        Protocol("mosei", "1.0", "mosei", "mae"),
+        Protocol("cremad", "1.0", "cremad", "uar", {"fold": 1}),
+        Protocol("emodb", "1.0", "emodb", "uar", {"fold": 1}),
+        Protocol("emorynlp", "1.0", "emorynlp", "weighted_f1"),
+        Protocol("folder", "1.1", "", "macro_f1"),
     )
 }
 
@@ -67,6 +73,11 @@ def protocol(corpus: str) -> Protocol:
             f"{', '.join(PROTOCOLS)}"
         )
     return PROTOCOLS[corpus]
+
+
+def labels_of(protocol: Protocol) -> str:
+    """The name of its label space."""
+    return protocol.labels or params.read("data.labels", str)
 
 
 def check_conditions(place: str, names: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from merc.data.records import manifest as manifests
 from merc.data.records.labels import LabelSpace, label_space
 from merc.data.records.listing import Listing
 from merc.data.records.manifest import MODALITIES, SPLITS
-from merc.evaluation.predictions import ID_COLUMNS
+from merc.evaluation.predictions import ID_COLUMNS, Predictions
 from merc.runtime import params
 from merc.runtime.errors import UserError
 from merc.studies.scoring.protocols import Protocol
@@ -51,12 +51,24 @@ class Reference:
     def rows(self) -> pd.DataFrame:
         """Ids and labels in the label space, as the predictions file of evaluate has them."""
         rows = cast("pd.DataFrame", self.manifest[list(ID_COLUMNS)].copy())
-        for task, order in self.space.outputs.items():
-            numbers = self.space.targets(self.manifest, task)
-            rows[task] = pd.Series(
-                [order[number] if number >= 0 else None for number in numbers], rows.index, dtype=object
-            )
+        for name, task in self.space.tasks.items():
+            rows[name] = pd.Series(task.cells(task.targets(self.manifest)), rows.index, dtype=object)
         return rows
+
+    def without_predictions(self) -> Predictions:
+        """The utterances, their labels and votes, and what the tasks are."""
+        tasks = self.space.tasks
+        votes = {name: task.distributions(self.manifest) for name, task in tasks.items()}
+        return Predictions(
+            self.rows(),
+            self.space.outputs,
+            keys=(),
+            outputs={},
+            kinds={
+                n: (task.kind, task.low, task.high) for n, task in tasks.items() if task.kind != "classification"
+            },
+            votes={name: shares for name, shares in votes.items() if shares is not None},
+        )
 
     def of_split(self, split: str) -> "Reference":
         """The same corpus's reference of another split."""
@@ -115,6 +127,10 @@ def _from_raw(protocol: Protocol) -> dict[str, pd.DataFrame]:
             **{
                 name: pd.Series([getattr(each, name) for each in listing.utterances], dtype=float)
                 for name in ("start", "end")
+            },
+            **{
+                name: pd.Series([each.labels.get(name) for each in listing.utterances], dtype=object)
+                for name in dict.fromkeys(name for each in listing.utterances for name in each.labels)
             },
         }
     )

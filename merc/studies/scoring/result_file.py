@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from merc.data.records.labels import Kind
 from merc.runtime import results
 from merc.runtime.errors import UserError
 
 FORMAT = "merc-result-1"
 Number = float | None
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Task = Literal["emotion", "sentiment"]
-Measure = Literal["accuracy", "weighted_f1", "macro_f1", "uar"]
+Measure = Literal["accuracy", "weighted_f1", "macro_f1", "uar", "subset_accuracy", "mae", "pearson", "ccc",
+                  "acc2", "acc2_f1", "acc2_nonzero", "acc2_nonzero_f1", "acc5", "acc7"]  # fmt: skip
 
 
 class Record(BaseModel):
@@ -53,13 +54,15 @@ class SliceScore(Record):
 
     name: str
     utterances: int
-    accuracy: Number
-    macro_f1: Number
+    accuracy: Number = None
+    macro_f1: Number = None
+    mae: Number = None  # of a regression, with
+    ccc: Number = None
     worst: bool  # of the slices of 20 utterances or more
 
 
 class Comparison(Record):
-    """This system - the other in macro F1, with paired tests; without a common label only the verdict."""
+    """This system - the other in macro F1 (a regression: CCC), with paired tests; else only the verdict."""
 
     other: str
     digest: Digest | None  # of the other's predictions; null for the floor, which is fitted here
@@ -74,10 +77,11 @@ class Comparison(Record):
 
 
 class CurvePoint(Record):
-    """Macro F1 where each modality of an utterance is missing with a probability."""
+    """Macro F1, of a regression CCC, where each modality of an utterance is missing with a probability."""
 
     rate: float
-    macro_f1: Number
+    macro_f1: Number = None
+    ccc: Number = None
     low: Number
     high: Number
 
@@ -86,33 +90,36 @@ class Equity(Record):
     """How evenly a system rests on its modalities (docs/score.md): 1 evenly, 0 on one alone."""
 
     equity: Number
-    losses: dict[str, Number]  # modality -> macro F1 lost without it
+    losses: dict[str, Number]  # modality -> macro F1, of a regression CCC, lost without it
 
 
 class TaskResult(Record):
     """Everything that is said of a task."""
 
-    kind: Literal["labels", "probabilities", "parts"]  # parts: probabilities that evaluate calibrated
-    classes: list[str]
+    kind: Literal["labels", "numbers", "probabilities", "parts"]  # parts: what evaluate calibrated
+    task_kind: Kind = "classification"
+    measure: Measure | None = None  # by which systems are ordered, if the task has not the protocol's
+    classes: list[str]  # none of a regression
     utterances: int  # with a label
     scores: Scores
     by_class: list[ClassScore]
-    majority: dict[Measure, Number]  # of always predicting the commonest label of train
+    majority: dict[Measure, Number]  # of always predicting the commonest label of train, of numbers the median
+    jensen_shannon: Number = None  # from the annotators' votes
     clean_utterances: int  # that share no text or recording with train or dev
     clean: Scores | None
     slices: list[SliceScore]
     dev: Scores | None
-    selection_gap: dict[str, Number] | None  # of the epochs' conditions, for emotion
+    selection_gap: dict[str, Number] | None  # of the epochs' conditions, for the first task
     calibration: dict[str, Number | dict[str, Number]] | None
     comparison: Comparison | None
     floor: Scores | None
     against_floor: Comparison | None
     smallest_difference: dict[Measure, Number]
     smallest_difference_pair: str  # the system that the difference is measured against
-    conditions: dict[str, Number]  # macro F1 by condition, and the summaries of metrics/robustness.json
+    conditions: dict[str, Number]  # macro F1 (CCC) by condition, and the summaries of metrics/robustness.json
     curve: list[CurvePoint]
     equity: Equity | None
-    replicates: list[Number]  # of the protocol's measure, by bootstrap round, by which two files are paired
+    replicates: list[Number]  # of that measure, by bootstrap round, by which two files are paired
 
 
 class ProtocolStamp(Record):
@@ -156,7 +163,7 @@ class ResultFile(Record):
     protocol: ProtocolStamp
     reference: ReferenceStamp
     predictions: PredictionsStamp
-    tasks: dict[Task, TaskResult]
+    tasks: dict[str, TaskResult]
     notes: list[str]  # what is absent, and why; what was left out
 
 

@@ -1,18 +1,15 @@
 """The table that `merc score` prints: a result file for readers."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from merc.data.records.selection import MAIN_METRIC, METRICS, TITLES
 from merc.studies.cells import format_number
-from merc.studies.scoring.result_file import Comparison, Measure, Number, ResultFile, Score, TaskResult
+from merc.studies.scoring.result_file import Comparison, Number, ResultFile, Score, TaskResult
 
-TITLES: dict[Measure, str] = {
-    "accuracy": "accuracy",
-    "weighted_f1": "weighted F1",
-    "macro_f1": "macro F1",
-    "uar": "UAR",
-}
 NAME_WIDTH, CELL_WIDTH, LINE_WIDTH = 22, 22, 110
+COLUMNS = (LINE_WIDTH - NAME_WIDTH) // CELL_WIDTH  # scores side by side
 CALIBRATION = {
     "ece": "ECE",
     "classwise_ece": "classwise ECE",
@@ -22,6 +19,7 @@ CALIBRATION = {
     "ece_raw": "ECE before calibration",
     "coverage": "coverage of the sets",
     "set_size": "mean size of the sets",
+    "width": "mean width of the intervals",
 }
 
 
@@ -43,19 +41,23 @@ def result_table(result: ResultFile) -> str:
 
 
 def _task(task: str, result: TaskResult) -> Iterator[str]:
-    yield _row(f"{task} ({result.utterances})", list(TITLES.values()))
+    measures = METRICS[result.task_kind]
     named = {"test": result.scores, "clean test": result.clean, "dev": result.dev, "floor": result.floor}
-    for name, scores in named.items():
-        if scores is not None:
-            yield _row(name, [_interval(scores[measure]) for measure in TITLES])
-    yield _row("commonest label", [format_number(result.majority.get(measure)) for measure in TITLES])
-    yield _row("smallest difference", [format_number(result.smallest_difference[measure]) for measure in TITLES])
+    for first in range(0, len(measures), COLUMNS):
+        some: Sequence[Any] = measures[first : first + COLUMNS]
+        yield _row(f"{task} ({result.utterances})", [TITLES[measure] for measure in some])
+        for name, scores in named.items():
+            if scores is not None:
+                yield _row(name, [_interval(scores[measure]) for measure in some])
+        yield _row("commonest label", [format_number(result.majority.get(measure)) for measure in some])
+        yield _row("smallest difference", [format_number(result.smallest_difference[measure]) for measure in some])
     yield f"    that the split shows in 4 of 5 cases, against {result.smallest_difference_pair}"
     for comparison in (result.comparison, result.against_floor):
         if comparison is not None:
-            yield from _comparison(comparison)
-    yield ""
-    yield _row("class", ["precision", "recall", "F1", "support"])
+            yield from _comparison(comparison, _main(result))
+    if result.by_class:
+        yield ""
+        yield _row("class", ["precision", "recall", "F1", "support"])
     for each in result.by_class:
         f1 = _with_interval(each.f1, each.f1_low, each.f1_high)
         yield _row(each.label, [format_number(each.precision), format_number(each.recall), f1, str(each.support)])
@@ -63,9 +65,14 @@ def _task(task: str, result: TaskResult) -> Iterator[str]:
 
 
 def _further(result: TaskResult) -> Iterator[str]:
+    main = _main(result)
     if worst := next((each for each in result.slices if each.worst), None):
-        accuracy = format_number(worst.accuracy)
-        yield f"worst slice: {worst.name}: accuracy {accuracy}, {worst.utterances} utterances"
+        score = (
+            f"MAE {format_number(worst.mae)}"
+            if worst.accuracy is None
+            else f"accuracy {format_number(worst.accuracy)}"
+        )
+        yield f"worst slice: {worst.name}: {score}, {worst.utterances} utterances"
     if result.calibration:
         known = {name: result.calibration[name] for name in CALIBRATION if name in result.calibration}
         shown = [
@@ -75,27 +82,34 @@ def _further(result: TaskResult) -> Iterator[str]:
         ]
         yield "calibration: " + ", ".join(shown)
     if result.selection_gap:
-        gap = result.selection_gap["macro_f1"]
-        yield f"selection gap: test's best epoch is {format_number(gap)} macro F1 above the selected"
+        gap = result.selection_gap[MAIN_METRIC[result.task_kind]]
+        yield f"selection gap: test's best epoch is {format_number(gap)} {main} above the selected"
+    if result.jensen_shannon is not None:
+        yield f"Jensen-Shannon divergence from the votes: {format_number(result.jensen_shannon)}"
     if result.curve:
-        yield "macro F1 by missing rate: " + ", ".join(
-            f"{each.rate:g}: {format_number(each.macro_f1)}" for each in result.curve
+        yield f"{main} by missing rate: " + ", ".join(
+            f"{each.rate:g}: {format_number(each.ccc if each.macro_f1 is None else each.macro_f1)}"
+            for each in result.curve
         )
     subsets = {name: value for name, value in result.conditions.items() if name.startswith("only:")}
     if subsets:
-        yield "macro F1 of " + ", ".join(f"{name} {format_number(value)}" for name, value in subsets.items())
+        yield f"{main} of " + ", ".join(f"{name} {format_number(value)}" for name, value in subsets.items())
     if result.equity:
         lost = ", ".join(f"{name} {format_number(value)}" for name, value in result.equity.losses.items())
-        yield f"equity {format_number(result.equity.equity)}: macro F1 lost without {lost}"
+        yield f"equity {format_number(result.equity.equity)}: {main} lost without {lost}"
 
 
-def _comparison(comparison: Comparison) -> Iterator[str]:
+def _main(result: TaskResult) -> str:
+    return TITLES[MAIN_METRIC[result.task_kind]]
+
+
+def _comparison(comparison: Comparison, main: str) -> Iterator[str]:
     if comparison.difference is not None:
         difference = _with_interval(comparison.difference, comparison.low, comparison.high)
         tests = {"permutation": comparison.permutation_p, "McNemar": comparison.mcnemar_p}
         tests["t over seeds"] = comparison.paired_t_p
         shown = ", ".join(f"{name} {format_number(value)}" for name, value in tests.items())
-        yield f"minus {comparison.other}: macro F1 {difference}; p: {shown}"
+        yield f"minus {comparison.other}: {main} {difference}; p: {shown}"
     yield f"    {comparison.verdict}"
 
 

@@ -8,18 +8,21 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from merc.data.records.labels import Kind
+from merc.data.records.selection import MAIN_METRIC, METRICS
 from merc.evaluation import bootstrap, headline, reliability, robustness, selection_gap, significance, slices
 from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 from merc.evaluation.report import tables
 from merc.studies.scoring import modality_equity, reference, result_file
-from merc.studies.scoring.prediction_files import SystemPredictions
+from merc.studies.scoring.dev_calibration import FITTED
+from merc.studies.scoring.prediction_files import ANSWER_PART, SystemPredictions
 from merc.studies.scoring.protocols import BOOTSTRAP_SEED, ROUNDS
 from merc.studies.scoring.reference import Reference
 from merc.studies.scoring.result_file import TaskResult
-from merc.training.core import scores
 
 CLEAN = "clean test"  # name of the slice
+FIRST_MEASURE: dict[Kind, str] = {"classification": "macro_f1", "multilabel": "macro_f1", "regression": "mae"}
 # z for a two-sided test at 5 % plus z for a power of 80 %
 DETECTABLE_ERRORS = 1.959964 + 0.841621
 
@@ -51,6 +54,11 @@ def score(system: SystemPredictions, ref: Reference, rivals: Rivals) -> dict[str
     return {task: _task(system, ref, rivals, task, draws, parts, robust[task]) for task in predictions.outputs}
 
 
+def ordering_measure(protocol_measure: str, kind: Kind) -> str:
+    """The score by which systems are ordered: the protocol's, or what the field reports first of this kind."""
+    return protocol_measure if protocol_measure in METRICS[kind] else FIRST_MEASURE[kind]
+
+
 def _scored_manifest(ref: Reference, predictions: Predictions) -> pd.DataFrame:
     if len(predictions.rows) == len(ref.manifest):
         return ref.manifest
@@ -68,8 +76,10 @@ def _task(
     robust: Mapping[str, float],
 ) -> TaskResult:
     predictions, name, baseline = system.predictions, system.name, rivals.baseline
-    counts = predictions.group_confusions(task, name)
-    replicates = bootstrap.replicate(counts, draws)
+    counts, measure = predictions.group_confusions(task, name), predictions.measure(task)
+    replicates = bootstrap.replicate(counts, draws, measure.summarise)
+    ordered_by, labelled = ordering_measure(ref.protocol.measure, measure.kind), predictions.labelled(task)
+    is_first = task == next(iter(predictions.outputs))
     clean = parts.get(CLEAN)
     board = headline.headline(predictions, task, name, draws)
     tested = baseline and {
@@ -82,15 +92,18 @@ def _task(
     }
     pair, differences = _differences(system, baseline, task, replicates)
     lost = modality_equity.losses(robust)
-    gap = selection_gap.epoch_gap(predictions, name) if task == "emotion" else None
+    gap = selection_gap.epoch_gap(predictions, name, task) if is_first else None
     content: dict[str, Any] = {
         "kind": system.kinds[task],
-        "classes": list(predictions.classes[task]),
-        "utterances": int((predictions.actual(task) >= 0).sum()),
-        "scores": _with_intervals(board),
-        "by_class": _by_class(predictions, task, draws),
+        "task_kind": measure.kind,
+        "measure": None if ordered_by == ref.protocol.measure else ordered_by,
+        "classes": list(predictions.task(task).classes),
+        "utterances": int(labelled.sum()),
+        "scores": _with_intervals(board, measure.kind),
+        "by_class": [] if measure.kind == "regression" else _by_class(predictions, task, draws),
         "majority": headline.majority_baseline(ref.space, ref.manifests["train"], predictions, task),
-        "clean_utterances": 0 if clean is None else int((clean & (predictions.actual(task) >= 0)).sum()),
+        "jensen_shannon": board.get("jensen_shannon") if system.kinds[task] != "labels" else None,
+        "clean_utterances": 0 if clean is None else int((clean & labelled).sum()),
         "clean": None if clean is None else board_of(predictions.take(clean), task),
         "slices": _slices(predictions, task, parts),
         "dev": board_of(rivals.dev.predictions, task) if rivals.dev and task in rivals.dev.kinds else None,
@@ -104,7 +117,7 @@ def _task(
         "conditions": robust,
         "curve": _curve(predictions, task, draws),
         "equity": {"equity": modality_equity.equity(lost), "losses": lost} if len(lost) > 1 else None,
-        "replicates": replicates[ref.protocol.measure],
+        "replicates": replicates[ordered_by],
     }
     return TaskResult.model_validate(plain(content))
 
@@ -112,14 +125,15 @@ def _task(
 def board_of(predictions: Predictions, task: str) -> dict[str, dict[str, float]]:
     """Headline scores of predictions with draws of their own, as evaluate scores each corpus."""
     draws = bootstrap.draw(predictions.groups()[1], predictions.num_seeds, ROUNDS, BOOTSTRAP_SEED)
-    return _with_intervals(headline.headline(predictions, task, predictions.keys[0].model, draws))
+    board = headline.headline(predictions, task, predictions.keys[0].model, draws)
+    return _with_intervals(board, predictions.task(task).kind)
 
 
-def _with_intervals(board: Mapping[str, float]) -> dict[str, dict[str, float]]:
+def _with_intervals(board: Mapping[str, float], kind: Kind) -> dict[str, dict[str, float]]:
     """{measure: {value, std, low, high}}."""
     return {
         name: {"value": board[name], **{part: board[f"{name}_{part}"] for part in ("std", "low", "high")}}
-        for name in scores.HEADLINE_METRICS
+        for name in METRICS[kind]
     }
 
 
@@ -134,15 +148,20 @@ def _slices(predictions: Predictions, task: str, parts: Mapping[str, np.ndarray]
 
 
 def _calibration(system: SystemPredictions, task: str) -> dict[str, Any] | None:
-    """Of probabilities: calibration measures, with conformal sets if they were fitted on dev."""
-    predictions = system.full
-    if system.kinds[task] == "labels":
+    """Calibration measures, with conformal sets, or intervals of numbers, if they were fitted on dev."""
+    predictions, kind, labelled = system.full, system.predictions.task(task).kind, system.full.labelled(task)
+    if system.kinds[task] == "labels" or not labelled.any():
         return None
-    if "set" in predictions.outputs[task]:
+    fitted = {"classification": "set", "multilabel": FITTED, "regression": "interval"}[kind]
+    if fitted in predictions.outputs[task] or system.kinds[task] == "parts":
         return reliability.calibration_measures(predictions, task, system.name) or None
-    actual = predictions.actual(task)
-    probability = predictions.values(task, system.name, [FULL])[:, 0, actual >= 0]
-    return dict(reliability.calibration_scores(probability, actual[actual >= 0])) if (actual >= 0).any() else None
+    if kind == "regression":
+        return None
+    actual = predictions.actual(task)[labelled]
+    probability = predictions.values(task, system.name, [FULL])[:, 0, labelled]
+    if kind == "multilabel":
+        return dict(reliability.binary_measures(probability, actual > 0))
+    return dict(reliability.calibration_scores(probability, actual))
 
 
 def _compare(other: Predictions, name: str, system: SystemPredictions, task: str) -> dict[str, Any]:
@@ -171,25 +190,33 @@ def _differences(
     2.80 standard errors of the difference: paired with the baseline on the same drawn groups; without a baseline
     those of an unrelated system that varies as much, so at most.
     """
+    measure = system.predictions.measure(task)
+    names = METRICS[measure.kind]
     if baseline is None or task not in baseline.predictions.outputs:
-        spread = {name: np.sqrt(2) * np.nanstd(replicates[name]) for name in scores.HEADLINE_METRICS}
+        spread = {name: np.sqrt(2) * _spread(replicates[name]) for name in names}
         pair = "an unrelated system of the same spread"
     else:
         seeds = {key.seed for key in baseline.predictions.keys} & {key.seed for key in system.predictions.keys}
         shared = _shared(baseline.predictions, system.predictions)
-        names = baseline.name, system.name
-        both = [one.take_seeds(seeds).group_confusions(task, name) for one, name in zip(shared, names, strict=True)]
+        pairs = zip(shared, (baseline.name, system.name), strict=True)
+        both = [one.take_seeds(seeds).group_confusions(task, name) for one, name in pairs]
         draws = bootstrap.draw(both[0].shape[2], len(seeds), ROUNDS, BOOTSTRAP_SEED)
-        first, second = (bootstrap.replicate(counts, draws) for counts in both)
-        spread = {name: np.nanstd(second[name] - first[name]) for name in scores.HEADLINE_METRICS}
+        first, second = (bootstrap.replicate(counts, draws, measure.summarise) for counts in both)
+        spread = {name: _spread(second[name] - first[name]) for name in names}
         pair = baseline.name
     return pair, {name: float(DETECTABLE_ERRORS * value) for name, value in spread.items()}
+
+
+def _spread(replicates: np.ndarray) -> float:
+    defined = replicates[np.isfinite(replicates)]
+    return float(defined.std()) if len(defined) else np.nan
 
 
 def _curve(predictions: Predictions, task: str, draws: bootstrap.Draws) -> list[dict[str, float]]:
     name = predictions.keys[0].model
     table = robustness.missing_rate_curve(predictions, task, draws)
-    columns = {name: "macro_f1", f"{name}_low": "low", f"{name}_high": "high"}
+    main = MAIN_METRIC[predictions.task(task).kind]
+    columns = {name: main, f"{name}_low": "low", f"{name}_high": "high"}
     return table.rename(columns=columns).to_dict("records") if len(table) > 1 else []
 
 
@@ -199,7 +226,7 @@ def predictions_digest(predictions: Predictions) -> str:
     hasher.update(str([(key.seed, key.condition) for key in predictions.keys]).encode())
     for task, parts in predictions.outputs.items():
         hasher.update(f"{task} {predictions.classes[task]}".encode())
-        for block in parts["raw"]:
+        for block in parts[ANSWER_PART[predictions.task(task).kind]]:
             hasher.update(np.ascontiguousarray(block).data)
     return hasher.hexdigest()
 
