@@ -76,7 +76,7 @@ def test_the_metrics_hold_the_contract(finished):
 
 
 def test_the_confusion_diagonal_is_the_uar(finished):
-    rows = pd.read_csv(finished / "plots/evaluate/confusion_emotion.csv")
+    rows = pd.read_csv(finished / "plots/evaluate/confusion/emotion.csv")
     assert list(rows.columns) == ["actual", "predicted", "seed"]
     by_seed = rows.groupby("seed")[["actual", "predicted"]].apply(
         lambda one: (one.actual == one.predicted).groupby(one.actual).mean().mean()

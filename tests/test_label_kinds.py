@@ -6,6 +6,7 @@ import label_kinds
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from merc.data.records import labels, packs
 from merc.data.records import manifest as manifests
@@ -28,8 +29,7 @@ REACHED = {
     "valence": {"valence.ccc": 0.4},
     "votes": {"mood.macro_f1": 0.5},
 }
-
-
+PLOTTED = yaml.safe_load((Path(__file__).parents[1] / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
 # a network and its ONNX files are traced in six seconds: in the fast tests one, of two kinds
 SHIPPED = ["mosei", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mosi", "valence", "votes"))]
 
@@ -107,7 +107,14 @@ def test_calibration_and_report_know_the_kind(run):
         assert keys[task.kind] <= set(calibrated[name])
         figure = "numbers" if task.kind == "regression" else "classes"
         assert f'alt="{figure}_{name}"' in page
-        assert (Path("plots/evaluate") / f"{figure}_{name}.csv").is_file()
+        files = list(Path("plots/evaluate").glob(f"*/{name}.csv"))
+        drawn = {path.parent.name for path in files if len(pd.read_csv(path))}
+        own = {"regression": {"numbers"}, "multilabel": {"reliability"}}.get(
+            task.kind, {"confusion", "confusion_teacher", "reliability", "risk_coverage"}
+        )
+        assert drawn == {"missing_rate", *own}
+        folders = {name for one in PLOTTED for name in one if name.startswith("plots/evaluate/")}
+        assert folders == {path.parent.as_posix() for path in files}
     assert ("MAE" in page) == (run != "votes")
     if run == "votes":
         board = read_json(Path("metrics/evaluate.json"))

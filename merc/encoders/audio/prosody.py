@@ -75,6 +75,33 @@ class Prosody(FramedAudioEncoder):
         return (bands + POWER_FLOOR).log() + 10, (bands.sum(dim=-1, keepdim=True) + POWER_FLOOR).log() + 10
 
 
+# the columns of `_describe`, in order
+FRAME_NAMES = (
+    *(f"mel band {band}" for band in range(1, BANDS + 1)),
+    *("energy", "energy above the mean", "voicing", "pitch above the mean", "pitch"),
+    *("change of energy", "change of pitch", "change of voicing", "change of the spectrum"),
+)
+DYNAMICS = (
+    "change of the spectrum",
+    "rise of energy",
+    "turns of voicing",
+    "distance from the mean pitch",
+    "voicing",
+)
+UTTERANCE_NAMES = (
+    *("energy, mean", "energy, deviation", "pitch, mean", "pitch, deviation"),
+    *(f"{name}, {statistic}" for statistic in ("mean", "deviation") for name in DYNAMICS),
+    *(f"mel band {band}, relative to energy" for band in range(1, BANDS + 1)),
+    *("pitch, trend", "energy, trend", "energy, tempo", "pitch, tempo", "duration"),
+)
+
+
+def feature_names() -> list[str]:
+    """What each number of a step is: statistics of the step's frames, then of the utterance."""
+    steps = [f"{name}, {statistic} of a step" for statistic in ("mean", "deviation") for name in FRAME_NAMES]
+    return [*steps, *UTTERANCE_NAMES]
+
+
 class Pitch(nn.Module):
     """Pitch in octaves above 150 Hz, and voicing (0 to 1), per frame."""
 

@@ -18,6 +18,18 @@ BRIGHTNESS_CELLS = 8  # cells of the brightness map along a side
 CROPS_PER_STEP = 2  # crops per step: frames in between are skipped, as a face changes slowly
 
 
+# the edges that vote for each orientation of the gradient, which is at right angles to them
+EDGES = ("upright", "rising", "level", "falling")
+
+
+def feature_names() -> list[str]:
+    """What each number of a step is; cells are counted by row and column from 1, top left."""
+    cells = [f"{row},{column}" for row in range(1, CELLS + 1) for column in range(1, CELLS + 1)]
+    return [f"hog cell {cell} {edge}" for edge in EDGES for cell in cells] + [
+        f"hog cell {cell} brightness" for cell in cells
+    ]
+
+
 class Hog(Encoder):
     """Histograms of oriented gradients (Dalal and Triggs 2005), soft-binned so that gradients reach the pixels."""
 

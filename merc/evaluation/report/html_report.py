@@ -96,12 +96,20 @@ def render_page(predictions: Predictions, test: pd.DataFrame, data: ReportData, 
         models=predictions.models(),
         data=data,
         tested={task: result for task, result in data.compared.items() if "difference" in result},
-        figures={task: _figures(figures.glob(f"*_{task}*.svg")) for task in predictions.classes},
+        figures={task: _figures(_of_task(figures, task, predictions.models())) for task in predictions.classes},
         missing=_missing(data.robust),
         calibration=_calibration(data.calibrated),
         slices={task: _slices(data.slices[task]) for task in predictions.classes},
         dialogues=_dialogues(predictions, test),
     )
+
+
+def _of_task(figures: Path, task: str, models: Sequence[str]) -> list[Path]:
+    """The task's figures alone: another task's name may begin or end alike."""
+    names = ["missing_rate", "risk_coverage", "reliability", "classes", "numbers"]
+    paths = [figures / f"{name}_{task}.svg" for name in names]
+    paths += [figures / f"confusion_{task}_{model}.svg" for model in models]
+    return [path for path in paths if path.is_file()]
 
 
 def _figures(paths: Iterable[Path]) -> dict[str, str]:

@@ -18,6 +18,16 @@ from merc.runtime import results
 
 OUT, METRICS, PLOTS = Path("out/evaluate"), Path("metrics"), Path("plots/evaluate")
 FIGURES = OUT / "figures"
+# Folders of `dvc plots show`, which draws every file of a folder in one way (`plots:` in dvc.yaml): a file a task.
+# A kind of task that has no such plot leaves the header alone, because DVC warns of a folder that is not there.
+DRAWN_BY_DVC = {
+    "confusion": ("actual", "predicted", "seed"),
+    "confusion_teacher": ("actual", "predicted", "seed"),
+    "missing_rate": ("rate", "student"),
+    "reliability": ("model", "confidence", "correct", "count"),
+    "risk_coverage": ("coverage", "student", "teacher"),
+    "numbers": ("actual", "predicted", "seed"),
+}
 
 
 class Remarks(NamedTuple):
@@ -78,16 +88,18 @@ def _plot(predictions: Predictions, task: str, draws: bootstrap.Draws) -> None:
     models, kind = predictions.models(), predictions.task(task).kind
     plotted = {"missing_rate": missing_rate_curve(predictions, task, draws)}
     if kind == "classification":
-        for name, model in ((f"confusion_{task}", "student"), (f"confusion_{task}_teacher", "teacher")):
-            results.write_csv(PLOTS / f"{name}.csv", tables.confusions(predictions, task, model))
+        plotted["confusion"] = tables.confusions(predictions, task, "student")
+        plotted["confusion_teacher"] = tables.confusions(predictions, task, "teacher")
         plotted["risk_coverage"] = reliability.coverage_curve(predictions, task, models)
     if kind == "regression":
         plotted["numbers"] = tables.numbers(predictions, task, "student")
     else:
         plotted["classes"] = tables.class_scores(predictions, task, draws)
         plotted["reliability"] = reliability.reliability_diagram(predictions, task, models)
-    for name, table in plotted.items():
-        results.write_csv(PLOTS / f"{name}_{task}.csv", table)
+    for name, columns in DRAWN_BY_DVC.items():
+        results.write_csv(PLOTS / name / f"{task}.csv", plotted.get(name, pd.DataFrame(columns=list(columns))))
+    if "classes" in plotted:
+        results.write_csv(PLOTS / f"classes_{task}.csv", plotted["classes"])
     _figures(predictions, task, plotted)
 
 

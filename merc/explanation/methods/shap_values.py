@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from merc.encoders.audio import prosody
+from merc.encoders.vision import hog
 from merc.explanation.counterfactual import Change, log_odds
 from merc.explanation.methods.part_attribution import Case
 
 # which of N games (Q,), its coalition (Q, P) bool -> values (Q, outputs)
 Game = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# streams whose features have names
+MEASURED = {"audio/prosody": prosody.feature_names, "vision/hog": hog.feature_names}
 SAMPLES = 32  # points between blank and utterance at which the gradient explainer evaluates gradients
 
 
@@ -154,11 +158,18 @@ def _feature_columns(case: Case) -> dict[str, slice]:
 
 
 def _feature_names(case: Case) -> list[str]:
-    return [
-        f"{stream} {number}"
-        for stream, columns in _feature_columns(case).items()
-        for number in range(columns.stop - columns.start)
-    ]
+    """Of signal processing what it measures, `audio: pitch, mean`; of a network's states their numbers."""
+    names = []
+    for stream, columns in _feature_columns(case).items():
+        width = columns.stop - columns.start
+        told = MEASURED[stream]() if stream in MEASURED else []
+        modality = stream.partition("/")[0]
+        names += (
+            [f"{modality}: {name}" for name in told]
+            if len(told) == width
+            else [f"{stream} {number}" for number in range(width)]
+        )
+    return names
 
 
 def _feature_means(case: Case, row: int) -> np.ndarray:
