@@ -3,6 +3,8 @@
 import shutil
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import loops
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional
 from transformers.models.bert.modeling_bert import BertLayer
 from tuned_project import as_encode_loads_it, changed, original, run_without_torch, set_up
 
 from merc.data.records.encoder_inputs import TextInput
-from merc.data.records.labels import label_space
+from merc.data.records.labels import Task, label_space
 from merc.data.records.selection import off_metrics
 from merc.finetuning import frozen_layers, one_encoder, trainable_layers
 from merc.finetuning.finetuning_config import UnfreezingConfig
@@ -314,3 +317,18 @@ def test_shares_say_how_often_an_utterance_is_seen():
     assert (seen[:10] == 100).all()
     assert abs(seen[10:30].mean() - 25) < 3
     assert (seen[30:] == 0).all()
+
+
+def test_votes_are_learnt_from_where_there_are_any():
+    """The loss of soft labels, and of a label where an utterance has none; a tie of votes counts, too."""
+    shares = np.array([[0.75, 0.25], [np.nan, np.nan], [0.5, 0.5]], np.float32)
+    task = Task("mood", "classification", ("low", "glad"))
+    train = one_encoder.LabelledUtterances(
+        ["a", "b", "c"], {"mood": np.array([0, 1, -100])}, np.ones(3), {"mood": task}, {"mood": shares}
+    )
+    logits = torch.tensor([[[1.0, -1.0], [0.5, 0.0], [0.0, 2.0]]])
+    probe: Any = SimpleNamespace(part_logits=lambda inputs: {"mood": logits})
+    objective = one_encoder.ProbeObjective(train, {"mood": 2}, class_weight_power=0.0)
+    found = objective(probe, np.arange(3))["mood"]
+    soft = torch.tensor([[0.75, 0.25], [0.0, 1.0], [0.5, 0.5]])
+    assert found.item() == pytest.approx(functional.cross_entropy(logits[0], soft).item(), abs=1e-5)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, cast
 
 import numpy as np
@@ -20,7 +20,13 @@ from merc.finetuning.augmentation import AugmentedBatch, no_augmentation
 from merc.finetuning.frozen_layers import FrozenLayers
 from merc.runtime.errors import UserError
 from merc.training.core.loop import SCORE
-from merc.training.core.objectives import DIRECT_LOSSES, balanced_weights, cross_entropy, yes_weights
+from merc.training.core.objectives import (
+    DIRECT_LOSSES,
+    balanced_weights,
+    cross_entropy,
+    vote_cross_entropy,
+    yes_weights,
+)
 from merc.training.core.supervision import selecting_score
 from merc.training.core.task_scores import scores_by_task
 
@@ -35,6 +41,7 @@ class LabelledUtterances:
     targets: dict[str, np.ndarray]  # by task, as Task.targets
     share: np.ndarray  # (N,) mean number of times that each is drawn in an epoch
     tasks: dict[str, Task]
+    votes: dict[str, np.ndarray] = field(default_factory=dict)  # by task: (N, C) shares of the annotators' votes
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -67,7 +74,9 @@ def read_utterances(
     is_target = np.any([*space.labelled(rows).values()], axis=0) & labelled.rows(rows)
     kept = np.flatnonzero(is_target & np.array([utterance is not None for utterance in inputs], dtype=bool))
     shares = rows["corpus"].map(share)  # pyright: ignore[reportArgumentType] pandas: map takes a dict too
+    votes = {name: task.distributions(rows) for name, task in space.tasks.items()}
     return LabelledUtterances(
+        votes={name: shown[kept] for name, shown in votes.items() if shown is not None},
         inputs=[inputs[row] for row in kept],
         targets={task: target[kept] for task, target in targets.items()},
         share=shares.to_numpy(float)[kept],
@@ -171,7 +180,7 @@ class UtteranceBatches:
 
 
 class ProbeObjective:
-    """The loss of every head: of a classification the class-weighted cross-entropy, without annotators' votes.
+    """The loss of every head: of a classification the class-weighted cross-entropy, by the votes if there are any.
 
     `augment` is applied to each batch; a mixture of two utterances has both their labels, weighted.
     """
@@ -212,12 +221,18 @@ class ProbeObjective:
         ):
             target = torch.from_numpy(self.train.targets[task][labelled]).to(logits.device)
             weight = torch.from_numpy(label_weight).float().to(logits.device)
-            total = total + (weight * self._losses(task, logits, target)).sum()
-            count = count + (weight * is_labelled(target)).sum()
+            votes = self.train.votes.get(task)
+            shares = None if votes is None else torch.from_numpy(votes[labelled]).to(logits)
+            total = total + (weight * self._losses(task, logits, target, shares)).sum()
+            counted = is_labelled(target) if shares is None else is_labelled(target) | (shares.nansum(1) > 0)
+            count = count + (weight * counted).sum()
         return total / count.clamp(min=1)
 
-    def _losses(self, task: str, outputs: Tensor, target: Tensor) -> Tensor:
-        """(N,), 0 without a label."""
+    def _losses(self, task: str, outputs: Tensor, target: Tensor, shares: Tensor | None) -> Tensor:
+        """(N,), 0 without a label and votes; a tie of votes has no label, and teaches its shares."""
+        if shares is not None:
+            weight = self.weights[task].to(outputs)
+            return vote_cross_entropy(outputs, shares, target, weight, self.smoothing)[0]
         if task in self.weights:
             return cross_entropy(outputs, target, self.weights[task].to(outputs), self.smoothing)
         yes = self.yes_weights.get(task)

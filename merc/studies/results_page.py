@@ -35,6 +35,18 @@ FOUR_LINES = {
 }
 
 
+def without_floor(studies: Iterable[dict]) -> str:
+    """The rows whose test split was scored without a floor: `study` whole, or `study` (row, row)."""
+    told = []
+    for study in studies:
+        scored = [row for row in study["rows"] if row.get("test")]
+        lacking = [row["name"] for row in scored if "floor" not in row["test"]]
+        if lacking:
+            rows = f"{len(lacking)} rows" if len(lacking) == len(scored) else ", ".join(lacking)
+            told.append(f"`{study['study']}` ({'all' if len(lacking) == len(scored) else rows})")
+    return ", ".join(told)
+
+
 def write_results_page() -> None:
     """Write the page and the figures from docs/results/*.json."""
     studies = [read_json(file) for file in sorted(FOLDER.glob("*.json"))]
@@ -53,6 +65,7 @@ def render_results_page(studies: Iterable[dict]) -> str:
         TEMPLATE,
         studies=studies,
         shifts=shifts,
+        without_floor=without_floor(studies),
         four_lines=four_lines(rows),
         student_beside=student_beside(rows),
         number=format_number,

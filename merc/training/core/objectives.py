@@ -144,15 +144,19 @@ class LabelLoss:
         return (losses * count).sum() / (importance * count).sum().clamp(min=1e-8)
 
     def _vote_losses(self, logits: Tensor, batch: dict, task: Task) -> tuple[Tensor, Tensor]:
-        """(N,) cross-entropy with the votes' shares, or the label where there are none, and its weights (N,)."""
+        """(N,) losses by the votes' shares, and their weights (N,)."""
         shares, target, weight = batch[votes_key(task.name)], batch[task.name], self.weights[task.name]
-        label = functional.one_hot(target.clamp(min=0), len(weight)) * (target >= 0).unsqueeze(1)
-        shares = torch.where(shares.isnan(), label.to(logits), shares.to(logits))
-        adjusted = logits + self.adjustment[task.name]
-        losses = functional.cross_entropy(
-            adjusted, shares, weight, label_smoothing=self.smoothing, reduction="none"
-        )
-        return losses * (shares.sum(1) > 0), (shares * weight).sum(1).to(losses)
+        return vote_cross_entropy(logits + self.adjustment[task.name], shares, target, weight, self.smoothing)
+
+
+def vote_cross_entropy(
+    logits: Tensor, shares: Tensor, target: Tensor, weight: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """(N,) cross-entropy with the votes' shares, or the label where there are none, and its weights (N,)."""
+    label = functional.one_hot(target.clamp(min=0), len(weight)) * (target >= 0).unsqueeze(1)
+    shares = torch.where(shares.isnan(), label.to(logits), shares.to(logits))
+    losses = functional.cross_entropy(logits, shares, weight, label_smoothing=smoothing, reduction="none")
+    return losses * (shares.sum(1) > 0), (shares * weight).sum(1).to(losses)
 
 
 def yes_weights(target: Tensor, power: float) -> Tensor:
