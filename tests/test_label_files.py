@@ -175,7 +175,13 @@ def test_a_corpus_of_its_own_says_what_its_words_mean():
         ({"score": [3.5]}, r"chat: score = 3.5: lies outside tasks.valence.range = \[-3, 3\] of data/labels"),
         ({"score": ["high"]}, "chat: score = 'high': is no number"),
         ({"emotions": ["happy"]}, "chat: emotions = 'happy': is no list of words"),
-        ({"mood": [1.0]}, "chat: mood = 1.0: is no word"),
+        ({"mood": [1.0]}, "chat: mood = 1.0: is no word; a table's numbers are words by data.chat.kinds"),
+        ({"score": ["1"]}, r"data.chat.kinds: {score: number} in params.yaml names that"),
+        (
+            {"mood_votes": ["glad"]},
+            "chat: mood_votes = 'glad': is no votes, .* write `bad: 3; good: 1`",
+        ),
+        ({"mood_votes": [("glad: -1", "sad: 2")]}, "is no votes"),
     ],
 )
 def test_a_label_without_meaning_is_refused(columns, line):

@@ -6,7 +6,8 @@ import re
 import corpora_files
 import pytest
 
-from merc.corpora import registry
+from merc.corpora import folder, registry
+from merc.corpora.forms import table
 from merc.data.records.manifest import SPLITS
 from merc.runtime.errors import UserError
 
@@ -177,3 +178,28 @@ def test_a_row_of_iemocaps_table_that_is_wrong(tmp_path, row, words):
     write(tmp_path, IEMOCAP + row)
     with pytest.raises(UserError, match=words):
         listed("iemocap", tmp_path, test_session=5, dev_session=2)
+
+
+ODD = {  # what spreadsheets write, and what hands do
+    "text,mood,\nHello,glad,\n": None,
+    "text|mood\nHello|glad\n": "lacks a column text or clip; .*; it has 'text|mood'",
+    'text,mood\n"Hello,glad\nBye,cross\n': "a quote is opened and never closed, before line 3",
+    "PK\x03\x04 and so on": "is a workbook, whatever its name; save the sheet as CSV",
+}
+
+
+@pytest.mark.parametrize("content", ODD)
+def test_an_odd_table_is_read_or_told_of_in_one_line(tmp_path, content):
+    (tmp_path / "utterances.csv").write_text(content, encoding="utf-8")
+    options = folder.Options(split="column" if ODD[content] else "by group")
+    if ODD[content]:
+        with pytest.raises(UserError, match=ODD[content]):
+            folder.read(tmp_path, tmp_path / "scratch", options)
+    else:
+        assert table.read_table(tmp_path / "utterances.csv").columns == ["text", "mood"]
+
+
+def test_too_few_folds(tmp_path):
+    (tmp_path / "utterances.csv").write_text("text,mood\n" + "Hello,glad\n" * 9, encoding="utf-8")
+    with pytest.raises(UserError, match=r"data.folder.folds = 2: write 3 or more, or 0 for one draw"):
+        folder.read(tmp_path, tmp_path / "scratch", folder.Options(split="by group", folds=2))

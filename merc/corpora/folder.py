@@ -52,7 +52,10 @@ def read(folder: Path, scratch: Path, options: Options) -> Listing:
         )
     found = table.read_table(path)
     if not {"text", "clip"} & set(found.columns):
-        raise UserError(f"{path}: lacks a column text or clip; write what is said, the recordings, or both")
+        has = ", ".join(map(repr, found.columns))[:200]
+        raise UserError(
+            f"{path}: lacks a column text or clip; write what is said, the recordings, or both; it has {has}"
+        )
     return TableListing(found, folder, options).listing()
 
 
@@ -103,6 +106,8 @@ class TableListing:
             return [_split(row) for row in rows]
         groups = [row["group"] or self._dialogue(row) for row in rows]
         if options.split.replace("_", " ") == BY_GROUP:
+            if options.folds in (1, 2):
+                raise UserError(f"{place}.folds = {options.folds}: write 3 or more, or 0 for one draw")
             if options.folds and options.fold > options.folds:
                 raise UserError(f"{place}.fold = {options.fold}: there are {options.folds} folds")
             try:

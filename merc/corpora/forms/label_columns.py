@@ -90,4 +90,8 @@ def _votes(cell: str) -> dict[str, float] | None:
     matches = [VOTE.fullmatch(part) for part in parts]
     if not parts or not all(matches):
         return None
-    return {match[1]: float(match[2]) for match in matches if match}
+    votes: dict[str, float] = {}
+    for match in matches:
+        if match:
+            votes[match[1]] = votes.get(match[1], 0.0) + float(match[2])
+    return votes

@@ -10,6 +10,7 @@ from merc.data.records import transcripts
 from merc.runtime.errors import UserError
 
 SUFFIXES = (".csv", ".tsv")
+WORKBOOK = b"PK\x03\x04"  # .xlsx and .ods are zip archives
 DELIMITERS = (",", ";", "\t")  # spreadsheets of some countries write semicolons
 
 
@@ -45,7 +46,10 @@ class Table:
 
 def read_table(path: Path, needed: Iterable[str] = ()) -> Table:
     """Read a table, which must have the needed columns and at least one row."""
-    text = transcripts.decode(path.read_bytes())
+    content = path.read_bytes()
+    if content.startswith(WORKBOOK):
+        raise UserError(f"{path}: is a workbook, whatever its name; save the sheet as CSV")
+    text = transcripts.decode(content)
     header = text[: text.find("\n")] if "\n" in text else text
     delimiter = max(DELIMITERS, key=header.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -54,6 +58,12 @@ def read_table(path: Path, needed: Iterable[str] = ()) -> Table:
         rows = [TableRow(reader.line_num, _cells(cells, columns), path) for cells in reader]
     except csv.Error as error:
         raise UserError(f"{path} line {reader.line_num}: is no table: {error}; write one row a line") from None
+    if rows and text.count('"') % 2 and any("\n" in cell for cell in rows[-1].cells.values()):
+        raise UserError(
+            f"{path}: a quote is opened and never closed, before line {rows[-1].line}; close or remove it"
+        )
+    if "" in columns and not any(row[""] for row in rows):  # spreadsheets end lines with empty cells
+        columns = [name for name in columns if name]
     needed = list(needed)
     if missing := [name for name in needed if name not in columns]:
         raise UserError(f"{path}: lacks the columns {', '.join(missing)}; needed are {', '.join(needed)}")

@@ -92,7 +92,11 @@ class Task:
         if _is_null(word):
             return None
         if not isinstance(word, str):
-            raise self._misfit(corpus, word, "is no word; a regression takes numbers")
+            raise self._misfit(
+                corpus,
+                word,
+                f"is no word; a table's numbers are words by data.{corpus}.kinds: {{{self.column}: word}}",
+            )
         for scope in (corpus, EVERY_CORPUS):
             if word in self.maps.get(scope, ()):
                 return self.maps[scope][word]
@@ -114,11 +118,22 @@ class Task:
         if _is_null(words):
             return [np.nan] * len(self.classes)
         if isinstance(words, str) or not isinstance(words, Iterable):
-            raise self._misfit(corpus, words, "is no list of words, which a multilabel task takes")
+            raise self._misfit(
+                corpus,
+                words,
+                f"is no list of words, which a multilabel task takes: write `{'; '.join(self.classes[:2])}`, or "
+                f"data.{corpus}.kinds: {{{self.column}: list}} in params.yaml",
+            )
         held = {self._class(corpus, word) for word in words}
         return [float(name in held) for name in self.classes]
 
     def _shares(self, corpus: str, votes: Any) -> list[float]:
+        if not _is_null(votes) and not _is_counts(votes):
+            first, second = self.classes[:2]
+            raise UserError(
+                f"{corpus}: {self.votes} = {votes!r}: is no votes, or another cell of the column is none: write "
+                f"`{first}: 3; {second}: 1`; data.{corpus}.kinds: {{{self.votes}: votes}} names the cell"
+            )
         counts = dict.fromkeys(self.classes, 0.0)
         for word, count in [] if _is_null(votes) else dict(votes).items():
             label = self._class(corpus, word)
@@ -131,7 +146,12 @@ class Task:
         if _is_null(value):
             return np.nan
         if isinstance(value, str) or not np.isscalar(value):
-            raise self._misfit(corpus, value, "is no number, which a regression takes")
+            raise self._misfit(
+                corpus,
+                value,
+                "is no number, which a regression takes, or stands in a column with one that is none: "
+                f"data.{corpus}.kinds: {{{self.column}: number}} in params.yaml names that",
+            )
         if not self.low <= float(value) <= self.high:  # pyright: ignore[reportArgumentType]
             raise self._misfit(
                 corpus,
@@ -231,6 +251,13 @@ def _task(name: str, file: str, section: TaskSection) -> Task:
 def _is_null(value: Any) -> bool:
     """Whether a cell of the manifest holds nothing; a list is something, even an empty one."""
     return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
+
+
+def _is_counts(votes: Any) -> bool:
+    """Whether a cell holds words with their counts: a mapping, or, from a manifest, pairs."""
+    if isinstance(votes, str | float):
+        return False
+    return isinstance(votes, Mapping) or not any(isinstance(one, str) for one in votes)
 
 
 def _majority(distributions: np.ndarray) -> np.ndarray:

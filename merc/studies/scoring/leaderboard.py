@@ -137,7 +137,8 @@ def tables(results: Sequence[ResultFile]) -> list[Table]:
 def _table(key: tuple, results: Sequence[ResultFile], names_digest: bool) -> Table:
     corpus, split, labels, version, digest, task = key
     first = results[0].tasks[task]
-    measure, sign = first.measure or results[0].protocol.measure, 1
+    measure: Any = first.measure or results[0].protocol.measure
+    sign = 1
     if measure in LOWER_IS_BETTER:
         sign = -1
     rows = [_row(result, task, measure) for result in results]
