@@ -41,7 +41,7 @@ def result_table(result: ResultFile) -> str:
 
 
 def _task(task: str, result: TaskResult) -> Iterator[str]:
-    measures = METRICS[result.task_kind]
+    measures: Any = METRICS[result.task_kind]
     named = {"test": result.scores, "clean test": result.clean, "dev": result.dev, "floor": result.floor}
     for first in range(0, len(measures), COLUMNS):
         some: Sequence[Any] = measures[first : first + COLUMNS]
