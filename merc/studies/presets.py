@@ -24,6 +24,8 @@ def preset_command(*words: str) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(preset_names())}")
     parser.add_argument(FLAGS, action="store_true", help="print flags for `dvc exp run`, write nothing")
     options = parser.parse_args(words)
+    if not preset_names():
+        raise UserError(f"preset: there is no {FOLDER}/ here; call it in merc's checkout")
     if len(options.names) != 1:
         raise UserError(
             f"preset: one name is needed, and {FLAGS} if wanted: choose one of {', '.join(preset_names())}"
