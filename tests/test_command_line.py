@@ -1,12 +1,6 @@
 """python -m merc: one screen of results, comparisons of runs, mistakes in one line."""
 
-import errno
-import os
-import subprocess
-import sys
-
 import pytest
-from closure import ROOT
 from test_evaluate import SPACE, made_predictions, manifest
 
 from merc.__main__ import COMMANDS, main
@@ -42,16 +36,6 @@ def test_results_fit_one_screen(run, capsys):
     assert f"{student['macro_f1']:.3f}" in "".join(lines)
 
 
-def test_a_reader_who_has_enough_ends_it_in_silence(run):
-    reading, writing = os.pipe()
-    os.close(reading)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "merc", "results"]
-    ended = subprocess.run(command, cwd=run, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True)
-    os.close(writing)
-    assert (ended.returncode, ended.stderr) == (141, "")
-
-
 def test_mistakes_on_the_command_line_are_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["results"]) == 2
@@ -59,19 +43,6 @@ def test_mistakes_on_the_command_line_are_one_line(tmp_path, monkeypatch, capsys
     assert main(["compare", "nowhere.parquet"]) == 2
     assert main(["fly"]) == 2
     assert main([]) == 2
-
-
-def test_a_full_disk_is_one_line_and_another_error_of_the_system_is_a_traceback(monkeypatch, capsys):
-    def write(code: int) -> None:
-        raise OSError(code, "no way", "out/x.csv")
-
-    for code in (errno.ENOSPC, errno.EROFS, errno.EACCES):
-        monkeypatch.setattr("merc.studies.summary.results_command", lambda code=code: write(code))
-        assert main(["results"]) == 2
-        assert capsys.readouterr().err == "merc: out/x.csv: no way; make room or allow writing, then run it again\n"
-    monkeypatch.setattr("merc.studies.summary.results_command", lambda: write(errno.EIO))
-    with pytest.raises(OSError, match="no way"):
-        main(["results"])
 
 
 def test_compare_tells_runs_apart(run, capsys):

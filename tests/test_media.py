@@ -39,19 +39,6 @@ def test_any_rate_and_layout_becomes_16_khz_mono(tmp_path, rate, layout):
     assert pictures.middle is None and pictures.reason == "no video stream"
 
 
-def test_what_16_khz_cannot_hold_is_filtered_not_folded(tmp_path):
-    path = drawn.write(tmp_path / "a.mp4", sound=drawn.tone(1.0, 48000, 12000.0), rate=48000)
-    sound, _ = clip_reader.read_clip(path, LIMITS, ticks=False)
-    assert np.abs(sound.samples[1600:-1600]).max() < 100  # of 32,768; nearest samples would put it at 4 kHz
-
-
-def test_sound_ends_with_the_container_without_the_codecs_padding(tmp_path):
-    path = drawn.write(tmp_path / "a.mp4", pictures=drawn.flashes(_even(1.0), 0.5), sound=drawn.tone(1.0, 22050))
-    sound, _ = clip_reader.read_clip(path, LIMITS, ticks=False)
-    assert len(sound.samples) == round(clip_reader.clip_duration(path) * clip_reader.SAMPLE_RATE)
-    assert len(sound.samples) == pytest.approx(clip_reader.SAMPLE_RATE, abs=20)
-
-
 @pytest.mark.parametrize("begins", [0.0, 0.5])
 @pytest.mark.parametrize("fps", [25, Fraction(24000, 1001), 30, 50])
 def test_click_and_flash_stay_together(tmp_path, begins, fps):
@@ -121,20 +108,6 @@ def test_no_sound_no_content_no_file_header(tmp_path):
     assert sound.samples is None and pictures.middle is None and sound.reason and pictures.reason
 
 
-def test_an_unknown_codec_is_a_reason_and_the_other_stream_is_read(tmp_path):
-    path = drawn.write(tmp_path / "a.mp4", pictures=drawn.flashes(_even(1.0), 0.5), sound=drawn.tone(1.0, 22050))
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
-    sound, pictures = clip_reader.read_clip(path, LIMITS, ticks=True)
-    assert sound.reason == clip_reader.read_sound(path, LIMITS).reason == "no audio stream of a known codec"
-    assert pictures.middle is not None
-    path.write_bytes(content.replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzz"))
-    sound, pictures = clip_reader.read_clip(path, LIMITS, ticks=True)
-    (shown,) = clip_reader.read_pictures(path, [(0.0, 0.5)])
-    assert pictures.reason == shown.reason == "no video stream of a known codec"
-    assert sound.samples is not None
-
-
 def test_of_two_streams_the_one_of_a_known_codec_is_read(tmp_path):
     path, sound = tmp_path / "a.mp4", drawn.tone(1.0, 22050)
     with av.open(str(path), "w", format="mp4") as container:
@@ -144,21 +117,6 @@ def test_of_two_streams_the_one_of_a_known_codec_is_read(tmp_path):
     with av.open(str(path)) as container:
         assert [stream.codec_context is None for stream in container.streams.audio] == [True, False]
     assert len(clip_reader.read_sound(path, LIMITS).samples) == pytest.approx(clip_reader.SAMPLE_RATE, abs=300)
-
-
-@pytest.mark.parametrize("probe", ["deep", "as FFmpeg's"])
-def test_a_stream_that_begins_late_is_read_or_absent_and_raises_nothing(tmp_path, monkeypatch, probe):
-    path = drawn.late_sound(tmp_path / "a.flv", seconds=7.0, begins=5.0)
-    assert path.stat().st_size > 1_400_000 * 5
-    limits = clip_reader.Limits(0.2, 60.0)
-    if probe != "deep":  # a stream that begins later still
-        monkeypatch.setattr(decoding, "DEEP_PROBE", {})
-    for _ in range(20):  # what PyAV reads beyond its buffer is left to chance
-        sound, pictures = clip_reader.read_clip(path, limits, ticks=False)
-        assert pictures.middle is not None
-        assert sound.reason == ("" if probe == "deep" else "no audio stream")
-    if probe == "deep":
-        assert np.flatnonzero(np.abs(sound.samples) > 2000)[0] / 16000 == pytest.approx(5.0, abs=0.1)
 
 
 PLAYLISTS = {
@@ -267,34 +225,6 @@ def test_grid_clips(detector):
         assert pictures.middle.shape == (288, 360, 3) and not sound.flags and not pictures.flags
         tracks = tracking.track_faces(pictures, detectors.DETECTORS[detector], 64)
         assert [len(track.frames) for track in tracks] == [75]
-
-
-def test_a_duration_that_no_header_tells_comes_from_the_packets(tmp_path):
-    path = tmp_path / "a.mkv"
-    with path.open("wb") as file:
-        drawn.same_packets(file, list(range(0, 36_000_000, 20 * 60)))  # ten hours
-    assert clip_reader.clip_duration(path) is None
-    assert clip_reader.clip_duration(path, longest=40_000.0) == pytest.approx(36_000, abs=2)
-    assert 900 < clip_reader.clip_duration(path, longest=900.0) < 902
-
-
-def test_no_more_is_read_than_the_header_and_the_limits_tell(tmp_path, monkeypatch):
-    seen = []
-    decode = decoding.MediaStream.decode
-    monkeypatch.setattr(
-        decoding.MediaStream, "decode", lambda stream, packet: seen.append(1) or decode(stream, packet)
-    )
-    path = drawn.write(tmp_path / "a.mp4", sound=drawn.tone(60.0, 16000), rate=16000)  # 937 packets
-    sound = clip_reader.read_sound(path, clip_reader.Limits(0.0, 5.0))
-    assert len(sound.samples) == 5 * 16000 and len(seen) < 110
-    seen.clear()
-    content = path.read_bytes()  # the header is made to tell three seconds
-    for whole, short in ((60_000, 3_000), (60_064, 3_000), (960_000, 48_000), (961_024, 48_000)):
-        content = content.replace(whole.to_bytes(4, "big"), short.to_bytes(4, "big"))
-    path.write_bytes(content)
-    assert clip_reader.clip_duration(path) == pytest.approx(3.0)
-    sound = clip_reader.read_sound(path, clip_reader.Limits(0.0, 12 * 3600.0))
-    assert len(sound.samples) == 3 * 16000 and len(seen) < 80
 
 
 def test_packets_without_end_and_too_many_streams_are_refused_with_the_reason(tmp_path, monkeypatch):

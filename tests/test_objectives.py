@@ -1,7 +1,6 @@
 """Losses, class weights and modality dropout against their formulas, one utterance at a time."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -81,20 +80,6 @@ def test_class_weights_are_inverse_counts_with_a_mean_of_one(train, counted, pow
     assert torch.allclose(product, product[0].expand(7))
     order = frequency.argsort()
     assert power == 0 or (weights[order].diff() <= 1e-6).all()
-
-
-@pytest.mark.parametrize("counted", CLASS_COUNTS)
-def test_a_class_that_train_does_not_show_is_only_unlearnt(train, counted):  # noqa: F811
-    target = train.targets["emotion"]
-    shown = (target == 1) | (target == 3)
-    train = replace(train, targets=train.targets | {"emotion": torch.where(shown, target, -100)})
-    loss = LabelLoss.of(train, 0.5, TASKS, 0.1, counted=counted)
-    assert loss.weights["emotion"].nonzero().flatten().tolist() == [1, 3]
-    batch = train.batch(range(train.dialogues))
-    logits = torch.zeros(len(train), 7, requires_grad=True)
-    loss({"emotion": logits, "sentiment": torch.zeros(len(train), 3)}, batch)["emotion"].backward()
-    down = logits.grad[batch["emotion"] >= 0][:, [0, 2, 4, 5, 6]]
-    assert (down > 0).all()
 
 
 def test_logit_adjustment_adds_the_log_of_the_class_shares_in_the_loss(train):  # noqa: F811

@@ -10,11 +10,10 @@ import onnx
 import pytest
 import torch
 from closure import ROOT
-from exported import LABELS as TASKS
 from exported import write_dialogue, write_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import COMBINATIONS, STREAMS, batch, config, network
+from networks import COMBINATIONS, batch, config, network
 from tiny import BertConfig, BertModel, language
 
 from merc.encoders.text.language_model import load_language_model as read_language
@@ -146,20 +145,6 @@ def test_the_same_network_gives_the_same_bytes_and_no_file_tells_where_it_was_ma
         for trace in (str(tmp_path), str(Path(__file__).parent.parent), ".py", "site-packages", str(Path.home())):
             assert trace.encode() not in content
         onnx.checker.check_model(onnx.load(tmp_path / "one" / name), full_check=True)
-
-
-def test_weights_of_eight_bits_take_less_room_and_answer_nearly_alike(tmp_path):
-    torch.manual_seed(2)
-    own = Network(config(dim=64, fused=64, context="none"), STREAMS, TASKS).eval()  # a GRU keeps its floats
-    onnx_network.export_network(tmp_path, own)
-    full, reduced = (OnnxSession(tmp_path / name) for name in (onnx_files.FULL, onnx_files.REDUCED))
-    kinds = {one.data_type for one in onnx.load(tmp_path / onnx_files.REDUCED).graph.initializer}
-    assert onnx.TensorProto.INT8 in kinds
-    sizes = [(tmp_path / name).stat().st_size for name in (onnx_files.REDUCED, onnx_files.FULL)]
-    assert sizes[0] < 0.8 * sizes[1]
-    arrays = onnx_network.named_arrays(without(batch((20, 20)), set()), own.streams)
-    one, other = full(arrays)["emotion"], reduced(arrays)["emotion"]
-    assert 0 < np.abs(one - other).max() < 0.2 * np.abs(one).max()
 
 
 @pytest.fixture

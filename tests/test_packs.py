@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from merc.data.records import manifest as manifests
 from merc.data.records import packs
 from merc.runtime.errors import UserError
 
@@ -85,16 +84,3 @@ def test_what_float16_cannot_hold_is_refused_by_name():
     large, none = np.full((1, 2), 70_000.0), np.zeros((1, 0))
     with pytest.raises(UserError, match="test: features up to 70000"):
         packs.build_pack([large], [none], large * 0, encoder="test", unit_names=(), step_seconds=None)
-
-
-def test_what_a_corpus_no_longer_named_left_behind_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert manifests.check_corpora(["sample"]) == ["sample"]
-    (tmp_path / "out/extract/train/sample").mkdir(parents=True)
-    (tmp_path / "out/encode/dev").mkdir(parents=True)
-    (tmp_path / "out/encode/dev/sample.text.safetensors").touch()
-    assert manifests.check_corpora(["sample"]) == ["sample"]
-    (tmp_path / "out/encode/dev/meld.text.safetensors").touch()
-    (tmp_path / "out/extract/test/meld").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"rm -r out/encode/dev/meld\.text\.safetensors out/extract/test/meld$"):
-        manifests.check_corpora(["sample"])

@@ -153,28 +153,6 @@ def test_an_upload_that_hardly_moves_is_given_up(served, monkeypatch):
             raise AssertionError("it is waited for")
 
 
-def test_a_cancelled_upload_leaves_no_traceback_and_nothing_else(served, caplog):
-    app, address = served
-    browser = Browser(address)
-    job = browser.open(100)
-    browser.begin(b"PUT " + job + b"/clips/0 HTTP/1.1", b"abc", length=100).close()
-    until(lambda: not app.state.desk.jobs)
-    until(lambda: [path.name for path in app.state.desk.folder.iterdir()] == ["alive.lock"])
-    time.sleep(0.1)
-    assert "Traceback" not in caplog.text
-    assert not [record for record in caplog.records if record.levelname == "ERROR"]
-
-
-def test_a_cookie_that_is_not_ascii_is_no_mistake_of_the_server(served, caplog):
-    browser = Browser(served[1])
-    job = browser.open(3)
-    with socket.create_connection(served[1], 20) as connection:
-        cookie = "cookie: merc=\xe9\xe8\r\n".encode("latin-1")
-        connection.sendall(b"GET " + job + b" HTTP/1.1\r\nhost: 127.0.0.1\r\n" + cookie + b"\r\n")
-        assert b"403 Forbidden" in connection.recv(1000)
-    assert "Traceback" not in caplog.text
-
-
 def test_an_explanation_whose_client_has_gone_is_dropped(served, model):
     app, address = served
     browser = Browser(address)

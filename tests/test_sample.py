@@ -3,7 +3,6 @@
 import csv
 import itertools
 import re
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import yaml
 from merc.corpora.synthesis.clip import utterance_sentence
 from merc.corpora.synthesis.plan import plan, process
 from merc.corpora.synthesis.sentences import COMMON_PATTERNS, HELD_OUT_PATTERNS, TOPICS, fill_pattern
-from merc.corpora.synthesis.voice.espeak import speak
 from merc.corpora.synthesis.voice.voice import FRAME_RATE
 from merc.data.records import truth
 from merc.data.records.labels import MELD_EMOTIONS
@@ -100,14 +98,6 @@ def test_neither_workers_nor_the_number_of_others_change_a_byte(corpus, tmp_path
             continue  # one is longer
         assert path.read_bytes() == same, path.name
     assert labels(other, "train")[: FEW["train"]] == labels(corpus, "train")
-
-
-def test_espeak_does_not_remember_what_it_said():
-    settings = {"rate": 200, "pitch": 50, "span": 60}
-    first = speak("The parcel is on the table.", "en+f3", **settings)
-    speak("Something else.", "en+m1", **settings)
-    time.sleep(1.1)  # it sows its breath with the time of day, in seconds
-    assert np.array_equal(first, speak("The parcel is on the table.", "en+f3", **settings))
 
 
 def test_clips_are_as_long_as_their_labels_say_and_h264_with_aac(corpus):

@@ -73,12 +73,3 @@ def test_a_subtitle_belongs_where_most_of_it_is_heard():
     ]
     shared = transcripts.assign_cues(said, [(0.0, 2.0), (2.0, 4.0)])
     assert [[cue.text for cue in own] for own in shared] == [["a"], ["b"]]
-
-
-def test_a_cell_of_any_length_that_memory_takes_is_read():
-    import csv
-
-    from merc.data.records.transcripts import decode
-
-    rows = csv.reader([decode(b"a," + b"b" * 200_000)])
-    assert len(next(rows)[1]) == 200_000

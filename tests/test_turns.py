@@ -11,7 +11,6 @@ from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.data.records.face_tracks import TRACK_FPS, Track
 from merc.encoders.lipsync import clip_inputs
 from merc.media import clip_reader
-from merc.media.images import Pictures
 from merc.serve import Predictor, Stream
 from merc.serve.predictor import speaker_changes
 from merc.serve.stream import live_sources
@@ -120,17 +119,3 @@ def test_the_cut_is_where_it_is_quietest():
     samples[round((still - 0.06) * SAMPLE_RATE) : round((still + 0.06) * SAMPLE_RATE)] = 0.0
     (cut,) = speaker_changes.speaker_change_times(_tracks(3, PICTURES), samples, _told((0, 9.0, 10), (1, 9.0, 10)))
     assert cut == pytest.approx(still, abs=0.02)
-
-
-def test_pictures_of_a_part_are_those_of_its_seconds():
-    ticks = [np.full((4, 6, 3), number, np.uint8) for number in range(50)]
-    kept = {tick: lambda tick=tick: np.full((8, 12, 3), tick, np.uint8) for tick in range(2, 52, 12)}
-    whole = Pictures(ticks[25], ticks, first=2, scale=2.0, kept=kept)
-    part = speaker_changes.slice_pictures(whole, 0.8, 1.6)
-    assert [int(one[0, 0, 0]) for one in part.ticks] == list(range(18, 38))
-    assert (part.first, part.scale) == (0, 2.0)
-    assert {tick: int(picture()[0, 0, 0]) for tick, picture in part.kept.items()} == {6: 26, 18: 38}
-    assert int(part.middle[0, 0, 0]) == 26
-    begun = speaker_changes.slice_pictures(whole, 0.0, 0.8)
-    assert (begun.first, len(begun.ticks)) == (2, 18)
-    assert speaker_changes.slice_pictures(whole, 10.0, 11.0).middle is None

@@ -208,13 +208,6 @@ def test_a_hub_model_needs_its_revision(name):
         build("text", name)
 
 
-def test_a_tokenizer_without_its_vocabulary_is_refused(weights):
-    tiny.language(BertModel, BertConfig, weights / "mine")
-    (weights / "mine/tokenizer.json").unlink()
-    with pytest.raises(UserError, match="tokenizer"):
-        build("text", "mine")
-
-
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(weights):
     tiny.language(BertModel, BertConfig, weights / "mine")
     larger = tiny.tokenizer()

@@ -77,29 +77,6 @@ def test_a_text_has_no_times_in_it_and_ends_with_the_sound(several, samples):
             assert len(tokens) <= transcription.MIN_TOKENS + 10 * seconds
 
 
-def test_the_language_is_given_or_heard_once_and_never_unset(several, samples, monkeypatch):
-    asked = []
-    decode = transcription._decode
-    monkeypatch.setattr(
-        transcription, "_decode", lambda model, hidden, language, *more: asked.append(language) or decode(
-            model, hidden, language, *more
-        )
-    )  # fmt: skip
-    recording = transcription.load_transcriber(str(several))
-    recording(samples[:8000])
-    assert recording.detected_language == ""  # half a second tells no language
-    recording(samples)
-    heard = recording.detected_language
-    assert heard in ("en", "de") and set(asked) <= {"en", "de"} and len(asked) >= 2
-    recording(-samples[::-1].copy())
-    assert asked[-1] == heard and recording.for_recording().detected_language == ""
-    given = transcription.load_transcriber(str(several), "de")
-    given(samples)
-    assert asked[-1] == "de" and given.for_recording().language == "de"
-    with pytest.raises(UserError, match="does not know the language 'xx', but de, en"):
-        transcription.load_transcriber(str(several), "xx")
-
-
 def test_what_repeats_itself_is_heard_again_in_30_seconds(several, samples, monkeypatch):
     lengths = []
     loop = "kids are talking by the door. " * 6
@@ -111,28 +88,6 @@ def test_what_repeats_itself_is_heard_again_in_30_seconds(several, samples, monk
     monkeypatch.setattr(transcription, "_decode", decode)
     assert transcription.load_transcriber(str(several))(samples) == "kids are talking by the door."
     assert lengths == [50 * round(3 + whisper_model.MARGIN_SECONDS), 1500]
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("I know what you did. I know, what you did!", (0, 5)),
-        ("Oh, I know it well, I know it well", (1, 4)),
-        ("no no no no no no no", (0, 3)),
-        ("It is what it is", None),
-        ("", None),
-    ],
-)
-def test_words_that_come_again_at_once(text, found):
-    assert transcription.repeated_words(text) == found
-    assert transcription.without_loop(text) == text  # what may have been said stays
-
-
-def test_silence_gets_no_words():
-    def asr(samples):
-        raise AssertionError("was asked")
-
-    assert speech_recognition.words_in(np.zeros(16000, np.int16), asr) == ""
 
 
 def test_what_is_no_whisper_is_refused(tmp_path):

@@ -1,10 +1,8 @@
 """merc.runtime.workers: results in order, and a bad job costs itself alone."""
 
-import multiprocessing
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -139,54 +137,6 @@ def test_one_worker_works_here_and_a_time_limit_needs_another_process(monkeypatc
 def test_workers_are_replaced_after_a_while(monkeypatch):
     monkeypatch.setattr(workers, "JOBS_PER_WORKER", 5)
     assert len(set(workers.run(range(40), process))) >= 6
-
-
-ORPHANS = """
-import os, sys, time
-from pathlib import Path
-from merc.runtime import workers
-
-def work(number):
-    Path(sys.argv[1], str(os.getpid())).touch()
-    time.sleep(60)
-
-workers.worker_count = lambda: 2
-workers.run([0, 1], work)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_workers_end_soon_after_a_kill_of_their_parent(tmp_path):
-    command = [sys.executable, "-c", ORPHANS, str(tmp_path)]
-    parent = subprocess.Popen(command, cwd=Path(__file__).resolve().parent.parent)
-    deadline = time.monotonic() + 60
-    while len(pids := [file.name for file in tmp_path.iterdir()]) < 2:
-        assert parent.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    parent.kill()
-    parent.wait()
-    deadline = time.monotonic() + 5
-    while any(is_alive(pid) for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def is_alive(pid: str) -> bool:
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-
-
-def fork_or_spawn(number: int) -> str:
-    return multiprocessing.get_start_method()
-
-
-def test_where_there_is_a_gpu_nothing_is_forked(monkeypatch):
-    """Whoever asked for it (stages ask for compute.device) has started the driver, which a fork would break."""
-    assert workers.run([0], fork_or_spawn, seconds=60.0) == ["fork" if sys.platform == "linux" else "spawn"]
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert workers.run([0], fork_or_spawn, seconds=60.0) == ["spawn"]
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
