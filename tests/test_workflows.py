@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -27,6 +28,19 @@ def test_tests_run_what_ci_runs_on_every_supported_python():
     assert commands(jobs["macos"])[-1] == (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1]
     lowest, end = re.findall(r"3\.(\d+)", PROJECT["requires-python"])
     assert jobs["linux"]["strategy"]["matrix"]["python"] == [f"3.{n}" for n in range(int(lowest), int(end))]
+
+
+def test_workflows_are_what_github_reads():
+    """By the schema that check-jsonschema brings along."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
+
+
+def test_documents_and_reports_are_made_as_they_are_here():
+    assert commands(workflow("docs")["jobs"]["site"]) == ["make docs"]
+    *_, report = commands(workflow("report")["jobs"]["numbers"])
+    assert report == '.ci/report "$BASE" && cml comment create report.md'
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
