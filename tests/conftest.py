@@ -24,6 +24,19 @@ def no_installed_recogniser(monkeypatch) -> None:
     monkeypatch.setattr("merc.encoders.pretrained.transcription.installed", lambda: None)
 
 
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium with a camera and a microphone that play a test picture and beeps."""
+    from browsers import CHROMIUM, FLAGS, MISSING
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM, MISSING
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield started
+        started.close()
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     """An empty project, entered, with the parameters that extraction reads."""

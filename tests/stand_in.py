@@ -26,7 +26,7 @@ class StandIn:
     """Reads a clip's bytes as its words; waits when told to, fails on b'broken'."""
 
     def __init__(self):
-        self.about = {"modalities": ["text", "audio"], "labels": {"emotion": ["joy", "fear"]}, "told": "a stand-in"}
+        self.about = {"modalities": ["text", "audio"], "labels": {"emotion": ["joy", "fear"]}, "writes_down": False}
         self.go, self.explained, self.reads, self.why = threading.Event(), 0, [], threading.Event()
         self.go.set()
         self.why.set()

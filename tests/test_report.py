@@ -1,21 +1,18 @@
 """The page stands alone, escapes what people said, and fits a phone."""
 
 import re
-import shutil
-import subprocess
 
 import pytest
+from browsers import barriers, is_too_wide, needs_chromium
 from test_evaluate import SPACE, made_predictions, manifest
 
 from merc.data.records.selection import Selection
 from merc.evaluation import bootstrap, predictions
 from merc.evaluation.report import html_report, result_files
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 REGRESSIONS = {"all": {"dev_macro_f1": 0.5, "test_macro_f1": 0.4, "chosen": 1.0}}
 LEFT_OUT = {"text": 0.01, "audio": 0.0, "vision": 0.0, "any": 0.012, "all": 0.0}
 REMARKS = result_files.Remarks(["emotion: the floor <is> ahead."], {"emotion": REGRESSIONS}, {"full": LEFT_OUT})
-WIDTH = "<script>document.title='width '+document.documentElement.scrollWidth</script>"
 
 
 @pytest.fixture(scope="module")
@@ -80,18 +77,15 @@ def test_most_wrong_and_most_right_dialogues_are_shown(page):
     assert max(hits[:3]) <= min(hits[3:])
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (.ci/run installs it)")
-def test_it_renders_at_phone_width(page, tmp_path):
-    """Chromium lays the page out in 390 pixels and nothing sticks out."""
-    copy = tmp_path / "page.html"
-    narrow = page.read_text(encoding="utf-8").replace("<html ", '<html style="width:390px" ')
-    copy.write_text(narrow.replace("</body>", WIDTH), encoding="utf-8")
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
-    command = [CHROMIUM, *flags, "--window-size=390,844", "--dump-dom", copy.as_uri()]
-    html = subprocess.run(command, capture_output=True, text=True, timeout=90).stdout
-    width = int(re.search(r"<title>width (\d+)</title>", html)[1])
-    assert width <= 500  # the narrowest window that chromium opens
-    assert "emotion: student" in html
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_has_no_barriers_and_fits_a_phone(browser, page, scheme):
+    shown = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    shown.goto(page.as_uri())
+    assert barriers(shown) == []
+    assert not is_too_wide(shown)
+    assert "emotion: student" in shown.inner_text("main")
+    shown.close()
 
 
 def test_tables_for_a_paper_lie_beside(page):

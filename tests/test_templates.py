@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from browsers import barriers, is_too_wide, needs_chromium
 from jinja2 import UndefinedError
 
 from merc import templates
@@ -43,11 +44,20 @@ def entry(**changes) -> page.GalleryEntry:
 def test_the_gallery_escapes_whatever_it_shows():
     shown = page.render_page([entry()], HOSTILE)
     assert "<script" not in shown
-    assert (
-        shown.count(ESCAPED) == 2 + 1 + 5 + 1 + 2 + 1
-    )  # titles, link, heading, label, word and token, word of the sound
+    # titles, link, heading, label, word and token, word of the sound, label of the heat map
+    assert shown.count(ESCAPED) == 2 + 1 + 5 + 1 + 2 + 1 + 1
     for part in ("text attends to audio", "text (gate 0.25)", "-0.500", "75 %", 'alt="the same with its map"'):
         assert part in shown
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_gallery_has_no_barriers_and_fits_a_phone(browser, scheme):
+    shown = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    shown.set_content(page.render_page([entry()], "why"))
+    assert barriers(shown) == []
+    assert not is_too_wide(shown)
+    shown.close()
 
 
 def test_the_gallery_shows_what_there_is():

@@ -24,10 +24,11 @@ from merc.serve.web.processes import give_memory_back
 from merc.serve.web.quotas import Busy
 
 PAGE = Path(__file__).parent / "page"
+SCRIPTS = ("page", "talk", "draw", "why", "record", "texts")
 FILES = {  # URL path -> file and media type: the only files that are served
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
-    **{f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in ("page", "talk", "draw", "why")},
+    **{f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in SCRIPTS},
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 EXPIRY_SECONDS = 5.0

@@ -26,8 +26,6 @@ from merc.serve.web.uploads import UploadTooLarge
 DECODING_FRACTION = 0.8  # fraction of the progress bar for decoding; the rest is for encoding
 THUMBNAIL_PIXELS = 144  # maximum side of a thumbnail in pixels
 NICENESS = 19  # of explanations: a seventieth of a reader's share where cores are short
-WRITES_DOWN = " Whisper writes down what is said in clips without words."
-MODALITY_NAMES = {"text": "words", "audio": "sound", "vision": "faces"}
 
 
 @dataclass(frozen=True)
@@ -87,12 +85,11 @@ class PredictorPageModel:
         except BaseException:
             self.close()
             raise
-        names = _enumeration([MODALITY_NAMES.get(modality, modality) for modality in self.predictor.modalities])
         self.about = {
             "modalities": list(self.predictor.modalities),
             "labels": self.predictor.labels,
             "colours": self.predictor.colours,
-            "told": f"This model looks at {names}.{WRITES_DOWN if asr else ''}",
+            "writes_down": asr is not None,  # the speech of clips without words
         }
 
     def close(self) -> None:
@@ -211,8 +208,3 @@ def _face(utterance: RecordedUtterance) -> bytes:
         return b""
     middle = face.crops[np.abs(face.frames / face_tracks.TRACK_FPS - utterance.seconds / 2).argmin()]
     return face_tracks.encode_jpeg(middle)
-
-
-def _enumeration(names: list[str]) -> str:
-    """The names as a phrase: a, b and c."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)

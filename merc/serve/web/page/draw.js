@@ -1,4 +1,5 @@
 // The conversation: a timeline and a list of utterances.
+import { labelName, partName, t, taskName } from "/texts.js";
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -9,7 +10,6 @@ export function element(name, attributes = {}, ...children) {
 
 export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 export const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
-export const NAMES = { text: "words", audio: "sound", vision: "picture" };
 
 // The label space may give a label a colour; the sample's have some in page.css; any other gets a steady one from its letters.
 export const colours = {};
@@ -53,12 +53,12 @@ function utterance(state, row, number) {
     face(state, number),
     element("span", { class: "said" },
       element("span", { class: "who" }, [row.speaker, when(row), row.utterance].filter(Boolean).join(" · ")),
-      element("span", {}, row.text || "(no words)"),
-      ...(row.text_source === "recognised" ? [element("span", { class: "who" }, "written down by Whisper")] : []),
-      ...(row.missing.length ? [element("span", { class: "who" }, `without ${row.missing.map((name) => NAMES[name] || name).join(", ")}`)] : [])),
+      element("span", {}, row.text || t("noWords")),
+      ...(row.text_source === "recognised" ? [element("span", { class: "who" }, t("recognised"))] : []),
+      ...(row.missing.length ? [element("span", { class: "who" }, t("without", row.missing.map(partName)))] : [])),
     element("span", { class: "feeling" },
-      element("span", { class: "emotion" }, dot(label), element("span", {}, `${label}`), element("span", { class: "unsure" }, isNumber(row, tasks(row)[0]) ? "" : `\u00a0${percent(chance)}`)),
-      ...(row.abstains ? [element("span", { class: "change" }, "unsure")] : []),
+      element("span", { class: "emotion" }, dot(label), element("span", {}, labelName(label)), element("span", { class: "unsure" }, isNumber(row, tasks(row)[0]) ? "" : `\u00a0${percent(chance)}`)),
+      ...(row.abstains ? [element("span", { class: "change" }, t("unsure"))] : []),
       ...changed(state, row, number),
       ...others(row),
       gates(row)));
@@ -71,7 +71,7 @@ function utterance(state, row, number) {
 const when = (row) => (row.start ? `${clock(row.start)}–${clock(row.end)}` : `${row.end.toFixed(1)} s`);
 
 function face(state, number) {
-  if (!state.shown.view[number].picture) return element("span", { class: "face" }, "no picture");
+  if (!state.shown.view[number].picture) return element("span", { class: "face" }, t("noPicture"));
   return element("img", { class: "face", src: `${state.own}/pictures/${number}`, alt: "", width: 72, height: 72 });
 }
 
@@ -79,13 +79,13 @@ function changed(state, row, number) {
   const [before, chance] = likeliest(state.first[number]);
   const [now, share] = likeliest(row);
   if (row === state.first[number] || (before === now && Math.abs(share - chance) < 0.005)) return [];
-  return [element("span", { class: "change" }, isNumber(row, tasks(row)[0]) ? `was ${before}` : `was ${before} ${percent(chance)}`)];
+  return [element("span", { class: "change" }, t("was", isNumber(row, tasks(row)[0]) ? before : `${labelName(before)} ${percent(chance)}`))];
 }
 
 function others(row) {
   return tasks(row).slice(1).map((task) => {
     const [label, chance] = likeliest(row, task);
-    return element("span", {}, dot(label), isNumber(row, task) ? label : `${task} ${label} ${percent(chance)}`);
+    return element("span", {}, dot(label), isNumber(row, task) ? label : `${taskName(task)} ${labelName(label)} ${percent(chance)}`);
   });
 }
 
@@ -97,16 +97,16 @@ function gates(row) {
     part.style.flex = `${share} 0 0`;
     return part;
   }));
-  const told = shares.map(([name, share]) => `${NAMES[name] || name}\u00a0${percent(share)}`).join(", ");
-  return element("span", { class: "gates", title: "How much the answer relies on each of them" }, stack, told);
+  const told = shares.map(([name, share]) => `${partName(name)}\u00a0${percent(share)}`).join(", ");
+  return element("span", { class: "gates", title: t("relies") }, stack, told);
 }
 
 function timeline(state) {
   const buttons = state.shown.rows.map((row, number) => {
     const [label, chance] = likeliest(row);
     const button = element("button", { type: "button", "data-place": number, "aria-current": "false",
-      "aria-label": `Utterance ${number + 1}, ${label} ${percent(chance)}`, title: `${label} ${percent(chance)}` },
-      element("i"), face(state, number), element("b", { "aria-hidden": "true" }, label));
+      "aria-label": `${t("utterance", number + 1)}, ${labelName(label)} ${percent(chance)}`, title: `${labelName(label)} ${percent(chance)}` },
+      element("i"), face(state, number), element("b", { "aria-hidden": "true" }, labelName(label)));
     button.style.flexGrow = Math.max(row.end - row.start, 0.3);
     button.style.setProperty("--hue", hue(label));
     button.firstElementChild.style.height = `${8 + 27 * chance}%`;
@@ -132,6 +132,6 @@ function legend(rows) {
     counts.set(label, (counts.get(label) || 0) + 1);
   }
   const items = [...counts].sort((one, other) => other[1] - one[1]).map(([label, count]) =>
-    element("li", {}, dot(label), `${label} ${count}`));
+    element("li", {}, dot(label), `${labelName(label)} ${count}`));
   document.getElementById("legend").replaceChildren(...items);
 }

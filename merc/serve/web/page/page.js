@@ -1,6 +1,8 @@
 // The flow: choose clips or an example, wait, look at the answer.
-import { ask, pause, post, upload } from "/talk.js";
-import { colours, drawResult, element, likeliest, NAMES } from "/draw.js";
+import { ask, pause, post, ServersError, upload } from "/talk.js";
+import { colours, drawResult, element, likeliest } from "/draw.js";
+import { canRecord, record } from "/record.js";
+import { language, partName, speak, t, translate } from "/texts.js";
 import { explain, giveUp } from "/why.js";
 
 const id = (name) => document.getElementById(name);
@@ -11,13 +13,19 @@ const state = { about: null, clips: [], job: null, files: [], shown: null, first
 
 async function begin() {
   state.about = await ask("/api/about");
+  Object.assign(colours, state.about.model.colours);
+  id("record").hidden = !canRecord();
+  drawAbout();
+}
+
+function drawAbout() {
   const { model, examples, hint } = state.about;
-  id("about").textContent = model.told;
-  Object.assign(colours, model.colours);
-  id("examples-hint").textContent = examples.length ? "Drawn and spoken by a program; no real people." : hint;
+  id("about").textContent = t("looksAt", model.modalities.map(partName), model.writes_down);
+  id("examples-hint").textContent = examples.length ? t("drawn") : hint;
+  if (!examples.length) id("examples-hint").lang = "en";
   id("examples").replaceChildren(...examples.map((one) => {
     const button = element("button", { type: "button" }, element("span", {}, one.title),
-      element("small", {}, `${one.clips} clips`));
+      element("small", {}, t("numClips", one.clips)));
     button.addEventListener("click", () => read(() => post("/api/jobs", { example: one.name }), []));
     return element("li", {}, button);
   }));
@@ -31,16 +39,16 @@ async function add(files) {
     if (WORDS.test(file.name)) continue;
     const size = state.clips.reduce((sum, clip) => sum + clip.file.size, file.size);
     const reason =
-      state.clips.length >= limits.clips ? `at most ${limits.clips} clips make a conversation` :
-      file.size > limits.clip_bytes ? `${megabytes(file.size)}; a clip has at most ${megabytes(limits.clip_bytes)}` :
-      size > limits.job_bytes ? `all clips together have at most ${megabytes(limits.job_bytes)}` :
-      file.size === 0 ? "the file is empty" : "";
+      state.clips.length >= limits.clips ? t("tooMany", limits.clips) :
+      file.size > limits.clip_bytes ? t("tooLarge", megabytes(file.size), megabytes(limits.clip_bytes)) :
+      size > limits.job_bytes ? t("tooLargeAll", megabytes(limits.job_bytes)) :
+      file.size === 0 ? t("empty") : "";
     if (reason) problem(`${file.name}: ${reason}.`);
     else state.clips.push({ file, text: "", speaker: "" });
   }
   for (const file of subtitles) await attach(file);
   drawClips();
-  status(`${state.clips.length} ${state.clips.length === 1 ? "clip" : "clips"} chosen`);
+  status(t("chosen", state.clips.length));
 }
 
 const WORDS = /\.(srt|vtt|txt)$/i;
@@ -49,8 +57,8 @@ const stem = (name) => name.replace(/\.[^.]*$/, "");
 // A file of words belongs to the clip of its name, or to the only clip that there is.
 async function attach(file) {
   const clip = state.clips.find((one) => stem(one.file.name) === stem(file.name)) || (state.clips.length === 1 && state.clips[0]);
-  if (!clip) return problem(`${file.name}: choose the video that it belongs to first; it has the same name.`);
-  if (file.size > state.about.limits.text) return problem(`${file.name}: too long; at most ${state.about.limits.text} characters.`);
+  if (!clip) return problem(t("lonely", file.name));
+  if (file.size > state.about.limits.text) return problem(t("tooLong", file.name, state.about.limits.text));
   clip.text = await file.text();
 }
 
@@ -58,7 +66,7 @@ function drawClips(focus) {
   id("send").hidden = state.clips.length === 0;
   id("clips").replaceChildren(...state.clips.map((clip, place) => {
     const move = (name, label, to) => {
-      const button = element("button", { type: "button", "aria-label": `${label} ${clip.file.name}` }, name);
+      const button = element("button", { type: "button", "aria-label": t(label, clip.file.name) }, name);
       button.disabled = to < 0 || to >= state.clips.length;
       button.addEventListener("click", () => {
         state.clips.splice(place, 1);
@@ -75,10 +83,10 @@ function drawClips(focus) {
     speaker.addEventListener("input", () => { clip.speaker = speaker.value; });
     return element("li", {},
       element("div", { class: "head" }, element("b", {}, `${place + 1}. ${clip.file.name}`),
-        move("↑", "Move up", place - 1), move("↓", "Move down", place + 1), move("✕", "Remove", place)),
+        move("↑", "up", place - 1), move("↓", "down", place + 1), move("✕", "remove", place)),
       element("div", { class: "said-by" },
-        element("label", { for: `text-${place}` }, "What is said, or subtitles (optional)", text),
-        element("label", { for: `speaker-${place}` }, "Who speaks (optional)", speaker)));
+        element("label", { for: `text-${place}` }, t("words"), text),
+        element("label", { for: `speaker-${place}` }, t("speaker"), speaker)));
   }));
   if (!focus) return;
   const row = id("clips").children[focus[0]];
@@ -96,7 +104,7 @@ function submit(event) {
     const total = clips.reduce((sum, clip) => sum + clip.file.size, 0);
     let sent = 0;
     for (const [place, { file }] of clips.entries()) {
-      const told = (loaded) => step(`Sending ${file.name}`, (sent + loaded) / total);
+      const told = (loaded) => step(t("sending", file.name), (sent + loaded) / total);
       await upload(`/api/jobs/${job.job}/clips/${place}`, file, told, signal);
       sent += file.size;
     }
@@ -112,7 +120,7 @@ async function read(open, files) {
   state.stop = stop;
   problem("");
   show("work");
-  step("Beginning", 0);
+  step(t("beginning"), 0);
   try {
     const { job } = await open(stop.signal);
     state.job = job;
@@ -122,8 +130,8 @@ async function read(open, files) {
   } catch (error) {
     await leave();
     show("choose");
-    if (error.name === "AbortError") status("Cancelled");
-    else problem(error.message);
+    if (error.name === "AbortError") status(t("cancelled"));
+    else problem(error.message, error.language);
   }
 }
 
@@ -132,9 +140,9 @@ async function wait(job, signal) {
     if (signal.aborted) throw new DOMException("cancelled", "AbortError");
     const told = await ask(`/api/jobs/${job}`);
     if (told.state === "ready") return;
-    if (told.state === "failed") throw new Error(told.error);
-    if (told.ahead) step(`Waiting for ${told.ahead} other ${told.ahead === 1 ? "conversation" : "conversations"}`, 0);
-    else step(told.step || "Reading", told.share);
+    if (told.state === "failed") throw new ServersError(told.error);
+    if (told.ahead) step(t("queue", told.ahead), 0);
+    else step(t("step", told.step || "Reading"), told.share);
     await pause(Math.min(250 * (1 + told.ahead), 1000));
   }
 }
@@ -143,6 +151,7 @@ function step(words, share) {
   const whole = Math.round(100 * Math.min(share, 1));
   if (id("work-step").textContent !== words) status(words);
   id("work-step").textContent = words;
+  id("work-share").textContent = `${whole}\u00a0%`;
   id("work-bar").setAttribute("aria-valuenow", whole);
   id("work-bar").firstElementChild.style.width = `${whole}%`;
 }
@@ -157,11 +166,12 @@ async function leave() {
 
 async function showResult() {
   state.first = null;
+  id("modalities").querySelectorAll("input").forEach((box) => { box.checked = true; });
   drawModalities();
   await update();
   close();
   show("result");
-  status(`Read: ${state.shown.rows.length} ${state.shown.rows.length === 1 ? "utterance" : "utterances"}`);
+  status(t("done", state.shown.rows.length));
 }
 
 function hidden() {
@@ -170,14 +180,15 @@ function hidden() {
 
 function drawModalities() {
   const names = state.about.model.modalities;
+  const off = hidden();
   const boxes = names.map((name) => {
     const box = element("input", { type: "checkbox", value: name });
-    box.checked = true;
+    box.checked = !off.includes(name);
     box.addEventListener("change", () => guarded(async () => {
       await update();
-      status(`${box.checked ? "With" : "Without"} ${NAMES[name] || name}: ${summary()}`);
+      status(`${t(box.checked ? "withPart" : "withoutPart", partName(name))}: ${summary()}`);
     }));
-    return element("label", {}, box, element("span", { class: "name" }, NAMES[name] || name));
+    return element("label", {}, box, element("span", { class: "name" }, partName(name)));
   });
   id("modalities").replaceChildren(id("modalities").firstElementChild, ...boxes);
 }
@@ -186,8 +197,7 @@ const likeliestLabel = (row) => likeliest(row)[0];
 
 function summary() {
   const changed = state.shown.rows.filter((row, place) => likeliestLabel(row) !== likeliestLabel(state.first[place])).length;
-  return changed ? `another emotion is likeliest in ${changed} of ${state.shown.rows.length} utterances` :
-    "every utterance keeps its likeliest emotion";
+  return changed ? t("someChange", changed, state.shown.rows.length) : t("noChange");
 }
 
 async function update() {
@@ -242,7 +252,8 @@ function show(name) {
   scrollTo(0, 0);
 }
 
-function problem(words) {
+function problem(words, itsLanguage = language) {
+  id("problem").lang = itsLanguage;
   id("problem").textContent = words;
   id("problem").hidden = !words;
 }
@@ -252,10 +263,10 @@ function status(words) {
 }
 
 async function guarded(action) {
-  try { problem(""); await action(); } catch (error) { problem(error.message); }
+  try { problem(""); await action(); } catch (error) { problem(error.message, error.language); }
 }
 
-const megabytes = (size) => `${Math.ceil(size / 1e6).toLocaleString("en")} MB`;
+const megabytes = (size) => `${Math.ceil(size / 1e6).toLocaleString(language)} MB`;
 
 id("files").addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
 id("upload").addEventListener("submit", submit);
@@ -281,4 +292,32 @@ addEventListener("pagehide", (event) => {
   if (state.job && !event.persisted) fetch(`/api/jobs/${state.job}`, { method: "DELETE", keepalive: true });
 });
 
+// ---- recording, languages
+
+const tape = {
+  taken: (file) => add([file]),
+  failed: problem,
+  said: status,
+};
+for (const [name, withCamera] of [["record-both", true], ["record-sound", false]]) {
+  id(name).addEventListener("click", () => { problem(""); record(withCamera, tape); });
+}
+
+function drawLanguages() {
+  id("languages").querySelectorAll("button").forEach((button) => button.setAttribute("aria-pressed", String(button.value === language)));
+}
+
+id("languages").addEventListener("click", (event) => guarded(async () => {
+  if (!event.target.value || event.target.value === language) return;
+  speak(event.target.value);
+  drawLanguages();
+  if (state.about) drawAbout();
+  drawClips();
+  if (!state.job || !state.shown) return;
+  drawModalities();
+  await update();
+}));
+
+translate();
+drawLanguages();
 guarded(begin);

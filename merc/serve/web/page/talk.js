@@ -1,15 +1,18 @@
-// What the page asks of its own server; every refusal arrives as an Error with the server's sentence.
+// What the page asks of its own server; every refusal arrives as an Error with the server's sentence, which is English.
+import { t } from "/texts.js";
+
+export class ServersError extends Error { language = "en"; }
 
 export async function ask(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, { credentials: "same-origin", ...options });
   } catch {
-    throw new Error("merc does not answer; is it still running in the terminal?");
+    throw new Error(t("silent"));
   }
   if (answer.status === 204) return null;
   const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(told.error || `the server refused (${answer.status})`);
+  if (!answer.ok) throw told.error ? new ServersError(told.error) : new Error(t("refused", answer.status));
   return told;
 }
 
@@ -24,11 +27,11 @@ export function upload(path, file, told, signal) {
     request.upload.onprogress = (event) => told(event.loaded);
     request.onload = () => {
       if (request.status < 300) return resolve();
-      let error = `the server refused ${file.name} (${request.status})`;
-      try { error = JSON.parse(request.responseText).error || error; } catch { /* keep the general sentence */ }
-      return reject(new Error(error));
+      let told = null;
+      try { told = JSON.parse(request.responseText).error; } catch { /* the general sentence */ }
+      return reject(told ? new ServersError(told) : new Error(`${file.name}: ${t("refused", request.status)}`));
     };
-    request.onerror = () => reject(new Error(`${file.name} could not be sent: the connection broke`));
+    request.onerror = () => reject(new Error(t("broke", file.name)));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
     signal.addEventListener("abort", () => request.abort());
     request.send(file);

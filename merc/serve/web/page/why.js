@@ -1,6 +1,7 @@
 // One utterance: its clip, how sure the answer is, and what made it so.
-import { chancesOf, clock, dot, element, hue, NAMES, percent, ranked, tasks } from "/draw.js";
+import { chancesOf, clock, dot, element, hue, percent, ranked, tasks } from "/draw.js";
 import { ask } from "/talk.js";
+import { labelName, language, partName, t, translate } from "/texts.js";
 
 const wide = matchMedia("(min-width: 60.01rem)");
 const held = new Map(); // File -> address of the browser's own copy
@@ -18,9 +19,10 @@ export function explain(state) {
   const old = document.querySelector(".detail");
   const playing = old && Number(old.dataset.place) === place ? old.querySelector(".clip") : null;
   const detail = document.getElementById("detail-template").content.firstElementChild.cloneNode(true);
+  translate(detail);
   detail.dataset.place = place;
   const title = detail.querySelector("h3");
-  title.textContent = row.text ? `“${row.text}”` : `Utterance ${place + 1}`;
+  title.textContent = row.text ? `“${row.text}”` : t("utterance", place + 1);
   title.id = "detail-title";
   detail.querySelector(".close").addEventListener("click", state.close);
   if (playing) detail.querySelector(".clip").replaceWith(playing);
@@ -46,11 +48,17 @@ function clip(detail, state, view) {
   const file = state.files[view.clip];
   if (file && !held.has(file)) held.set(file, URL.createObjectURL(file));
   video.src = `${file ? held.get(file) : `${state.own}/clips/${view.clip}`}#t=${view.begin},${view.end}`;
-  video.setAttribute("aria-label", `Clip, ${clock(view.begin)} to ${clock(view.end)}`);
+  video.setAttribute("aria-label", t("clip", clock(view.begin), clock(view.end)));
+  // A recording of the browser's own tells no length until its end has been looked for.
+  video.addEventListener("loadedmetadata", () => {
+    if (video.duration !== Infinity) return;
+    video.addEventListener("durationchange", () => { video.currentTime = view.begin; }, { once: true });
+    video.currentTime = 1e7;
+  });
   video.addEventListener("error", () => {
     video.hidden = true;
     problem.hidden = false;
-    problem.textContent = "This browser cannot play the clip; merc could read it all the same.";
+    problem.textContent = t("unplayable");
   });
 }
 
@@ -59,48 +67,70 @@ function chances(detail, row, view) {
     const bar = element("span");
     bar.style.width = `${100 * chance}%`;
     bar.style.setProperty("--hue", hue(label));
-    return element("li", {}, element("span", {}, dot(label), label), element("span", { class: "track", "aria-hidden": "true" }, bar),
+    return element("li", {}, element("span", {}, dot(label), labelName(label)), element("span", { class: "track", "aria-hidden": "true" }, bar),
       element("span", { class: "value" }, percent(chance)));
   }));
   detail.querySelector(".set").textContent =
     certainty(row);
-  const lacking = Object.entries(view.missing).map(([name, reason]) => `no ${NAMES[name] || name}: ${reason}`);
+  const lacking = Object.entries(view.missing).map(([name, reason]) => t("lacks", partName(name), reason));
   const typical = Object.entries(row.typicality).filter(([, value]) => value !== null)
-    .map(([name, value]) => `${NAMES[name] || name} ${value.toFixed(2)}`);
-  const told = typical.length ? [`typicality: ${typical.join(", ")}`] : [];
+    .map(([name, value]) => `${name === "whole" ? t("whole") : partName(name)} ${number(value)}`);
+  const told = typical.length ? [t("typicality", typical.join(", "))] : [];
   detail.querySelector(".notes").textContent = [...lacking, ...view.notes, ...told].join("; ");
 }
 
 function unsure(row) {
   const isBlind = row.missing.length === Object.keys(row.typicality).length - 1; // less one: of the whole
-  return isBlind ? "There is nothing to go by." : "That is too many to say.";
+  return t(isBlind ? "nothing" : "tooManyLabels");
 }
 
 function certainty(row) {
   const task = tasks(row)[0], kind = (row.kinds || {})[task], { low, high } = row[task];
-  if (kind === "regression") return `With 90 % certainty it is between ${low.toFixed(2)} and ${high.toFixed(2)}.`;
-  if (kind === "multilabel") return row.prediction_set.length ? `These hold: ${row.prediction_set.join(", ")}.` : "None of them holds.";
-  return `With 90 % certainty it is one of: ${row.prediction_set.join(", ")}.${row.abstains ? ` ${unsure(row)}` : ""}`;
+  const names = row.prediction_set.map(labelName).join(", ");
+  if (kind === "regression") return t("between", number(low), number(high));
+  if (kind === "multilabel") return row.prediction_set.length ? t("hold", names) : t("noneHold");
+  return `${t("oneOf", names)}${row.abstains ? ` ${unsure(row)}` : ""}`;
 }
 
 async function reasons(home, state, row, view) {
-  home.textContent = "Working it out…";
+  home.textContent = t("working");
   giveUp();
   const mine = (asking = new AbortController());
   try {
     const told = await ask(`${state.own}/explanations/${state.place}${state.query}`, { signal: mine.signal });
     if (!home.isConnected) return;
     const parts = [modalities(told), words(told), sound(told), picture(told, state, view), influence(told, state)];
-    home.replaceChildren(about(told), ...parts.flat());
+    const panels = parts.flat();
+    home.replaceChildren(element("p", { class: "summary" }, inWords(told, state)), ...(panels.length ? [about(told)] : []), ...panels);
   } catch (error) {
+    home.lang = error.language || language;
     home.textContent = error.message;
   }
   home.setAttribute("aria-busy", "false");
 }
 
+// The panels below in a few sentences, for whoever reads no bars.
+function inWords(told, state) {
+  const name = labelName(told.label), said = [];
+  const parts = strongestFirst(told.modalities), [most, ...others] = parts;
+  if (most) said.push(t("most", partName(most.name), most.value > 0, name));
+  const hardly = others.filter((one) => Math.abs(one.value) < HARDLY), others_ = others.filter((one) => !hardly.includes(one));
+  const groups = { spokeFor: others_.filter((one) => one.value > 0), spokeAgainst: others_.filter((one) => one.value < 0), hardly };
+  for (const [key, group] of Object.entries(groups)) if (group.length) said.push(t(key, group.map((one) => partName(one.name))));
+  const [word] = strongestFirst(told.words);
+  if (word) said.push(t("mostWord", word.name, word.value > 0));
+  const [turn] = otherTurns(told, state);
+  if (turn) said.push(t("mostTurn", turn.place + 1, turn.value > 0));
+  return said.length ? [...said, t("unit", name)].join(" ") : t("nothing");
+}
+
+const HARDLY = 0.05; // of log-odds: a twentieth more or less
+const strongestFirst = (items) => [...items].sort((one, other) => Math.abs(other.value) - Math.abs(one.value));
+const number = (value) => value.toLocaleString(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+
 function about(told) {
-  return element("p", { class: "small key" }, element("span", { class: "plus" }, `for ${told.label}`),
-    element("span", { class: "minus" }, `against ${told.label}`));
+  return element("p", { class: "small key" }, element("span", { class: "plus" }, t("forLabel", labelName(told.label))),
+    element("span", { class: "minus" }, t("againstLabel", labelName(told.label))));
 }
 
 function bars(items) {
@@ -110,13 +140,13 @@ function bars(items) {
     bar.style.left = `${value < 0 ? 50 * (1 + value / most) : 50}%`;
     bar.style.width = `${50 * Math.abs(value) / most}%`;
     return element("li", {}, element("span", {}, name), element("span", { class: "track", "aria-hidden": "true" }, bar),
-      element("span", { class: "value" }, `${value > 0 ? "+" : ""}${value.toFixed(2)}`));
+      element("span", { class: "value" }, `${value > 0 ? "+" : ""}${number(value)}`));
   }));
 }
 
 function modalities(told) {
   if (!told.modalities.length) return [];
-  return [element("h4", {}, "Words, sound or picture"), bars(told.modalities.map((one) => ({ ...one, name: NAMES[one.name] || one.name })))];
+  return [element("h4", {}, t("partsTitle")), bars(told.modalities.map((one) => ({ ...one, name: partName(one.name) })))];
 }
 
 function words(told) {
@@ -127,9 +157,9 @@ function words(told) {
     mark.style.setProperty("--much", `${Math.round(100 * Math.abs(value) / most)}%`);
     return [mark, " "];
   });
-  const strongest = [...told.words].sort((one, other) => Math.abs(other.value) - Math.abs(one.value))[0];
-  return [element("h4", {}, "Words"), element("p", { class: "words" }, ...marks),
-    element("p", { class: "small" }, `Strongest: “${strongest.name}” (${strongest.value < 0 ? "against" : "for"} ${told.label}).`)];
+  const [strongest] = strongestFirst(told.words);
+  return [element("h4", {}, t("wordsTitle")), element("p", { class: "words" }, ...marks),
+    element("p", { class: "small" }, t("strongestWord", strongest.name, strongest.value > 0, labelName(told.label)))];
 }
 
 function ink(name) {
@@ -140,9 +170,9 @@ function sound(told) {
   if (!told.sound) return [];
   const { envelope, parts, seconds } = told.sound;
   const most = Math.max(...parts.map((one) => Math.abs(one.value)), 1e-9);
-  const strongest = [...parts].sort((one, other) => Math.abs(other.value) - Math.abs(one.value))[0];
+  const [strongest] = strongestFirst(parts);
   const canvas = element("canvas", { width: 800, height: 160, role: "img",
-    "aria-label": strongest ? `Loudness over ${seconds.toFixed(1)} seconds; strongest from ${clock(strongest.begin)} to ${clock(strongest.end)}` : "Loudness" });
+    "aria-label": strongest ? t("loudnessOf", seconds.toFixed(1), clock(strongest.begin), clock(strongest.end)) : t("loudness") });
   const pen = canvas.getContext("2d"), width = 800 / Math.max(envelope.length, 1);
   envelope.forEach((loud, place) => {
     const time = (place + 0.5) / envelope.length * seconds;
@@ -155,14 +185,14 @@ function sound(told) {
     pen.fillStyle = ink(value < 0 ? "--against" : "--for");
     pen.fillRect(place * width, 80 - 75 * loud, Math.max(width - 1, 1), 150 * loud + 2);
   });
-  const told_ = strongest ? `Strongest: ${clock(strongest.begin)} to ${clock(strongest.end)} (${strongest.value < 0 ? "against" : "for"} ${told.label}).` : "";
-  return [element("h4", {}, "Sound"), canvas, element("p", { class: "small" }, told_)];
+  const most_ = strongest ? t("strongestSound", clock(strongest.begin), clock(strongest.end), strongest.value > 0, labelName(told.label)) : "";
+  return [element("h4", {}, t("soundTitle")), canvas, element("p", { class: "small" }, most_)];
 }
 
 function picture(told, state, view) {
   if (!told.picture || !view.picture) return [];
   const canvas = element("canvas", { class: "seen", width: 288, height: 288, role: "img",
-    "aria-label": `The face, coloured where it speaks for ${told.label}${told.picture.signed ? " or against it" : ""}` });
+    "aria-label": t("faceMap", labelName(told.label), told.picture.signed) });
   const rows = told.picture.map, overlay = element("canvas", { width: rows[0].length, height: rows.length });
   const brush = overlay.getContext("2d");
   rows.forEach((row, top) => row.forEach((value, left) => {
@@ -180,12 +210,14 @@ function picture(told, state, view) {
     pen.drawImage(overlay, 0, 0, canvas.width, canvas.height);
   };
   image.src = `${state.own}/pictures/${state.place}`;
-  return [element("h4", {}, "Picture"), canvas, element("p", { class: "small" }, `Coloured where it counts, by ${told.picture.method}.`)];
+  return [element("h4", {}, t("pictureTitle")), canvas, element("p", { class: "small" }, t("coloured", told.picture.method))];
 }
 
+const otherTurns = (told, state) =>
+  strongestFirst(told.influence.filter((one) => one.place !== state.place && Math.abs(one.value) > 0.005));
+
 function influence(told, state) {
-  const others = told.influence.filter((one) => one.place !== state.place && Math.abs(one.value) > 0.005)
-    .sort((one, other) => Math.abs(other.value) - Math.abs(one.value)).slice(0, 4);
+  const others = otherTurns(told, state).slice(0, 4);
   if (!others.length) return [];
-  return [element("h4", {}, "Other utterances"), bars(others.map((one) => ({ name: `utterance ${one.place + 1}`, value: one.value })))];
+  return [element("h4", {}, t("othersTitle")), bars(others.map((one) => ({ name: t("utterance", one.place + 1), value: one.value })))];
 }
