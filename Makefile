@@ -34,7 +34,7 @@ readme:
 
 # After an edit of requirements*.txt, or of uv's version: pins every transitive version, with the SHA-256 of every file
 # of it, for every supported platform and Python. A version that is pinned stays as it is, unless it has to change.
-PIN = uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url
+PIN = uv pip compile -q --override .ci/overrides.txt --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 
 pins:
 	@$(PIN) requirements.txt -c requirements-dev.lock -o requirements.lock
