@@ -30,5 +30,5 @@ def test_every_path_that_a_page_names_exists(page):
 
 
 def test_the_readme_shows_every_package():
-    shown = re.findall(r"^ {8}([\w.]+)/?  ", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    shown = re.findall(r"^ {4}([\w.]+)/?  ", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert shown == sorted(path.name for path in (ROOT / "merc").iterdir() if not path.name.startswith("__"))

@@ -61,9 +61,9 @@ def test_the_readme_repeats_the_metrics_files():
             assert said == [pytest.approx(scores[model][task][name], abs=5e-4) for name in METRICS]
 
 
-@pytest.mark.parametrize("name", WRITTEN)
-def test_a_page_holds_what_make_readme_writes(name):
-    assert WRITTEN[name](committed) in committed(name), "run `make readme` and add what it writes"
+@pytest.mark.parametrize(("page", "name"), WRITTEN)
+def test_a_page_holds_what_make_readme_writes(page, name):
+    assert WRITTEN[page, name](committed) in committed(page), "run `make readme` and add what it writes"
 
 
 def test_the_model_card_repeats_the_students_test_figures():
@@ -87,7 +87,7 @@ def test_the_readme_repeats_the_subsets_and_the_interval():
 
 def test_the_readme_is_short_and_its_paths_exist():
     lines = committed("README.md").splitlines()
-    assert len(lines) < 150
+    assert len(lines) < 200
     for path in re.findall(r"\]\(([^)#:]+)\)", "\n".join(lines)):
         assert (ROOT / path).exists(), path
 

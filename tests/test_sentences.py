@@ -34,10 +34,9 @@ THINGS = [
 
 
 def block(opening: str) -> str:
-    """The indented block of the page that begins with these words, without its indentation."""
-    lines = PAGE[PAGE.index(f"    {opening}") :].splitlines()
-    end = next(number for number, line in enumerate(lines) if not line.startswith("    "))
-    return "\n".join(line[4:] for line in lines[:end]) + "\n"
+    """The fenced block of the page that begins with these words."""
+    start = PAGE.index(f"\n{opening}") + 1
+    return PAGE[start : PAGE.index("```", start)]
 
 
 @pytest.fixture
