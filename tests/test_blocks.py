@@ -106,12 +106,22 @@ def clones(tmp_path_factory) -> Callable[[str], Path]:
         place = tmp_path_factory.mktemp(Path(page).stem)
         _said(["git", "clone", "-q", "--bare", ROOT, place / "origin.git"], place)
         _said(["git", "clone", "-q", place / "origin.git", "merc"], place)
-        (place / "merc/.venv").symlink_to((ROOT / ".venv").resolve())
+        _link_packages(place / "merc")
         (place / "merc/.dvc/config.local").write_text(f"[cache]\n    dir = {cache_folder}\n", encoding="utf-8")
         _said([sys.executable, "-m", "dvc", "checkout", "-q"], place / "merc")
         return place / "merc"
 
     return clone
+
+
+def _link_packages(clone: Path) -> None:
+    """A .venv of links, with a stamp of its own: `make` installs nothing into the one that is linked to."""
+    (clone / ".venv").mkdir()
+    for entry in (ROOT / ".venv").iterdir():
+        if entry.suffix not in (".stamp", ".log"):
+            (clone / ".venv" / entry.name).symlink_to(entry.resolve())
+    stamp = " ".join(_said(["sh", "-c", "cksum <requirements.lock"], clone).split())
+    (clone / ".venv/runtime.stamp").write_text(stamp, encoding="utf-8")
 
 
 def _said(command: list, folder: Path) -> str:
