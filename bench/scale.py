@@ -1,9 +1,11 @@
-"""python -m bench.scale [UTTERANCES ...]: the training stages on corpora that grow, features alone.
+"""python -m bench.scale [UTTERANCES ...]: the stages after encode on corpora that grow, features alone.
 
 Makes corpora of random features of MELD's shapes (10,000, 50,000 and 200,000 utterances; dev 5 %, test 10 %), and
-runs one epoch of one seed of pretrain, train and distill on each, a process a stage, as `dvc repro` does. Writes
-metrics/bench/scale.json: processor seconds per 10,000 utterances, and the largest private memory (RssAnon: what is
-mapped from the packs' files is the system's, and shared) of the stage's process and those below it together.
+runs pretrain, train and distill (one epoch of one seed; with SEEDS=2 of two at once) and evaluate on each, a
+process a stage, as `dvc repro` does. Noise is left out of evaluate: it would encode sounds.
+
+Writes metrics/bench/scale.json: processor seconds per 10,000 utterances, and the largest private memory (RssAnon:
+what is mapped from files is the system's, and shared) of the stage's process and those below it together.
 """
 
 import os
@@ -30,7 +32,8 @@ SHARES = {"train": 0.85, "dev": 0.05, "test": 0.10}
 STEPS, WIDTHS = {"text": 15, "audio": 20, "vision": 20}, {"text": 384, "audio": 128, "vision": 320}
 TURNS = 10  # of a dialogue, on average
 PART = 2000  # utterances that are made at once
-STAGES = ("pretrain", "train", "distill")
+WORDS = 20_000  # of the language; how often the n-th is said follows Zipf's law, 1 / n
+STAGES = ("pretrain", "train", "distill", "evaluate")
 POLL_SECONDS = 0.1
 ONE_EPOCH = {"epochs": 1, "patience": 1}
 
@@ -53,14 +56,19 @@ def main(*words: str) -> None:
 
 def _measure(folder: Path, size: int, settings: dict[str, Any]) -> dict[str, Any]:
     _write_corpus(folder, size)
-    settings["train"] |= ONE_EPOCH | {"seeds": [1]}
+    seeds = int(os.environ.get("SEEDS", "1"))
+    settings["train"] |= ONE_EPOCH | {"seeds": [*range(1, seeds + 1)]}
     settings["pretrain"] |= ONE_EPOCH
     settings["distill"] |= ONE_EPOCH | {"phase_epochs": 0}
-    settings["compute"] |= {"workers": 1, "device": "cpu"}
+    damage = settings["evaluate"]["corruptions"]
+    settings["evaluate"]["corruptions"] = [name for name in damage if not name.startswith("noise")]
+    settings["compute"] |= {"workers": seeds, "device": "cpu"}
     (folder / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     packed = sum(file.stat().st_size for file in folder.glob("out/encode/*/*"))
-    measured = {stage: _run(folder, stage, size) for stage in STAGES}
-    print(size, measured, flush=True)
+    measured = {}
+    for stage in STAGES:
+        measured[stage] = _run(folder, stage, size)
+        print(size, stage, measured[stage], flush=True)
     return {"packs_gb": packed / 1e9, **measured}
 
 
@@ -143,7 +151,10 @@ def _manifest(split: str, size: int, random: np.random.Generator) -> pd.DataFram
     dialogue = np.repeat(np.arange(len(lengths)), lengths)
     turn = np.arange(size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     table = pd.DataFrame({"dialogue": dialogue.astype(str), "turn": turn})
-    table["corpus"], table["split"], table["text"] = "sample", split, "words"
+    table["corpus"], table["split"] = "sample", split
+    lengths = random.integers(1, 2 * STEPS["text"], size)
+    said = random.choice(WORDS, lengths.sum(), p=(chance := 1 / np.arange(1, WORDS + 1)) / chance.sum()).astype(str)
+    table["text"] = [" ".join(words) for words in np.split(said, np.cumsum(lengths)[:-1])]
     table["utterance"] = "dia" + table["dialogue"] + "_utt" + table["turn"].astype(str)
     table["group"] = "sample/" + split + "/" + table["dialogue"]
     table["speaker"] = random.choice(["Ann", "Bob", "Cy"], size)

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -29,13 +30,8 @@ from merc.evaluation import (
     protocol,
     selection_gap,
 )
-from merc.evaluation.inference import (
-    EvaluateConfig,
-    PredictionArrays,
-    collect_predictions,
-    concatenate_blocks,
-    predict_conditions,
-)
+from merc.evaluation.inference import EvaluateConfig, collect_predictions, predict_conditions
+from merc.evaluation.prediction_arrays import PredictionArrays, PredictionFiles, join_blocks, join_rows
 from merc.evaluation.predictions import BlockKey, Predictions
 from merc.evaluation.report import result_files
 from merc.runtime import entry_point, params, results, workers
@@ -52,8 +48,9 @@ class EvaluateJob(NamedTuple):
     """One network, with the conditions that it alone is evaluated under."""
 
     key: BlockKey  # with an empty condition
+    first_block: int  # of the blocks that it fills
     folder: Path
-    damaged: Mapping[str, Split]  # condition -> corrupted test split
+    damaged: tuple[str, ...]  # conditions that are corrupted test splits
     epochs: Mapping[str, str]  # condition -> file of weights
 
     @property
@@ -62,7 +59,7 @@ class EvaluateJob(NamedTuple):
         return self.key.model == findings.STUDENT
 
     def keys(self, shared: Mapping[str, np.ndarray]) -> list[BlockKey]:
-        """The keys of the blocks that `predict_job` returns."""
+        """The keys of the blocks that `predict_job` fills."""
         return [self.key._replace(condition=name) for name in (*shared, *self.damaged, *self.epochs)]
 
 
@@ -81,10 +78,8 @@ def main() -> None:
     damaged = {name: corruptions.corrupt(split, name, config.mask_seed) for name in config.corruptions}
     damaged = {name: corrupted for name, corrupted in damaged.items() if corrupted is not None}
     train, dev = (read_split(name, _trained(corpora), modalities, space) for name in ("train", "dev"))
-    masks = {
-        name: missing_modalities.condition_mask(name, split.manifest, split.modalities, config.mask_seed)
-        for name in config.conditions(split.modalities)
-    }
+    conditions = config.conditions(split.modalities)
+    masks = missing_modalities.condition_masks(conditions, split.manifest, split.modalities, config.mask_seed)
     fitted = typicality.load(MODELS[findings.STUDENT] / typicality.FILE)
     kept = {
         name: typicality.kept(fitted, each) for name, each in {missing_modalities.FULL: split, **damaged}.items()
@@ -93,21 +88,17 @@ def main() -> None:
     masks[left_out.CONDITION] = kept[missing_modalities.FULL]
     damaged |= {left_out.condition(name): each.without(~kept[name]) for name, each in damaged.items()}
     fits = floor.fit_seeds(train, dev, label_fraction.read(), seeds)
-    keys, blocks, dev_predictions = _predict(split, dev, damaged, masks, space, folders)
-    for seed, model in fits.items():
-        own = damaged if seed == seeds[0] else {}
-        keys.append([BlockKey(floor.NAME, seed, name) for name in (*masks, *own)])
-        blocks.append(floor.predict(model, split, own, masks))
-    predicted = collect_predictions(split.manifest, space, keys, blocks)
-    for folder in (result_files.OUT, result_files.PLOTS):
-        shutil.rmtree(folder, ignore_errors=True)
-    predictions.write_predictions(predictions.PREDICTIONS_FILE, predicted)
-    _write_masks(split, config)
-    draws = bootstrap.draw(predicted.groups()[1], len(seeds), config.rounds, config.bootstrap_seed)
-    found = findings.find(predicted, dev_predictions, draws, _trained(corpora))
-    described = floor.describe([*fits.values()], split)
-    remarks = result_files.Remarks(found, described, lost)
-    result_files.write_results(predicted, space, splits, draws, remarks, chosen)
+    with TemporaryDirectory(dir=result_files.OUT.parent) as folder:
+        predicted, dev_predictions = _predict(Path(folder), split, dev, damaged, masks, space, folders, fits)
+        for folder in (result_files.OUT, result_files.PLOTS):
+            shutil.rmtree(folder, ignore_errors=True)
+        predictions.write_predictions(predictions.PREDICTIONS_FILE, predicted)
+        _write_masks(split, config)
+        draws = bootstrap.draw(predicted.groups()[1], len(seeds), config.rounds, config.bootstrap_seed)
+        found = findings.find(predicted, dev_predictions, draws, _trained(corpora))
+        described = floor.describe([*fits.values()], split)
+        remarks = result_files.Remarks(found, described, lost)
+        result_files.write_results(predicted, space, splits, draws, remarks, chosen)
 
 
 def _trained(corpora: list[str]) -> list[str]:
@@ -116,55 +107,72 @@ def _trained(corpora: list[str]) -> list[str]:
 
 
 def _predict(
+    home: Path,
     split: Split,
     dev: Split,
     damaged: Mapping[str, Split],
     masks: Mapping[str, np.ndarray],
     space: LabelSpace,
     folders: Mapping[BlockKey, Path],
-) -> tuple[list[list[BlockKey]], list[PredictionArrays], Predictions]:
-    """The networks' keys and predictions of the test split, and the student's predictions of dev."""
-    first_seed = next(iter(folders)).seed
-    jobs = [
-        EvaluateJob(key, folder, damaged if key.seed == first_seed else {}, selection_gap.kept_epochs(folder))
-        for key, folder in folders.items()
-    ]
-    outcomes = workers.run(jobs, partial(predict_job, split, dev, masks), label="evaluate")
+    fits: Mapping[int, floor.Floor],
+) -> tuple[Predictions, Predictions]:
+    """The networks' and the floors' predictions of the test split, and the student's of dev; arrays in `home`."""
+    first_seed, jobs, keys = next(iter(fits)), [], []
+    for key, folder in folders.items():
+        own = tuple(damaged) if key.seed == first_seed else ()
+        jobs.append(EvaluateJob(key, len(keys), folder, own, selection_gap.kept_epochs(folder)))
+        keys += jobs[-1].keys(masks)
+    floor_blocks = {}
+    for seed in fits:
+        floor_blocks[seed] = len(keys)
+        keys += [BlockKey(floor.NAME, seed, name) for name in (*masks, *(damaged if seed == first_seed else ()))]
+    files = PredictionFiles.create(home, space.tasks.values(), len(keys), len(split))
+    outcomes = workers.run(jobs, partial(predict_job, files, split, dev, damaged, masks), label="evaluate")
     if failures := [outcome.reason for outcome in outcomes if isinstance(outcome, workers.JobFailure)]:
         raise UserError(f"evaluate: {failures[0]}; lower compute.workers if memory ran out")
-    blocks = [outcome for outcome in outcomes if not isinstance(outcome, workers.JobFailure)]
-    of_dev = [
-        (job.key._replace(condition=missing_modalities.FULL), block)
-        for job, (_, block) in zip(jobs, blocks, strict=True)
+    answers = [outcome for outcome in outcomes if not isinstance(outcome, workers.JobFailure)]
+    full = {missing_modalities.FULL: masks[missing_modalities.FULL]}
+    for seed, first in floor_blocks.items():
+        files.write(first, floor.predict(fits[seed], split, masks))
+        for number, each in enumerate(damaged.values() if seed == first_seed else ()):
+            files.write(first + len(masks) + number, floor.predict(fits[seed], each, full))
+    answered = [*(tasks for tasks, _ in answers), *(set(model.tasks) for model in fits.values())]
+    predicted = collect_predictions(split.manifest, space, keys, files.read(set.intersection(*answered)))
+    of_dev = {
+        job.key._replace(condition=missing_modalities.FULL): block
+        for job, (_, block) in zip(jobs, answers, strict=True)
         if block
-    ]
-    dev_predictions = collect_predictions(
-        dev.manifest, space, [[key] for key, _ in of_dev], [block for _, block in of_dev]
-    )
-    return [job.keys(masks) for job in jobs], [block for block, _ in blocks], dev_predictions
+    }
+    return predicted, collect_predictions(dev.manifest, space, [*of_dev], join_blocks([*of_dev.values()]))
 
 
 def predict_job(
-    split: Split, dev: Split, masks: Mapping[str, np.ndarray], job: EvaluateJob
-) -> tuple[PredictionArrays, PredictionArrays]:
-    """Predict with one network under all its conditions, in a worker process; then dev, or nothing ({})."""
+    files: PredictionFiles,
+    split: Split,
+    dev: Split,
+    damaged: Mapping[str, Split],
+    masks: Mapping[str, np.ndarray],
+    job: EvaluateJob,
+) -> tuple[set[str], PredictionArrays]:
+    """Predict with one network under all its conditions, in a worker process, into the files.
+
+    Returns the tasks that it answers, and its predictions of dev or {}.
+    """
     network = stage_checkpoints.load_network(checkpoint.load, job.folder, select_device())
     protocol.check_label_orders(job.folder, network.labels, split.labels)
     calibrated = results.read_json(job.folder / "calibration.json")
     full, split = {missing_modalities.FULL: masks[missing_modalities.FULL]}, split.to(select_device())
-    blocks = [predict_conditions(network, split, masks, calibrated)]
-    blocks += [
-        predict_conditions(network, corrupted.to(select_device()), full, calibrated)
-        for corrupted in job.damaged.values()
+    files.write(job.first_block, predict_conditions(network, split, masks, calibrated))
+    others = [(network, damaged[name].to(select_device())) for name in job.damaged]
+    others += [
+        (stage_checkpoints.load_network(checkpoint.load, job.folder, select_device(), weights=weights), split)
+        for weights in job.epochs.values()
     ]
-    for weights in job.epochs.values():
-        epoch_network = stage_checkpoints.load_network(
-            checkpoint.load, job.folder, select_device(), weights=weights
-        )
-        blocks.append(predict_conditions(epoch_network, split, full, calibrated))
+    for number, (asked, shown) in enumerate(others, job.first_block + len(masks)):
+        files.write(number, predict_conditions(asked, shown, full, calibrated))
     all_of_dev = {missing_modalities.FULL: np.ones((len(dev), len(dev.modalities)), dtype=bool)}
-    of_dev = predict_conditions(network, dev.to(select_device()), all_of_dev, calibrated) if job.scores_dev else {}
-    return concatenate_blocks(blocks), of_dev
+    of_dev = predict_conditions(network, dev.to(select_device()), all_of_dev, calibrated) if job.scores_dev else ()
+    return set(network.labels), join_rows(of_dev)
 
 
 def _write_masks(split: Split, config: EvaluateConfig) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import finished
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -14,7 +15,16 @@ from sklearn.metrics import f1_score
 from merc.data.batches import dataset
 from merc.data.records import labels
 from merc.data.records.selection import Selection
-from merc.evaluation import bootstrap, headline, inference, left_out, missing_modalities, predictions, robustness
+from merc.evaluation import (
+    bootstrap,
+    headline,
+    inference,
+    left_out,
+    missing_modalities,
+    prediction_arrays,
+    predictions,
+    robustness,
+)
 from merc.evaluation.predictions import BlockKey, Predictions
 from merc.evaluation.report import tables
 from merc.runtime import results
@@ -126,7 +136,7 @@ def test_predictions_are_read_as_written_with_the_same_bytes(tmp_path):
     assert again.classes == run.classes
     for task in SPACE.tasks:
         assert np.array_equal(again.actual(task), run.actual(task))
-        for part in predictions.PARTS:
+        for part in prediction_arrays.PARTS:
             assert np.array_equal(again.outputs[task][part], run.outputs[task][part])
 
 
@@ -226,10 +236,35 @@ def test_a_missing_modality_changes_answers_and_the_other_conditions_do_not_matt
     network = checkpoint.load(folder / "out/distill/seed-2")
     mask = missing_modalities.condition_mask("rate:0.5/1", split.manifest, MODALITIES, 1)
     calibrated = results.read_json(folder / "out/distill/seed-2/calibration.json")
-    alone = inference.predict_conditions(network, split, {"rate:0.5/1": mask}, calibrated)["emotion"][
-        "probability"
-    ][0]
+    answers = prediction_arrays.join_rows(
+        inference.predict_conditions(network, split, {"rate:0.5/1": mask}, calibrated)
+    )
+    alone = answers["emotion"]["probability"][0]
     assert np.array_equal(alone, run.values("emotion", "student", ["rate:0.5/1"])[1, 0])
+
+
+def test_a_file_of_several_row_groups_is_read_as_one(tmp_path, monkeypatch):
+    run = made_predictions(manifest())
+    predictions.write_predictions(tmp_path / "one.parquet", run)
+    monkeypatch.setattr(predictions, "ROWS_PER_GROUP", 70)
+    predictions.write_predictions(tmp_path / "many.parquet", run)
+    assert pq.ParquetFile(tmp_path / "many.parquet").num_row_groups > 1
+    one, many = (predictions.read_predictions(tmp_path / f"{name}.parquet") for name in ("one", "many"))
+    assert one.keys == many.keys and one.rows.equals(many.rows)
+    for task, parts in one.outputs.items():
+        assert all(np.array_equal(values, many.outputs[task][part]) for part, values in parts.items())
+
+
+def test_every_other_dialogue_is_a_split(evaluated, monkeypatch):
+    monkeypatch.chdir(evaluated[0])
+    split = dataset.read_split("test", ["sample"], MODALITIES, SPACE)
+    assert split.subset(len(split)) is split
+    half = split.subset(len(split) // 2 + 1)
+    expected = split.batch(range(0, split.dialogues, 2))
+    whole = half.batch(range(half.dialogues))
+    assert whole["emotion"].equal(expected["emotion"]) and whole["place"].equal(expected["place"])
+    assert all(values.equal(expected["values"][name]) for name, values in whole["values"].items())
+    assert half.manifest["utterance"].tolist() == split.manifest["utterance"].iloc[expected["index"]].tolist()
 
 
 def test_the_answers_are_those_of_the_engine(evaluated, monkeypatch):
@@ -309,6 +344,11 @@ def test_a_network_that_cannot_be_read_is_one_line(evaluated, tmp_path, monkeypa
     full = {"full": np.ones((len(split), 3), bool)}
     with pytest.raises(UserError, match=words) as raised:
         evaluate.predict_job(
-            split, split, full, evaluate.EvaluateJob(BlockKey("student", 2, ""), target.parent, {}, {})
+            prediction_arrays.PredictionFiles(tmp_path, ()),
+            split,
+            split,
+            {},
+            full,
+            evaluate.EvaluateJob(BlockKey("student", 2, ""), 0, target.parent, (), {}),
         )
     assert "\n" not in str(raised.value)

@@ -13,6 +13,7 @@ from merc.data.batches import dataset
 from merc.data.batches.streams import FeatureStream
 from merc.data.records import manifest as manifests
 from merc.evaluation import bootstrap, findings, floor
+from merc.evaluation.prediction_arrays import join_rows
 
 MODALITIES = manifests.MODALITIES
 
@@ -63,7 +64,9 @@ def test_a_missing_modality_is_the_mean_of_training(splits, fitted):
     best = fitted[1].tasks["emotion"].best
     nothing = best.logits(fitted[1].pooling(test), ~full(test), MODALITIES)
     assert (nothing == best.bias).all()
-    shown = floor.predict(fitted[1], test, {}, {"full": full(test)[0], "only:text": full(test)[0] & [1, 0, 0] == 1})
+    shown = join_rows(
+        floor.predict(fitted[1], test, {"full": full(test)[0], "only:text": full(test)[0] & [1, 0, 0] == 1})
+    )
     assert shown["emotion"]["probability"].shape == (2, len(test), 7) and set(shown) == {"emotion", "sentiment"}
     assert not np.allclose(*shown["emotion"]["probability"])
 
@@ -93,13 +96,13 @@ def test_it_is_scikit_learns_regression_also_of_two_classes(splits):
     logits = regression.logits(pooled, full(test), MODALITIES)[0]
     expected = own.decision_function(np.concatenate([*pooled.values()], 1))
     assert logits[:, 3] - logits[:, 1] == pytest.approx(expected, abs=0.05)
-    answers = floor.predict(two, test, {}, {"full": full(test)[0]})["emotion"]["probability"][0]
+    answers = join_rows(floor.predict(two, test, {"full": full(test)[0]}))["emotion"]["probability"][0]
     assert set(answers.argmax(1)) == {1, 3} and answers[:, [0, 2, 4, 5, 6]].max() == 0
 
 
 def test_one_class_alone_is_answered_always(splits):
     one = floor.fit_seeds(kept(splits[0], 2), splits[1], 1.0, [1])[1]
-    answers = floor.predict(one, splits[2], {}, {"full": full(splits[2])[0]})["emotion"]["probability"]
+    answers = join_rows(floor.predict(one, splits[2], {"full": full(splits[2])[0]}))["emotion"]["probability"]
     assert (answers.argmax(-1) == 2).all()
 
 

@@ -162,6 +162,38 @@ def test_near_duplicates_are_found_and_short_texts_are_not():
     assert slices.near_duplicates(texts, seen[:0]).tolist() == [False] * 4
 
 
+def test_near_duplicates_are_those_of_all_pairs():
+    random = np.random.default_rng(3)
+    texts, seen = (
+        pd.Series([" ".join(f"w{number}" for number in random.zipf(1.6, size) % 40) for size in sizes])
+        for sizes in (random.integers(0, 14, 300), random.integers(0, 14, 400))
+    )
+    words, seen_words = ([set(text.split()) for text in some] for some in (texts, seen))
+    expected = [len(a) >= 4 and any(len(a & b) >= 0.8 * len(a | b) for b in seen_words) for a in words]
+    assert 0.1 < np.mean(expected) < 0.9
+    assert slices.near_duplicates(texts, seen).tolist() == expected
+
+
+def test_overlaps_are_those_of_all_pairs():
+    random = np.random.default_rng(4)
+
+    def drawn(size: int) -> pd.DataFrame:
+        start = random.integers(0, 90, size).astype(float)
+        columns = {"corpus": random.choice(["a", "b"], size), "source": random.choice(["x", "y"], size)}
+        return pd.DataFrame({**columns, "start": start, "end": start + random.integers(1, 6, size)})
+
+    test, seen = drawn(60), drawn(25)
+    expected = [
+        any(
+            a.corpus == b.corpus and a.source == b.source and a.start < b.end and b.start < a.end
+            for b in seen.itertuples()
+        )
+        for a in test.itertuples()
+    ]
+    assert 0.1 < np.mean(expected) < 0.9
+    assert slices.overlapping(test, seen).tolist() == expected
+
+
 def test_overlapping_stretches_of_one_recording_are_found():
     row = {"corpus": "c", "source": "the first episode"}
     test = pd.DataFrame([row | {"start": 1.0, "end": 2.0}, row | {"start": 3.0, "end": 4.0}])

@@ -26,6 +26,7 @@ from merc.evaluation import (
     significance,
     slices,
 )
+from merc.evaluation.prediction_arrays import join_rows
 from merc.evaluation.report import tables
 from merc.runtime import results
 from merc.studies.scoring import prediction_files, protocols, result_file
@@ -238,7 +239,7 @@ def test_the_floor_is_fitted_where_there_are_features(tmp_path, monkeypatch):
     space = read_reference(protocols.protocol("sample"), "test", "meld").space
     train, dev, test = (dataset.read_split(s, ["sample"], manifests.MODALITIES, space) for s in manifests.SPLITS)
     fitted = floor.fit_seeds(train, dev, 1.0, [4])[4]
-    answers = floor.predict(fitted, test, {}, {"full": np.ones((len(test), 3), dtype=bool)})
+    answers = join_rows(floor.predict(fitted, test, {"full": np.ones((len(test), 3), dtype=bool)}))
     for task in told["tasks"]:
         actual = run.actual(task)
         expected = headline.scores.scores(

@@ -5,15 +5,17 @@ the utterances' ids, as those of the masks are. Only noise needs the encoder aga
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from merc.data.batches.dataset import Split
 from merc.data.batches.streams import FeatureStream
@@ -26,9 +28,10 @@ from merc.encoders.base.registry import Reader
 from merc.evaluation.missing_modalities import HASHED_COLUMNS
 from merc.runtime.errors import UserError
 
+OUT = Path("out")  # on a disk; /tmp may be memory
 SETTING = "params.yaml: evaluate.corruptions"
-Features = list[np.ndarray | None]  # (steps, dim) of each utterance, None where it is absent
-Rows = list[tuple[str, np.ndarray] | None]  # (stream, (steps, dim)) of each utterance
+Features = Iterator[np.ndarray | None]  # (steps, dim) of each utterance, None where it is absent
+Part = tuple[np.ndarray, Tensor, np.ndarray]  # row numbers (n,), steps (R, D), and how many each row has (n,)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def corrupt(split: Split, name: str, seed: int) -> Split | None:
     names = [stream for stream in split.features if stream.startswith(f"{damage.modality}/")]
     if not names:
         return None
-    steps: Rows = [None] * len(split)
+    parts: dict[str, list[Part]] = {name: [] for name in names}
     is_corrupted = False
     by_corpus = cast("Iterable[tuple[str, pd.DataFrame]]", split.manifest.groupby("corpus", sort=False))
     for corpus, rows in by_corpus:
@@ -80,48 +83,66 @@ def corrupt(split: Split, name: str, seed: int) -> Split | None:
         if features is None:
             print(f"evaluate: {name}: {corpus}'s {stream} cannot be encoded anew: left as it is")
         is_corrupted |= features is not None
-        for row, values in zip(rows.index, _steps(pack) if features is None else features, strict=True):
-            steps[row] = None if values is None else (stream, values)
-    streams = {name: _stream(name, steps, split.features[name].dim) for name in names}
+        if stream in parts:
+            values, lengths = _in_file(_steps(pack) if features is None else features, pack)
+            parts[stream].append((rows.index.to_numpy(copy=True), values, lengths))
+    streams = {name: _stream(parts[name], len(split)) for name in names}
     return replace(split, features=split.features | streams) if is_corrupted else None
 
 
-def _stream(name: str, steps: Rows, dim: int) -> FeatureStream:
-    """The stream of one encoder, in which other encoders' rows are absent."""
-    by_row = {row: entry[1] for row, entry in enumerate(steps) if entry is not None and entry[0] == name}
-    lengths = np.array([len(by_row.get(row, ())) for row in range(len(steps))], dtype=np.int64)
-    values = np.concatenate([np.zeros((0, dim), np.float32), *by_row.values()]).astype(np.float32)
-    starts = np.cumsum(lengths) - lengths
-    return FeatureStream.of(*map(torch.from_numpy, (values, starts, lengths)))
+def _in_file(features: Features, pack: Pack) -> tuple[Tensor, np.ndarray]:
+    """All steps (R, D), mapped from a file without a name, and each row's number of them."""
+    lengths = np.zeros(len(pack.present), np.int64)
+    with TemporaryFile(dir=OUT) as file:
+        for row, steps in enumerate(features):
+            if steps is not None:
+                file.write(np.ascontiguousarray(steps, pack.values.dtype).data)
+                lengths[row] = len(steps)
+        file.flush()
+        shape = int(lengths.sum()), pack.dim
+        values = (
+            np.memmap(file, pack.values.dtype, "r+", shape=shape) if all(shape) else np.zeros(shape, np.float32)
+        )
+    return torch.from_numpy(values), lengths
+
+
+def _stream(parts: Sequence[Part], num_rows: int) -> FeatureStream:
+    """The stream of one encoder from the corpora that it reads; other rows are absent."""
+    starts, lengths, first = torch.zeros(num_rows, dtype=torch.long), torch.zeros(num_rows, dtype=torch.long), 0
+    for rows, values, counts in parts:
+        starts[rows] = torch.from_numpy(np.cumsum(counts) - counts + first)
+        lengths[rows] = torch.from_numpy(counts)
+        first += len(values)
+    return FeatureStream.of_parts(tuple(values for _, values, _ in parts), starts, lengths)
 
 
 def _steps(pack: Pack) -> Features:
-    return [pack.utterance(row) if is_present else None for row, is_present in enumerate(pack.present)]
+    return (pack.utterance(row) if is_present else None for row, is_present in enumerate(pack.present))
 
 
-def _generators(damage: Corruption, rows: pd.DataFrame) -> list[np.random.Generator]:
-    return [damage.generator(row) for row in zip(*(rows[name] for name in HASHED_COLUMNS), strict=True)]
+def _generators(damage: Corruption, rows: pd.DataFrame) -> Iterator[np.random.Generator]:
+    return (damage.generator(row) for row in zip(*(rows[name] for name in HASHED_COLUMNS), strict=True))
 
 
 def _blank(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features:
     """Replace every utterance by the encoder's features of empty input."""
-    return [None if steps is None else pack.blank for steps in _steps(pack)]
+    return (None if steps is None else pack.blank for steps in _steps(pack))
 
 
 def _shuffle(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features:
     """Permute the steps of every utterance."""
     pairs = zip(_steps(pack), _generators(damage, rows), strict=True)
-    return [None if steps is None else generator.permutation(steps) for steps, generator in pairs]
+    return (None if steps is None else generator.permutation(steps) for steps, generator in pairs)
 
 
 def _drop(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features:
     """Replace each step, with the named probability, by the encoder's mean features of empty input."""
     rate, blank = damage.number(), pack.blank.mean(axis=0)
     pairs = zip(_steps(pack), _generators(damage, rows), strict=True)
-    return [
+    return (
         None if steps is None else np.where(generator.random((len(steps), 1)) < rate, blank, steps)
         for steps, generator in pairs
-    ]
+    )
 
 
 def _noise(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from merc.data.records.selection import MAIN_METRIC, TITLES
 from merc.evaluation import bootstrap, floor
+from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 from merc.training.core.task_scores import TaskScores
 
@@ -20,7 +21,7 @@ def find(
 ) -> list[str]:
     """Sentences about the student; `dev` holds its predictions of dev, `trained` names its training corpora."""
     dev_draws = bootstrap.draw(dev.groups()[1], dev.num_seeds, len(draws.groups), seed)
-    own = test.take(test.rows["corpus"].isin(trained).to_numpy(dtype=bool))
+    own = test.take_conditions(FULL).take(test.rows["corpus"].isin(trained).to_numpy(dtype=bool))
     own_draws = bootstrap.draw(own.groups()[1], own.num_seeds, len(draws.groups), seed)
     found: list[str] = []
     for task in test.outputs:

@@ -1,6 +1,6 @@
 """Inference of the evaluation: runs trained networks on a split under every condition, and collects predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -11,14 +11,13 @@ from pydantic import Field
 from merc.data.batches.dataset import Split
 from merc.data.records.labels import LabelSpace, Task
 from merc.evaluation import missing_modalities
-from merc.evaluation.predictions import ID_COLUMNS, PARTS, PROBABILITY_DECIMALS, BlockKey, Predictions
+from merc.evaluation.prediction_arrays import PARTS, PredictionArrays
+from merc.evaluation.predictions import ID_COLUMNS, PROBABILITY_DECIMALS, BlockKey, Predictions
 from merc.runtime.params import Seed, StrictModel
 from merc.training.core import calibration
-from merc.training.core.loop import predict_views
+from merc.training.core.loop import iterate_views
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.task_scores import task_scores
-
-PredictionArrays = dict[str, dict[str, np.ndarray]]  # task -> part -> (K, N, C)
 
 
 class EvaluateConfig(StrictModel):
@@ -42,14 +41,15 @@ class EvaluateConfig(StrictModel):
 
 def predict_conditions(
     network: MultimodalNetwork, split: Split, masks: Mapping[str, np.ndarray], calibrated: dict
-) -> PredictionArrays:
-    """Predict under each of the K masks (N, M): {task: {part: (K, N, C)}}; tasks without a head are left out."""
-    outputs = predict_views(network, split, torch.from_numpy(np.stack(list(masks.values()))))
-    return {
-        name: prediction_parts(outputs[name], calibrated[name], task)
-        for name, task in split.tasks.items()
-        if name in outputs
-    }
+) -> Iterator[tuple[slice, PredictionArrays]]:
+    """Predict under each of the K masks (N, M), a batch of rows at a time; tasks without a head are left out."""
+    for rows, outputs in iterate_views(network, split, torch.from_numpy(np.stack(list(masks.values())))):
+        by_task = {
+            name: prediction_parts(outputs[name], calibrated[name], task)
+            for name, task in split.tasks.items()
+            if name in outputs
+        }
+        yield rows, by_task
 
 
 def prediction_parts(outputs: np.ndarray, calibrated: calibration.Calibration, task: Task) -> dict[str, np.ndarray]:
@@ -77,22 +77,10 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return values.round(PROBABILITY_DECIMALS).astype(np.float32)
 
 
-def concatenate_blocks(blocks: Sequence[PredictionArrays]) -> PredictionArrays:
-    """Concatenate blocks along K; a task that is missing from a block is left out."""
-    tasks = [task for task in blocks[0] if all(task in block for block in blocks)]
-    return {
-        task: {part: np.concatenate([block[task][part] for block in blocks]) for part in blocks[0][task]}
-        for task in tasks
-    }
-
-
 def collect_predictions(
-    manifest: pd.DataFrame,
-    space: LabelSpace,
-    keys: Sequence[Sequence[BlockKey]],
-    blocks: Sequence[PredictionArrays],
+    manifest: pd.DataFrame, space: LabelSpace, keys: Sequence[BlockKey], outputs: PredictionArrays
 ) -> Predictions:
-    """Combine the blocks of all networks with the manifest's rows and labels; `keys` holds each network's keys."""
+    """Combine the blocks, named by the keys, with the manifest's rows and labels."""
     rows = cast("pd.DataFrame", manifest[list(ID_COLUMNS)].copy())
     for name, task in space.tasks.items():
         rows[name] = pd.Series(task.cells(task.targets(manifest)), rows.index, dtype=object)
@@ -100,8 +88,8 @@ def collect_predictions(
     return Predictions(
         rows,
         space.outputs,
-        tuple(key for block_keys in keys for key in block_keys),
-        concatenate_blocks(blocks),
+        tuple(keys),
+        outputs,
         {n: (task.kind, task.low, task.high) for n, task in space.tasks.items() if task.kind != "classification"},
         {name: shares for name, shares in votes.items() if shares is not None},
     )

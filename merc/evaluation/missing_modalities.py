@@ -5,7 +5,8 @@ with probability 0.3, second repeat; `rate:text=0.7+audio=0.3/2`: a separate rat
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from itertools import combinations
 
 import numpy as np
@@ -34,10 +35,23 @@ def condition_names(
 
 def condition_mask(condition: str, manifest: pd.DataFrame, modalities: Sequence[str], mask_seed: int) -> np.ndarray:
     """(N, M) bool mask: the modalities that the condition keeps, whether or not the utterance has them."""
-    kind, _, argument = condition.partition(":")
-    if kind not in KINDS:
-        raise UserError(f"condition {condition!r}: unknown; choose full, only:<modalities> or rate:<rate>/<repeat>")
-    return KINDS[kind](argument, manifest, modalities, mask_seed)
+    return condition_masks([condition], manifest, modalities, mask_seed)[condition]
+
+
+def condition_masks(
+    conditions: Iterable[str], manifest: pd.DataFrame, modalities: Sequence[str], mask_seed: int
+) -> dict[str, np.ndarray]:
+    """The mask of each condition; the ids are hashed once a repeat, whatever the number of its rates."""
+    fractions = cache(partial(missing_fractions, manifest, modalities, mask_seed))
+    masks = {}
+    for condition in conditions:
+        kind, _, argument = condition.partition(":")
+        if kind not in KINDS:
+            raise UserError(
+                f"condition {condition!r}: unknown; choose full, only:<modalities> or rate:<rate>/<repeat>"
+            )
+        masks[condition] = KINDS[kind](argument, len(manifest), modalities, fractions)
+    return masks
 
 
 def missing_fractions(
@@ -65,25 +79,28 @@ def mask_table(manifest: pd.DataFrame, modalities: Sequence[str], mask_seed: int
     return pa.table(columns)
 
 
-def _full(_argument: str, manifest: pd.DataFrame, modalities: Sequence[str], _mask_seed: int) -> np.ndarray:
-    return np.ones((len(manifest), len(modalities)), dtype=bool)
+Fractions = Callable[[str], np.ndarray]  # repeat -> missing_fractions
 
 
-def _only(argument: str, manifest: pd.DataFrame, modalities: Sequence[str], _mask_seed: int) -> np.ndarray:
+def _full(_argument: str, rows: int, modalities: Sequence[str], _fractions: Fractions) -> np.ndarray:
+    return np.ones((rows, len(modalities)), dtype=bool)
+
+
+def _only(argument: str, rows: int, modalities: Sequence[str], _fractions: Fractions) -> np.ndarray:
     is_kept = [modality in argument.split("+") for modality in modalities]
-    return np.tile(np.array(is_kept), (len(manifest), 1))
+    return np.tile(np.array(is_kept), (rows, 1))
 
 
-def _rate(argument: str, manifest: pd.DataFrame, modalities: Sequence[str], mask_seed: int) -> np.ndarray:
+def _rate(argument: str, _rows: int, modalities: Sequence[str], fractions: Fractions) -> np.ndarray:
     rate, _, repeat = argument.partition("/")
     by_modality = (
         dict(part.split("=") for part in rate.split("+")) if "=" in rate else dict.fromkeys(modalities, rate)
     )
     limits = np.array([float(by_modality.get(modality, 0.0)) for modality in modalities])
-    return missing_fractions(manifest, modalities, mask_seed, repeat) >= limits
+    return fractions(repeat) >= limits
 
 
-KINDS: dict[str, Callable[[str, pd.DataFrame, Sequence[str], int], np.ndarray]] = {
+KINDS: dict[str, Callable[[str, int, Sequence[str], Fractions], np.ndarray]] = {
     "full": _full,
     "only": _only,
     "rate": _rate,

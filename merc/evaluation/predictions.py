@@ -3,6 +3,8 @@
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -14,19 +16,13 @@ import pyarrow.parquet as pq
 from merc.data.records import labels
 from merc.data.records.labels import Kind, Task
 from merc.evaluation.missing_modalities import FULL
+from merc.evaluation.prediction_arrays import PARTS_OF, PredictionArrays
 from merc.runtime.errors import UserError
 from merc.training.core.task_scores import TaskScores, task_scores
 
 PREDICTIONS_FILE = Path("out/evaluate/predictions.parquet")
 ID_COLUMNS = ("corpus", "dialogue", "utterance", "group")
-# columns per task: probability before and after calibration, and membership in the conformal set
-PARTS = {"raw": pa.float32(), "probability": pa.float32(), "set": pa.bool_()}
-# of a multilabel task the set is its answer; of a regression there are the number and its conformal interval
-PARTS_OF: dict[Kind, dict[str, pa.DataType]] = {
-    "classification": PARTS,
-    "multilabel": PARTS,
-    "regression": {"value": pa.float32(), "interval": pa.float32()},
-}
+ROWS_PER_GROUP = 2**19  # of the file: 150 MB of 7 emotions and 3 sentiments in memory at once
 PROBABILITY_DECIMALS = 6  # rounding compresses the file and is far too fine to change a score
 
 
@@ -46,7 +42,7 @@ class Predictions:
     rows: pd.DataFrame
     classes: dict[str, tuple[str, ...]]  # task -> its C labels, in the order of the arrays' last axis
     keys: tuple[BlockKey, ...]
-    outputs: dict[str, dict[str, np.ndarray]]  # task -> part -> (K, N, C); without tasks that have no head
+    outputs: PredictionArrays  # task -> part -> (K, N, C), maybe in files; without tasks that have no head
     kinds: dict[str, tuple[Kind, float, float]] = field(default_factory=dict)  # if no classification: kind, range
     votes: dict[str, np.ndarray] = field(default_factory=dict)  # task -> (N, C) shares of the annotators' votes
 
@@ -61,6 +57,13 @@ class Predictions:
 
     def actual(self, task: str) -> np.ndarray:
         """The labels as Task.targets; of a classification (N,) indices, UNLABELLED where there is no label."""
+        return self._actual[task]
+
+    @cached_property
+    def _actual(self) -> dict[str, np.ndarray]:
+        return {task: self._targets(task) for task in self.classes}
+
+    def _targets(self, task: str) -> np.ndarray:
         values, kind = self.rows[task], self.task(task).kind
         if kind == "regression":
             return values.to_numpy(dtype=float, na_value=np.nan)
@@ -79,6 +82,10 @@ class Predictions:
 
     def groups(self) -> tuple[np.ndarray, int]:
         """(N,) the group index of each row, and the number of groups."""
+        return self._groups
+
+    @cached_property
+    def _groups(self) -> tuple[np.ndarray, int]:
         indices, names = pd.factorize(self.rows["group"])
         return indices, len(names)
 
@@ -105,18 +112,29 @@ class Predictions:
 
     def take_seeds(self, seeds: Collection[int]) -> "Predictions":
         """The predictions of some training seeds."""
-        selected = np.array([key.seed in seeds for key in self.keys], dtype=bool)
+        return self._take_blocks([key.seed in seeds for key in self.keys])
+
+    def take_conditions(self, *conditions: str) -> "Predictions":
+        """The predictions under some conditions."""
+        return self._take_blocks([key.condition in conditions for key in self.keys])
+
+    def _take_blocks(self, is_taken: Sequence[bool]) -> "Predictions":
+        selected = np.array(is_taken, dtype=bool)
         outputs = {
             task: {part: values[selected] for part, values in parts.items()} for task, parts in self.outputs.items()
         }
-        return replace(self, keys=tuple(key for key in self.keys if key.seed in seeds), outputs=outputs)
+        return replace(self, keys=tuple(compress(self.keys, is_taken)), outputs=outputs)
 
     def blocks(self, model: str, conditions: Sequence[str]) -> np.ndarray:
         """(S, len(conditions)) indices of the model's blocks, a row per seed that has all the conditions."""
-        index = {key: number for number, key in enumerate(self.keys)}
+        index = self._numbers
         all_seeds = sorted({key.seed for key in self.keys if key.model == model})
-        seeds = [seed for seed in all_seeds if all((model, seed, name) in index for name in conditions)]
+        seeds = [seed for seed in all_seeds if all(BlockKey(model, seed, name) in index for name in conditions)]
         return np.array([[index[BlockKey(model, seed, name)] for name in conditions] for seed in seeds])
+
+    @cached_property
+    def _numbers(self) -> dict[BlockKey, int]:
+        return {key: number for number, key in enumerate(self.keys)}
 
     def values(self, task: str, model: str, conditions: Sequence[str], part: str = "probability") -> np.ndarray:
         """(S, len(conditions), N, C) one part of a model's predictions."""
@@ -154,29 +172,39 @@ class Predictions:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write one row per block and utterance; the schema's metadata holds the label orders."""
+    """Write one row per block and utterance, some blocks at a time; the metadata holds the label orders."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    blocks = [_block(predictions, number, key) for number, key in enumerate(predictions.keys)]
-    table = pa.concat_tables(blocks).unify_dictionaries()
-    classes = json.dumps({task: list(order) for task, order in predictions.classes.items()}, sort_keys=True)
-    kinds = {"kinds": json.dumps(predictions.kinds, sort_keys=True)} if predictions.kinds else {}
-    table = table.replace_schema_metadata({"merc": classes} | kinds)
-    pq.write_table(table, path, compression="zstd", row_group_size=max(len(table), 1))
-
-
-def _block(predictions: Predictions, number: int, key: BlockKey) -> pa.Table:
     rows = predictions.rows
     columns = {name: _strings(rows[name]) for name in ID_COLUMNS}
     columns |= {
         task: _labels(cast("pd.Series", rows[task]), predictions.task(task).kind) for task in predictions.classes
     }
-    columns |= {"model": _strings([key.model] * len(rows)), "condition": _strings([key.condition] * len(rows))}
-    columns["seed"] = pa.array(np.full(len(rows), key.seed, np.int32))
-    for task in predictions.classes:
-        for part, dtype in PARTS_OF[predictions.task(task).kind].items():
-            columns[f"{task}_{part}"] = _lists(predictions, task, part, number, dtype)
-    columns |= {f"{task}_votes": pa.array(list(shares)) for task, shares in predictions.votes.items()}
-    return pa.table(columns)
+    votes = {f"{task}_votes": pa.array(list(shares)) for task, shares in predictions.votes.items()}
+    classes = json.dumps({task: list(order) for task, order in predictions.classes.items()}, sort_keys=True)
+    kinds = {"kinds": json.dumps(predictions.kinds, sort_keys=True)} if predictions.kinds else {}
+    schema = pa.table(_block(predictions, 0, columns, votes)).schema.with_metadata({"merc": classes} | kinds)
+    at_once = max(ROWS_PER_GROUP // max(len(rows), 1), 1)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for first in range(0, len(predictions.keys), at_once):
+            numbers = range(first, min(first + at_once, len(predictions.keys)))
+            tables = [pa.table(_block(predictions, number, columns, votes), schema) for number in numbers]
+            table = pa.concat_tables(tables).unify_dictionaries()
+            writer.write_table(table, row_group_size=max(len(table), 1))
+
+
+def _block(
+    predictions: Predictions, number: int, columns: dict[str, pa.Array], votes: dict[str, pa.Array]
+) -> dict[str, pa.Array]:
+    """The columns of one block; those of the rows, and of their votes, are the same in all of them."""
+    key, size = predictions.keys[number], len(predictions.rows)
+    named = {"model": _strings([key.model] * size), "condition": _strings([key.condition] * size)}
+    named["seed"] = pa.array(np.full(size, key.seed, np.int32))
+    answers = {
+        f"{task}_{part}": _lists(predictions, task, part, number, dtype)
+        for task in predictions.classes
+        for part, dtype in PARTS_OF[predictions.task(task).kind].items()
+    }
+    return columns | named | answers | votes
 
 
 def _strings(values: Iterable[str | None]) -> pa.Array:

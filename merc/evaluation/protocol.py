@@ -50,8 +50,9 @@ def _check_dialogues(first: str, rows: pd.DataFrame, second: str, other_rows: pd
     shared = timed.merge(other_timed, on=UTTERANCE_COLUMNS, suffixes=("", "_other"))
     counts = shared.groupby(["group", "group_other"], sort=False).size()
     pairs = cast("Iterable[tuple[tuple[str, str], int]]", counts.items())
+    sizes, other_sizes = (each["group"].value_counts() for each in (timed, other_timed))
     for (group, group_other), count in pairs:
-        if count == min((timed["group"] == group).sum(), (other_timed["group"] == group_other).sum()):
+        if count == min(sizes[group], other_sizes[group_other]):
             raise UserError(
                 f"dialogue {group!r} of {first} and {group_other!r} of {second} are one: the same speakers, words "
                 "and times; remove one from data/raw"
@@ -80,13 +81,14 @@ def _check_recordings(first: str, rows: pd.DataFrame, second: str, other_rows: p
 
     Only wavs of equal text and size are read, each once: actors may say one sentence a thousand times.
     """
-    pairs = _recordings(first, rows).merge(
-        _recordings(second, other_rows), on=["text", "size"], suffixes=("", "_other")
-    )
-    digests = {path: _digest(Path(path)) for path in {*pairs["file"], *pairs["file_other"]}}
-    for path, other_path in zip(pairs["file"], pairs["file_other"], strict=True):
-        if digests[path] == digests[other_path]:
-            raise UserError(f"{path} and {other_path}: the same recording in two splits; remove one from data/raw")
+    alike = ["text", "size"]
+    own, other = _recordings(first, rows), _recordings(second, other_rows)
+    own, other = (a.merge(b[alike].drop_duplicates(), on=alike) for a, b in ((own, other), (other, own)))
+    own, other = (each.assign(digest=[_digest(Path(file)) for file in each["file"]]) for each in (own, other))
+    same = own.merge(other.drop_duplicates([*alike, "digest"]), on=[*alike, "digest"], suffixes=("", "_other"))
+    if len(same):
+        path, other_path = same.loc[0, ["file", "file_other"]]
+        raise UserError(f"{path} and {other_path}: the same recording in two splits; remove one from data/raw")
 
 
 def _recordings(split: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -144,14 +146,15 @@ def _check_dimensions(stream: str, task: str, means: np.ndarray, actual: np.ndar
     classes = len(np.unique(actual))
     if len(actual) < MIN_LABELLED or classes < 2:
         return
-    order = np.argsort(means, axis=0, kind="stable")  # (n, D)
-    values, labels = np.take_along_axis(means, order, 0), actual[order]
-    changes = labels[1:] != labels[:-1]
-    is_tied = changes & (values[1:] == values[:-1])
-    is_sorted = changes.sum(0) == classes - 1
-    if actual.dtype.kind == "f":
-        rises = np.diff(labels, axis=0)
-        is_sorted = (rises >= 0).all(0) | (rises <= 0).all(0)
-    leaking = np.flatnonzero(is_sorted & ~is_tied.any(0))
-    if len(leaking):
-        raise UserError(f"{stream}: dimension {leaking[0]} alone determines the {task}; it must not be a feature")
+    for dimension, column in enumerate(means.T):
+        order = np.argsort(column, kind="stable")
+        values, labels = column[order], actual[order]
+        changes = labels[1:] != labels[:-1]
+        is_sorted = changes.sum() == classes - 1
+        if actual.dtype.kind == "f":
+            rises = np.diff(labels)
+            is_sorted = (rises >= 0).all() or (rises <= 0).all()
+        if is_sorted and not (changes & (values[1:] == values[:-1])).any():
+            raise UserError(
+                f"{stream}: dimension {dimension} alone determines the {task}; it must not be a feature"
+            )

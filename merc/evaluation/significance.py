@@ -152,7 +152,8 @@ def _with_shared_seeds(
     shared = set.intersection(*seeds)
     if not shared:
         raise UserError(f"compare: {models[0]} and {models[1]} share no training seed: {seeds[0]} and {seeds[1]}")
-    return first.take_seeds(shared), second.take_seeds(shared)
+    first, second = (each.take_conditions(FULL).take_seeds(shared) for each in (first, second))
+    return first, second
 
 
 def _rows(predictions: Predictions) -> list[tuple]:

@@ -51,7 +51,7 @@ def _shifts(test: pd.DataFrame, _seen: pd.DataFrame) -> NamedMasks:
     """By whether the emotion differs from that of the speaker's previous labelled utterance in the dialogue."""
     labelled = test["emotion"].where(test["emotion"].notna())
     speakers = [test["corpus"], test["dialogue"], test["speaker"]]
-    previous = labelled.groupby(speakers).transform(lambda emotions: emotions.ffill().shift())
+    previous = labelled.groupby(speakers).ffill().groupby(speakers).shift()
     has_both = previous.notna() & labelled.notna()
     yield "emotion: the speaker's shifts", has_both & (previous != labelled)
     yield "emotion: the speaker's stays", has_both & (previous == labelled)
@@ -76,7 +76,7 @@ def _media(test: pd.DataFrame, _seen: pd.DataFrame) -> NamedMasks:
     for modality in MODALITIES:
         statuses = test[f"{modality}_status"].str.split(",")
         for word in sorted({word for status in statuses for word in status}):
-            yield f"{modality}: {word}", statuses.map(lambda status, word=word: word in status)
+            yield f"{modality}: {word}", [word in status for status in statuses]
 
 
 def _clean(test: pd.DataFrame, seen: pd.DataFrame) -> NamedMasks:
@@ -112,7 +112,8 @@ def _row(predictions: Predictions, task: str, model: str, name: str, mask: np.nd
 
 MIN_WORDS = 4  # shorter texts ("Oh my God!") recur naturally
 MIN_JACCARD = 0.8  # Jaccard index of the two sets of words
-BLOCK = 500  # texts per product: nearly all pairs share a word, and all pairs of MELD at once would take 0.6 GB
+BLOCK = 500  # texts that are compared at once
+TOLERANCE = 1e-9  # of sizes times 0.8
 
 
 def shared_with_training(test: pd.DataFrame, seen: pd.DataFrame) -> np.ndarray:
@@ -122,29 +123,70 @@ def shared_with_training(test: pd.DataFrame, seen: pd.DataFrame) -> np.ndarray:
 
 
 def near_duplicates(texts: pd.Series, seen: pd.Series) -> np.ndarray:
-    """(N,) bool: texts whose set of at least 4 words has a Jaccard index of at least 0.8 with a seen text's."""
+    """(N,) bool: texts whose set of at least 4 words has a Jaccard index of at least 0.8 with a seen text's.
+
+    Of two such sets, with their words in one order, the first n - ceil(0.8 n) + 1 words of n share one (the prefix
+    filter of Chaudhuri, Ganti and Kaushik 2006, doi:10.1109/ICDE.2006.9). Rare words first, few pairs of texts
+    share one, while nearly all pairs share some word. Each different text is compared once.
+    """
+    own, own_texts = pd.factorize(texts.fillna(""))
     vectorizer = CountVectorizer(token_pattern=r"\w+", binary=True)
     try:
-        vectorizer.fit([*texts.fillna(""), *seen.fillna("")])
+        words = sparse.csr_array(vectorizer.fit_transform([*own_texts, *seen.fillna("").unique()]))
     except ValueError:  # no text has a word
         return np.zeros(len(texts), dtype=bool)
-    words, seen_words = (sparse.csr_array(vectorizer.transform(some.fillna(""))) for some in (texts, seen))
-    blocks = [_is_similar(words[first : first + BLOCK], seen_words) for first in range(0, len(texts), BLOCK)]
-    return np.concatenate([np.zeros(0, dtype=bool), *blocks])
+    words = words[:, np.argsort(words.sum(axis=0), kind="stable")]
+    words.sort_indices()
+    own_words, seen_words = words[: len(own_texts)], words[len(own_texts) :]
+    seen_words = seen_words[np.diff(seen_words.indptr) >= MIN_JACCARD * MIN_WORDS]
+    first_words = _first_words(seen_words)
+    blocks = [
+        _is_similar(own_words[first : first + BLOCK], seen_words, first_words)
+        for first in range(0, len(own_texts), BLOCK)
+    ]
+    return np.concatenate([np.zeros(0, dtype=bool), *blocks])[own]
+
+
+def _first_words(words: sparse.csr_array) -> sparse.csr_array:
+    """Of each text the first words, of which a near-duplicate has one."""
+    sizes = np.diff(words.indptr)
+    kept = sizes - np.ceil(MIN_JACCARD * sizes - TOLERANCE).astype(int) + 1
+    place = np.arange(len(words.indices)) - np.repeat(words.indptr[:-1], sizes)
+    is_first = place < np.repeat(kept, sizes)
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(kept, sizes))])
+    return sparse.csr_array((words.data[is_first], words.indices[is_first], indptr), shape=words.shape)
 
 
 def overlapping(test: pd.DataFrame, seen: pd.DataFrame) -> np.ndarray:
-    """(N,) bool: utterances that overlap in time with a seen one of the same recording."""
-    timed = seen[["corpus", "source", "start", "end"]].dropna()
-    pairs = test.reset_index(names="row").merge(timed, on=["corpus", "source"], suffixes=("", "_seen"))
-    overlap = (pairs["start"] < pairs["end_seen"]) & (pairs["start_seen"] < pairs["end"])
-    return test.index.isin(pairs.loc[overlap, "row"])
+    """(N,) bool: utterances that overlap in time with a seen one of the same recording.
+
+    Of the seen ones that begin before an utterance ends, the latest end tells.
+    """
+    recording, columns = ["corpus", "source"], ["corpus", "source", "start", "end"]
+    timed, own = (cast("pd.DataFrame", each[columns]).reset_index(drop=True).dropna() for each in (seen, test))
+    timed = timed.sort_values(by="start")
+    if timed.empty or own.empty:
+        return np.zeros(len(test), dtype=bool)
+    latest = timed.assign(latest=timed.groupby(recording)["end"].cummax())
+    met = pd.merge_asof(
+        own.assign(row=own.index).sort_values(by="end"),
+        latest[[*recording, "start", "latest"]],
+        left_on="end",
+        right_on="start",
+        by=recording,
+        suffixes=("", "_seen"),
+        allow_exact_matches=False,
+    )
+    return np.isin(np.arange(len(test)), met.loc[met["start"] < met["latest"], "row"])
 
 
-def _is_similar(words: sparse.csr_array, seen: sparse.csr_array) -> np.ndarray:
-    """(n,) bool: which binary bag-of-words rows are near-duplicates of a seen row."""
-    common = (words @ seen.T).tocoo()
-    sizes, seen_sizes = words.sum(axis=1), seen.sum(axis=1)
-    union = sizes[common.row] + seen_sizes[common.col] - common.data
-    is_duplicate = (common.data >= MIN_JACCARD * union) & (sizes[common.row] >= MIN_WORDS)
-    return np.isin(np.arange(len(sizes)), common.row[is_duplicate])
+def _is_similar(words: sparse.csr_array, seen: sparse.csr_array, seen_first: sparse.csr_array) -> np.ndarray:
+    """(n,) bool: which binary rows are near-duplicates of a row of `seen`, whose first words are `seen_first`."""
+    pairs = (_first_words(words) @ seen_first.T).tocoo()
+    sizes, seen_sizes = np.diff(words.indptr), np.diff(seen.indptr)
+    low, high = sizes[pairs.row], seen_sizes[pairs.col]
+    possible = (low >= MIN_WORDS) & (np.minimum(low, high) >= MIN_JACCARD * np.maximum(low, high) - TOLERANCE)
+    row, column = pairs.row[possible], pairs.col[possible]
+    common = words[row].multiply(seen[column]).sum(axis=1)
+    is_duplicate = common >= MIN_JACCARD * (sizes[row] + seen_sizes[column] - common)
+    return np.isin(np.arange(len(sizes)), row[is_duplicate])

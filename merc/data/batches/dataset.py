@@ -89,6 +89,25 @@ class Split:
         present = _present(features, self.modalities, len(self)).to(self.present.device)
         return replace(self, features=features, present=present)
 
+    def subset(self, most: int) -> "Split":
+        """This split, or, of one with more than `most` utterances, every n-th dialogue of it."""
+        step = -(-len(self) // most)
+        if step <= 1:
+            return self
+        dialogues = torch.arange(0, self.dialogues, step, device=self.starts.device)
+        rows = self._rows(dialogues)[1]
+        lengths = self.starts[dialogues + 1] - self.starts[dialogues]
+        return replace(
+            self,
+            manifest=self.manifest.iloc[rows.cpu().numpy()].reset_index(drop=True),
+            features={name: stream.take(rows) for name, stream in self.features.items()},
+            targets={task: target[rows] for task, target in self.targets.items()},
+            votes={task: shares[rows] for task, shares in self.votes.items()},
+            present=self.present[rows],
+            speaker=self.speaker[rows],
+            starts=torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
+        )
+
     def without(self, hidden: np.ndarray) -> "Split":
         """This split without the modalities of utterances that `hidden` (N, M) names."""
         shown = torch.from_numpy(~hidden).to(self.present.device)

@@ -31,7 +31,13 @@ class FeatureStream:
     @classmethod
     def of(cls, values: Tensor, starts: Tensor, lengths: Tensor) -> "FeatureStream":
         """A stream of one part."""
-        return cls((values,), starts, lengths, not bool(values.isfinite().all()))
+        return cls.of_parts((values,), starts, lengths)
+
+    @classmethod
+    def of_parts(cls, parts: tuple[Tensor, ...], starts: Tensor, lengths: Tensor) -> "FeatureStream":
+        """A stream whose parts are looked through for numbers that are not finite."""
+        is_whole = all(bool(block.isfinite().all()) for part in parts for block in part.split(BLOCK))
+        return cls(parts, starts, lengths, not is_whole)
 
     @property
     def dim(self) -> int:
@@ -42,6 +48,10 @@ class FeatureStream:
         """Copy with every tensor on `device`."""
         parts = tuple(part.to(device) for part in self.parts)
         return replace(self, parts=parts, starts=self.starts.to(device), lengths=self.lengths.to(device))
+
+    def take(self, index: Tensor) -> "FeatureStream":
+        """The stream of these rows."""
+        return replace(self, starts=self.starts[index], lengths=self.lengths[index])
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Present rows of `index` (N,): values (n, S, D) zero-padded, positions in `index` (n,), lengths (n,)."""

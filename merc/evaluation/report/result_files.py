@@ -11,6 +11,7 @@ from merc.data.records.labels import LabelSpace
 from merc.data.records.selection import MAIN_METRIC, TITLES, Selection
 from merc.evaluation import bootstrap, left_out, reliability, significance, slices
 from merc.evaluation.headline import headline, scoreboard
+from merc.evaluation.missing_modalities import FULL
 from merc.evaluation.predictions import Predictions
 from merc.evaluation.report import html_report, latex, tables
 from merc.evaluation.robustness import missing_rate_curve, robustness
@@ -128,7 +129,7 @@ def _figures(predictions: Predictions, task: str, plotted: Mapping[str, pd.DataF
 
 def _by_corpus(predictions: Predictions, rounds: int) -> dict[str, dict]:
     """The headline scores of each corpus alone."""
-    boards = {}
+    boards, predictions = {}, predictions.take_conditions(FULL)
     for corpus in dict.fromkeys(predictions.rows["corpus"]):
         subset = predictions.take((predictions.rows["corpus"] == corpus).to_numpy())
         draws = bootstrap.draw(subset.groups()[1], subset.num_seeds, rounds, seed=1)

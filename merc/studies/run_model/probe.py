@@ -8,6 +8,7 @@ from merc.data.batches.streams import FeatureStream
 from merc.data.records.stream_name import StreamName
 from merc.evaluation import floor
 from merc.evaluation.missing_modalities import FULL
+from merc.evaluation.prediction_arrays import join_rows
 from merc.runtime.errors import UserError
 from merc.studies.run_model.models import Answer
 from merc.studies.scoring.reference import Reference
@@ -22,7 +23,7 @@ def predict(ref: Reference, modality: str, features: dict[str, list[Answer]]) ->
     fitted = floor.fit_seeds(splits["train"], splits["dev"], 1.0, [SEED])[SEED]
     shown = splits[ref.split]
     masks = {FULL: np.ones((len(shown), 1), dtype=bool)}
-    found = floor.predict(fitted, shown, {}, masks)
+    found = join_rows(floor.predict(fitted, shown, masks))
     return {task: parts["probability" if "probability" in parts else "value"][0] for task, parts in found.items()}
 
 

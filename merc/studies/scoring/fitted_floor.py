@@ -29,11 +29,12 @@ def fit(reference: Reference, seeds: Sequence[int]) -> Predictions:
     from merc.data.batches.dataset import read_split
     from merc.evaluation import floor
     from merc.evaluation.inference import collect_predictions
+    from merc.evaluation.prediction_arrays import join_blocks, join_rows
 
     corpora, space = [reference.protocol.corpus], reference.space
     train, dev, test = (read_split(name, corpora, MODALITIES, space) for name in ("train", "dev", reference.split))
     fitted = floor.fit_seeds(train, dev, 1.0, list(seeds))
     full = {FULL: np.ones((len(test), len(MODALITIES)), dtype=bool)}
-    blocks = [floor.predict(fitted[seed], test, {}, full) for seed in seeds]
-    keys = [[BlockKey(floor.NAME, seed, FULL)] for seed in seeds]
-    return collect_predictions(test.manifest, space, keys, blocks)
+    blocks = [join_rows(floor.predict(fitted[seed], test, full)) for seed in seeds]
+    keys = [BlockKey(floor.NAME, seed, FULL) for seed in seeds]
+    return collect_predictions(test.manifest, space, keys, join_blocks(blocks))

@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from merc.data.records.labels import LabelSpace
-from merc.evaluation.predictions import PARTS_OF
+from merc.evaluation.prediction_arrays import PARTS_OF
 from merc.runtime.errors import UserError
 from merc.studies.scoring.protocols import suggestion
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from merc.data.records.labels import EVERY_CORPUS, Task
-from merc.evaluation.predictions import PARTS_OF
+from merc.evaluation.prediction_arrays import PARTS_OF
 from merc.runtime.errors import UserError
 from merc.studies.scoring import prediction_table, protocols
 from merc.studies.scoring.prediction_table import TableFile

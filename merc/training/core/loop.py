@@ -181,21 +181,32 @@ def predict(
     return {task: logits[0] for task, logits in predict_views(network, split, views.unsqueeze(0)).items()}
 
 
-@torch.inference_mode()
 def predict_views(network: MultimodalNetwork, split: Split, views: Tensor) -> dict[str, np.ndarray]:
-    """Logits (K, N, C) of every task under each modality mask in `views` (K, N, M); the stems run only once."""
+    """Logits (K, N, C) of every task under each modality mask in `views` (K, N, M)."""
+    parts = [logits for _, logits in iterate_views(network, split, views)]
+    nothing = {task: np.zeros((len(views), 0, len(names)), np.float32) for task, names in network.labels.items()}
+    return {task: np.concatenate([empty, *(part[task] for part in parts)], 1) for task, empty in nothing.items()}
+
+
+@torch.inference_mode()
+def iterate_views(
+    network: MultimodalNetwork, split: Split, views: Tensor
+) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """The rows of each batch, in order, with their logits (K, n, C) under each mask in `views` (K, N, M).
+
+    The stems run once a batch. The views run one after the other: all of a batch's 320 utterances by 2, 4, 8 and 16
+    views at once took 1.0, 1.1, 1.8 and 3.2 times the processor seconds (107 views of the sample, one core).
+    """
     network.eval()
     device = next(network.parameters()).device
-    views = views.to(device)
-    logits_by_task: dict[str, list[Tensor]] = {
-        task: [torch.zeros(len(views), 0, len(names))] for task, names in network.labels.items()
-    }
     for batch in batches(network, split):
-        encoded = network.encode(batch)
-        view_outputs = [network.forward_encoded(*encoded, batch, view) for view in views[:, batch["index"]]]
-        for task, logits in logits_by_task.items():
-            logits.append(torch.stack([output[task] for output in view_outputs]).float().cpu())
-    return {task: torch.cat(logits, 1).numpy() for task, logits in logits_by_task.items()}
+        index, encoded = batch["index"], network.encode(batch)
+        outputs = [
+            network.forward_encoded(*encoded, batch, view) for view in views[:, index.to(views.device)].to(device)
+        ]
+        logits = {task: torch.stack([output[task] for output in outputs]).float().cpu() for task in network.labels}
+        first, last = int(index[0]), int(index[-1])
+        yield slice(first, last + 1), {task: one.numpy() for task, one in logits.items()}
 
 
 @torch.inference_mode()
