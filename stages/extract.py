@@ -1,6 +1,7 @@
 """Extract: a raw dataset to a manifest per split, a .wav, a .jpg and face tracks per utterance, and a report."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from merc.corpora import registry
@@ -8,25 +9,37 @@ from merc.data.records import manifest, truth
 from merc.data.records.listing import Listing
 from merc.media.alignment import word_times
 from merc.media.extraction import extraction, extraction_config, extraction_report, training_checks
-from merc.runtime import entry_point, params, results, resume
+from merc.runtime import entry_point, params, results, resume, shards
+from merc.runtime.shards import Shard
 
 
-def main(corpus: str) -> None:
-    """Extract one corpus; utterances that an interrupted run finished are kept."""
+def main(corpus: str, shard: Shard | None = None) -> None:
+    """Extract one corpus; utterances that an interrupted run finished are kept. A shard finishes its own alone."""
+    if shard is None:
+        shards.run_array("extract", corpus)
     settings = params.read("extract", extraction_config.ExtractionConfig)
     extraction_config.check_values(settings)
     word_times.check_model(settings.align)
-    with resume.locked(f"extract-{corpus}") as home:
+    with resume.locked(f"extract-{corpus}", shard and shards.WAIT_SECONDS) as home:
         listing = registry.read_corpus(corpus, Path("data/raw") / corpus, home / "archives")
         extraction.check_asr(listing)
         training_checks.check_training(corpus, listing, registry.READERS)
         folder = resume.work_folder(home, [settings.model_dump(), _sources(listing)])
-        outcomes = extraction.extract_all(listing, settings, folder)
-        rows = extraction.manifest_rows(corpus, listing, outcomes)
-        for split in manifest.SPLITS:
-            _finish(split, corpus, rows, listing, folder, settings.video.fps)
-        _describe(corpus, rows, listing)
-        resume.discard(home)
+        if shard is None:
+            _extract_and_write(corpus, listing, settings, folder)
+            resume.discard(home)
+    if shard is not None:  # unlocked: all shards work in this folder
+        extraction.extract_all(replace(listing, utterances=shard.of(listing.utterances)), settings, folder)
+
+
+def _extract_and_write(
+    corpus: str, listing: Listing, settings: extraction_config.ExtractionConfig, folder: Path
+) -> None:
+    outcomes = extraction.extract_all(listing, settings, folder)
+    rows = extraction.manifest_rows(corpus, listing, outcomes)
+    for split in manifest.SPLITS:
+        _finish(split, corpus, rows, listing, folder, settings.video.fps)
+    _describe(corpus, rows, listing)
 
 
 def _sources(listing: Listing) -> list:

@@ -1,6 +1,7 @@
 """The encode stage on a manifest of four utterances: every medium, every way of missing it."""
 
 import itertools
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from merc.encoders.base import factory, packing
 from merc.encoders.base.encoder import extract_features
 from merc.runtime import results
 from merc.runtime.errors import UserError
+from merc.runtime.shards import Shard
 from stages import encode
 
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
@@ -227,6 +229,27 @@ def test_killed_and_continued_encodes_no_shard_twice_and_gives_the_same_bytes(mo
     assert packs.pack_path("train", "sample", "audio").read_bytes() == whole
     assert [one.file.name for one in done[3:]][:2] == ["2.safetensors", "3.safetensors"]
     assert not list(Path("out/.partial").glob("encode-*/*"))
+
+
+def test_three_shards_and_a_merge_give_the_bytes_of_the_whole(monkeypatch):
+    monkeypatch.setattr(packing, "MIN_SHARD_ROWS", 1)
+    file = manifest.split_folder("train", "sample") / "manifest.parquet"
+    rows = manifest.read_manifests("train", ["sample"])
+    rows["dialogue"] = [str(number) for number in range(len(rows))]
+    manifest.write_manifest(file, rows)
+    encode.main("sample", "audio")
+    whole = {path: path.read_bytes() for path in Path("out/encode").rglob("*.*")}
+    shutil.rmtree("out/encode")
+    for index in (2, 0, 1):
+        encode.main("sample", "audio", Shard(index, 3))
+    assert not Path("out/encode").exists()
+
+    def nothing_left(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(packing._ShardEncoder, "write", nothing_left)
+    encode.main("sample", "audio")
+    assert {path: path.read_bytes() for path in Path("out/encode").rglob("*.*")} == whole
 
 
 def test_shards_are_whole_dialogues():

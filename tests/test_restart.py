@@ -12,6 +12,7 @@ import pytest
 
 from merc.runtime import resume
 from merc.runtime.errors import UserError
+from merc.runtime.shards import Shard
 from stages import extract
 
 
@@ -43,6 +44,18 @@ def test_a_killed_run_is_continued_and_other_parameters_are_not(here):
     assert "were finished by an earlier run" in _start(here).communicate(timeout=60)[0]
     assert extracted.hashes(here) == wanted
     assert not (here / "out/.partial/extract-sample").exists()
+
+
+def test_three_shards_and_a_merge_give_the_bytes_of_the_whole(here, capsys):
+    extracted.corpus(here / "data/raw/sample", count=9)
+    extracted.truthless(here)
+    extract.main("sample")
+    wanted = extracted.hashes(here)
+    for index in (2, 0, 1):
+        extract.main("sample", Shard(index, 3))
+    extract.main("sample")
+    assert "27 of 27 utterances were finished by an earlier run" in capsys.readouterr().out
+    assert extracted.hashes(here) == wanted
 
 
 def test_a_second_writer_is_refused(here, monkeypatch):

@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from merc.runtime import numerics, params
+from merc.runtime import numerics, params, shards
 from merc.runtime.errors import UserError, full_or_read_only
 
 POLL_SECONDS = 2.0
+SHARD = "shard"  # the parameter of a stage whose items several processes may share
 
 
 def run(main: Callable[..., None]) -> None:
@@ -20,7 +21,8 @@ def run(main: Callable[..., None]) -> None:
         params.read("numerics", numerics.Numerics)
         if line := numerics.portability_warning():
             print(line, file=sys.stderr)
-        main(*_checked_items(main, sys.argv[1:]))
+        words, shard = shards.take(sys.argv[1:])
+        main(*_checked_items(main, words), *_checked_shard(main, shard))
     except UserError as problem:
         print(f"merc: {problem}", file=sys.stderr)
         sys.exit(2)
@@ -33,11 +35,18 @@ def run(main: Callable[..., None]) -> None:
 
 def _checked_items(main: Callable[..., None], items: list[str]) -> list[str]:
     """The items of a matrix stage; raises a UserError if one is missing or too many."""
-    names = list(inspect.signature(main).parameters)
+    names = [name for name in inspect.signature(main).parameters if name != SHARD]
     if len(items) != len(names):
         needed = " ".join(f"<{name}>" for name in names) or "no argument"
         raise UserError(f"the stage takes {needed}, and {len(items)} were given; `dvc repro` gives them itself")
     return items
+
+
+def _checked_shard(main: Callable[..., None], shard: shards.Shard | None) -> list[shards.Shard]:
+    """The shard, as a last argument; raises a UserError if the stage has none."""
+    if shard is not None and SHARD not in inspect.signature(main).parameters:
+        raise UserError(f"{shards.FLAG}: this stage has no shards; extract and encode have")
+    return [] if shard is None else [shard]
 
 
 def _stop_when_orphaned(parent_pid: int) -> None:

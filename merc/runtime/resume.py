@@ -24,13 +24,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def locked(name: str) -> Iterator[Path]:
-    """Lock and yield out/.partial/<name>/; the name is <stage>, or <stage>-<item> for a matrix stage."""
+def locked(name: str, seconds: float | None = None) -> Iterator[Path]:
+    """Lock and yield out/.partial/<name>/; the name is <stage>, or <stage>-<item> for a matrix stage.
+
+    Waits LOCK_SECONDS for the lock, or as long as said.
+    """
     home = ROOT / name
     home.mkdir(parents=True, exist_ok=True)
     holder = ROOT / f"{name}.holder"
     try:
-        with filelock.FileLock(ROOT / f"{name}.lock", timeout=LOCK_SECONDS):
+        with filelock.FileLock(ROOT / f"{name}.lock", timeout=seconds or LOCK_SECONDS):
             holder.write_text(str(os.getpid()), encoding="utf-8")
             yield home
     except filelock.Timeout:

@@ -17,6 +17,7 @@ from merc.encoders.base.registry import Reader
 from merc.runtime import workers
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
+from merc.runtime.shards import Shard
 
 MIN_SHARD_ROWS = 128  # minimum number of rows; a shard holds whole dialogues
 
@@ -86,14 +87,22 @@ def write_pack(
     if encoder is None:
         packs.write_pack(file, absent_pack(len(rows)), rows)
         return
-    shard_encoder = _ShardEncoder(encoder, reader, folder)
     if rows.empty:
-        packs.write_pack(file, shard_encoder.pack([]), rows)
+        packs.write_pack(file, _ShardEncoder(encoder, reader, folder).pack([]), rows)
         return
+    parts = encode_parts(encoder, reader, folder, rows, home)
+    packs.join_packs(file, [packs.PackPart(shard.file, shard.rows) for shard in parts], rows)
+
+
+def encode_parts(
+    encoder: Encoder, reader: Reader, folder: Path, rows: pd.DataFrame, home: Path, shard: Shard | None = None
+) -> list[_Shard]:
+    """Write the packs of parts of the rows below `home`, of all or of one shard's, and return these parts."""
     home.mkdir(parents=True, exist_ok=True)
     parts = [_Shard(part, home / f"{number}.safetensors") for number, part in enumerate(split_into_shards(rows))]
-    _encode(shard_encoder, parts)
-    packs.join_packs(file, [packs.PackPart(shard.file, shard.rows) for shard in parts], rows)
+    own = parts if shard is None else [*shard.of(parts)]
+    _encode(_ShardEncoder(encoder, reader, folder), own)
+    return own
 
 
 def absent_pack(rows: int) -> Pack:
