@@ -11,7 +11,8 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from merc.runtime.errors import UserError
 
@@ -23,7 +24,8 @@ SCHEDULERS = (("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"), ("SKYPILOT_JOB_
 T = TypeVar("T")
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """One of `count` processes that share the items of a stage."""
 
     index: int
