@@ -259,6 +259,13 @@ STUDIES: dict[str, Study] = {
         rows=(StudyRow("adapted mpnet + prosody", MPNET_ADAPTED, MPNET_ADAPTED_DESCRIPTION),),
         published=("weighted F1 of the emotions: DAG-ERC with RoBERTa-large 0.634 (UAR 0.487), EmoBERTa 0.656",),
     ),
+    "meld-few-labels": Study(
+        title="MELD with few labels: is the network as good as a logistic regression on the same features?",
+        preset="meld-features",
+        until="evaluate",
+        flags=SCORES_ONLY | {"train.seeds": [1, 2, 3]},
+        rows=(StudyRow("5% of the labels", {"data.label_fraction": 0.05}),),
+    ),
     "meld-labels": Study(
         title=(
             "How many labels does pretraining save on MELD? Its teacher on dev, by the share of the train "
