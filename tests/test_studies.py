@@ -179,19 +179,6 @@ def test_a_study_runs_its_rows_once_and_leaves_the_project_as_it_was(project, ca
 
 
 @pytest.mark.slow
-def test_a_study_of_another_corpus_starts_without_the_outputs_of_the_last_run(project, monkeypatch):
-    clone = project.parent / "clone"
-    shutil.copytree(project, clone)
-    stale, kept = clone / "out/extract/train/meld", clone / "out/encode/dev/sample.text.safetensors"
-    stale.mkdir(parents=True)
-    kept.parent.mkdir(parents=True)
-    kept.touch()
-    monkeypatch.setattr(run, "_dvc", lambda *words: "")
-    run._reproduce(clone, run.STUDIES["rates"], run.STUDIES["rates"].rows[0])
-    assert kept.exists() and not stale.exists()
-
-
-@pytest.mark.slow
 def test_changed_code_runs_a_row_again_once_it_is_committed(project):
     run.run_study("rates", "fast")
     first = read_json(project / "docs/results/rates.json")["rows"][0]

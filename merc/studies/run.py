@@ -17,7 +17,6 @@ from typing import Any
 
 import yaml
 
-from merc.data.records import manifest
 from merc.runtime import params, stage_code
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json, write_json
@@ -166,8 +165,6 @@ def _reproduce(clone: Path, study: Study, row: StudyRow) -> None:
     """`dvc exp run` of the row; stages that an earlier row completed with the same inputs are not repeated."""
     compute = {"compute": params.read("compute", dict)}
     (clone / "params.yaml").write_text(overlaid(presets.preset_text(study.preset), compute), encoding="utf-8")
-    for path in manifest.stale_outputs(yaml.safe_load(row_parameters(study, row))["data"]["corpora"], clone):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()  # of the project's last run, from the cache
     flags = [word for item in (study.flags | row.flags).items() for word in presets.hydra_flag(*item).split(" ", 1)]
     _dvc(clone, "exp", "run", study.until, *flags)
 

@@ -1,14 +1,18 @@
 """The manifest: a table with one row per utterance, written by extract; later files refer to it by row order."""
 
 import hashlib
+import shutil
+import sys
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from merc.runtime.errors import UserError
+from merc.runtime.params import LOADER
 
 SPLITS = ("train", "dev", "test")
 MODALITIES = ("text", "audio", "vision")
@@ -90,20 +94,37 @@ def _read_corpus(path: Path) -> pd.DataFrame:
 
 
 def check_corpora(corpora: list[str]) -> list[str]:
-    """Validate data.corpora and return it: at least one, and no outputs of others, which DVC would track."""
+    """Validate data.corpora and return it: at least one.
+
+    What extract and encode left of other corpora is removed, as later stages depend on the whole folders. Only what
+    dvc.lock names: DVC's cache has it, and `dvc repro` brings it back once the corpus is named again.
+    """
     if not corpora:
         raise UserError("params.yaml: data.corpora = []: name at least one corpus (docs/data.md)")
-    if stale := stale_outputs(corpora):
-        remove = " ".join(map(str, stale))
-        raise UserError(f"out: holds what data.corpora does not name any more; remove it: rm -r {remove}")
+    if stale := _outputs_of_others(corpora):
+        outputs = _locked_outputs()
+        if unknown := [path for path in stale if path.as_posix() not in outputs]:
+            remove = " ".join(map(str, unknown))
+            raise UserError(f"out: holds what data.corpora does not name any more; remove it: rm -r {remove}")
+        for path in stale:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        names = ", ".join(sorted({path.name.split(".")[0] for path in stale}))
+        print(f"merc: removed the outputs of {names}, which data.corpora does not name any more", file=sys.stderr)
     return corpora
 
 
-def stale_outputs(corpora: list[str], project: Path = Path()) -> list[Path]:
+def _outputs_of_others(corpora: list[str]) -> list[Path]:
     """Outputs of extract and encode of corpora that are not named, in folders that later stages depend on."""
-    folders = [project / "out" / stage / split for stage in ("extract", "encode") for split in SPLITS]
+    folders = [Path("out") / stage / split for stage in ("extract", "encode") for split in SPLITS]
     paths = sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir())
     return [path for path in paths if path.name.split(".")[0] not in corpora]
+
+
+def _locked_outputs() -> set[str]:
+    """The paths of all outputs in dvc.lock."""
+    file = Path("dvc.lock")
+    lock = yaml.load(file.read_text(encoding="utf-8"), LOADER) if file.is_file() else {}
+    return {out["path"] for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])}
 
 
 def rows_digest(manifest: pd.DataFrame) -> str:
