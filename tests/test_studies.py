@@ -179,6 +179,24 @@ def test_a_study_runs_its_rows_once_and_leaves_the_project_as_it_was(project, ca
 
 
 @pytest.mark.slow
+def test_a_study_goes_on_after_a_kill_that_left_unsaved_outputs(project, monkeypatch):
+    subprocess.run([*DVC, "repro", "-q", "sample"], check=True)
+    subprocess.run(["git", "add", "-A"], check=True)
+    subprocess.run([*AS_SOMEBODY, "commit", "-qm", "lock"], check=True)
+
+    def die(clone, study, row):
+        (clone / "data/raw/sample/half").write_text("written before the kill", encoding="utf-8")
+        raise UserError("killed")
+
+    with monkeypatch.context() as once:
+        once.setattr(run, "_reproduce", die)
+        with pytest.raises(UserError, match="killed"):
+            run.run_study("rates", "fast")
+    run.run_study("rates", "fast")
+    assert read_json(project / "docs/results/rates.json")["rows"][0]["name"] == "fast"
+
+
+@pytest.mark.slow
 def test_changed_code_runs_a_row_again_once_it_is_committed(project):
     run.run_study("rates", "fast")
     first = read_json(project / "docs/results/rates.json")["rows"][0]

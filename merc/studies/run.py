@@ -130,7 +130,8 @@ def _clone(name: str) -> Path:
     _link_raw(project / "data/raw", clone / "data/raw")
     for folder in USER_DATA:
         _link(project / folder, clone / folder)
-    _dvc(clone, "checkout", "--quiet", "--allow-missing")  # outputs that the project's cache already has
+    # outputs that the project's cache already has; by force, as a killed run leaves outputs that were never saved
+    _dvc(clone, "checkout", "--quiet", "--allow-missing", "--force")
     return clone
 
 
@@ -156,7 +157,7 @@ def _link(source: Path, target: Path, as_folder: bool = False) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for entry in sorted(source.iterdir()):
             _link(entry, target / entry.name)
-    elif not target.exists():
+    elif not os.path.lexists(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(source.resolve(), target_is_directory=source.is_dir())
 
