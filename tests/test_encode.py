@@ -197,17 +197,22 @@ def test_joining_holds_one_part_at_a_time(tmp_path):
     assert packs.read_pack(tmp_path / "joined", rows).values.all()
 
 
-class Killed(BaseException):
-    """Nothing catches it."""
-
-
-def test_killed_and_continued_encodes_no_shard_twice_and_gives_the_same_bytes(monkeypatch):
+def encode_in_small_parts(monkeypatch):
+    """Encode the audio with a dialogue for each train utterance, so that a pack has several parts."""
     monkeypatch.setattr(packing, "MIN_SHARD_ROWS", 1)
     file = manifest.split_folder("train", "sample") / "manifest.parquet"
     rows = manifest.read_manifests("train", ["sample"])
     rows["dialogue"] = [str(number) for number in range(len(rows))]
     manifest.write_manifest(file, rows)
     encode.main("sample", "audio")
+
+
+class Killed(BaseException):
+    """Nothing catches it."""
+
+
+def test_killed_and_continued_encodes_no_shard_twice_and_gives_the_same_bytes(monkeypatch):
+    encode_in_small_parts(monkeypatch)
     whole = packs.pack_path("train", "sample", "audio").read_bytes()
     done, write = [], packing._ShardEncoder.write
 
@@ -232,12 +237,7 @@ def test_killed_and_continued_encodes_no_shard_twice_and_gives_the_same_bytes(mo
 
 
 def test_three_shards_and_a_merge_give_the_bytes_of_the_whole(monkeypatch):
-    monkeypatch.setattr(packing, "MIN_SHARD_ROWS", 1)
-    file = manifest.split_folder("train", "sample") / "manifest.parquet"
-    rows = manifest.read_manifests("train", ["sample"])
-    rows["dialogue"] = [str(number) for number in range(len(rows))]
-    manifest.write_manifest(file, rows)
-    encode.main("sample", "audio")
+    encode_in_small_parts(monkeypatch)
     whole = {path: path.read_bytes() for path in Path("out/encode").rglob("*.*")}
     shutil.rmtree("out/encode")
     for index in (2, 0, 1):

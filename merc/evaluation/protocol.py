@@ -81,11 +81,11 @@ def _check_recordings(first: str, rows: pd.DataFrame, second: str, other_rows: p
 
     Only wavs of equal text and size are read, each once: actors may say one sentence a thousand times.
     """
-    alike = ["text", "size"]
+    keys = ["text", "size"]  # only files that agree in both are hashed
     own, other = _recordings(first, rows), _recordings(second, other_rows)
-    own, other = (a.merge(b[alike].drop_duplicates(), on=alike) for a, b in ((own, other), (other, own)))
+    own, other = (a.merge(b[keys].drop_duplicates(), on=keys) for a, b in ((own, other), (other, own)))
     own, other = (each.assign(digest=[_digest(Path(file)) for file in each["file"]]) for each in (own, other))
-    same = own.merge(other.drop_duplicates([*alike, "digest"]), on=[*alike, "digest"], suffixes=("", "_other"))
+    same = own.merge(other.drop_duplicates([*keys, "digest"]), on=[*keys, "digest"], suffixes=("", "_other"))
     if len(same):
         path, other_path = same.loc[0, ["file", "file_other"]]
         raise UserError(f"{path} and {other_path}: the same recording in two splits; remove one from data/raw")

@@ -88,7 +88,7 @@ class TaskSection(BaseModel):
                 raise _mistake(f"sentiments.{label}", f"{sentiment!r}: choose one of {', '.join(SENTIMENTS)}")
 
     def _check_names(self) -> None:
-        """Raise unless the classes can be told apart, in any case and spelling of Unicode."""
+        """Raise if a class has no usable name, or two names differ only in case or in their Unicode form (NFKC)."""
         for name in self.classes:
             if not name or name != name.strip() or name == ANY_WORD:
                 raise _mistake("classes", f"{name!r} is no name: write a word")
@@ -103,7 +103,7 @@ class TaskSection(BaseModel):
         plain = [unicodedata.normalize("NFKC", name).casefold() for name in self.classes]
         if twice := _repeated(plain):
             first, second = (name for name, same in zip(self.classes, plain, strict=True) if same == twice)
-            raise _mistake("classes", f"{first!r} and {second!r} are spelt alike: name each class once")
+            raise _mistake("classes", f"{first!r} and {second!r} differ only in case or Unicode form: name it once")
 
     def _check_words(self) -> None:
         for corpus, words in self.map.items():

@@ -105,7 +105,7 @@ def render_page(predictions: Predictions, test: pd.DataFrame, data: ReportData, 
 
 
 def _of_task(figures: Path, task: str, models: Sequence[str]) -> list[Path]:
-    """The task's figures alone: another task's name may begin or end alike."""
+    """The task's figures, by exact file name: one task's name may be a part of another's."""
     names = ["missing_rate", "risk_coverage", "reliability", "classes", "numbers"]
     paths = [figures / f"{name}_{task}.svg" for name in names]
     paths += [figures / f"confusion_{task}_{model}.svg" for model in models]

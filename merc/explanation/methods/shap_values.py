@@ -162,11 +162,11 @@ def _feature_names(case: Case) -> list[str]:
     names = []
     for stream, columns in _feature_columns(case).items():
         width = columns.stop - columns.start
-        told = MEASURED[stream]() if stream in MEASURED else []
+        feature_names = MEASURED[stream]() if stream in MEASURED else []
         modality = stream.partition("/")[0]
         names += (
-            [f"{modality}: {name}" for name in told]
-            if len(told) == width
+            [f"{modality}: {name}" for name in feature_names]
+            if len(feature_names) == width
             else [f"{stream} {number}" for number in range(width)]
         )
     return names
