@@ -300,6 +300,26 @@ def test_a_recording_of_the_browser_is_read_though_it_tells_no_length(opened, wh
     assert page.locator("#clips li").count() == 0
 
 
+def test_leaving_drops_what_is_still_asked_of_the_conversation(opened, clips):
+    """Else the answers, which come when the conversation is forgotten, would be errors in the console."""
+    page = opened()
+    _read(page, clips[0])
+    held = []
+    page.route(re.compile(r"/(explanations|dialogue|pictures)\b"), lambda route: held.append(route))
+    page.locator("#utterances .utterance").nth(1).click()
+    page.locator("#modalities input").first.click()
+    while len(held) < 2:
+        page.wait_for_timeout(50)
+    page.click("#again")
+    page.wait_for_selector("#choose:not([hidden])")
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(1000)
+    assert page.is_hidden("#problem") and not page.locator("#utterances .utterance, .detail").count()
+    page.unroute_all()
+    _read(page, clips[0])
+
+
 def test_ctrl_c_leaves_nothing_behind_even_in_the_middle(opened, clips, server):
     """The last test: it ends the server while it reads."""
     _, process, place = server

@@ -47,6 +47,11 @@ export function drawResult(state) {
   if (kept && place !== undefined) document.querySelector(`#${kept} [data-place="${place}"]`)?.focus();
 }
 
+export function clearResult() {
+  document.querySelectorAll("img.face").forEach((image) => image.removeAttribute("src")); // stops those that are on their way
+  for (const name of ["utterances", "timeline"]) document.getElementById(name).replaceChildren();
+}
+
 function utterance(state, row, number) {
   const [label, chance] = likeliest(row);
   const button = element("button", { type: "button", class: "utterance", "data-place": number, "aria-expanded": "false" },

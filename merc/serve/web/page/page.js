@@ -1,6 +1,6 @@
 // The flow: choose clips or an example, wait, look at the answer.
 import { ask, pause, post, ServersError, upload } from "/talk.js";
-import { colours, drawResult, element, likeliest } from "/draw.js";
+import { clearResult, colours, drawResult, element, likeliest } from "/draw.js";
 import { canRecord, record } from "/record.js";
 import { language, partName, speak, t, translate } from "/texts.js";
 import { explain, giveUp } from "/why.js";
@@ -156,9 +156,13 @@ function step(words, share) {
   id("work-bar").firstElementChild.style.width = `${whole}%`;
 }
 
+// Whatever is still asked of the job is dropped first: the answer would be that the job is gone.
 async function leave() {
   const job = state.job;
   state.job = null;
+  state.stop?.abort();
+  close();
+  clearResult();
   if (job) await ask(`/api/jobs/${job}`, { method: "DELETE" }).catch(() => null);
 }
 
@@ -203,7 +207,7 @@ function summary() {
 async function update() {
   const query = hidden().length ? `?hide=${hidden().join(",")}` : "";
   const mine = (state.asked = (state.asked || 0) + 1);
-  const told = await ask(`/api/jobs/${state.job}/dialogue${query}`);
+  const told = await ask(`/api/jobs/${state.job}/dialogue${query}`, { signal: state.stop.signal });
   if (mine !== state.asked) return; // a later switch was answered first
   state.shown = told;
   state.first = state.first || told.rows;
@@ -263,7 +267,7 @@ function status(words) {
 }
 
 async function guarded(action) {
-  try { problem(""); await action(); } catch (error) { problem(error.message, error.language); }
+  try { problem(""); await action(); } catch (error) { if (error.name !== "AbortError") problem(error.message, error.language); }
 }
 
 const megabytes = (size) => `${Math.ceil(size / 1e6).toLocaleString(language)} MB`;

@@ -7,8 +7,8 @@ export async function ask(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, { credentials: "same-origin", ...options });
-  } catch {
-    throw new Error(t("silent"));
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Error(t("silent"));
   }
   if (answer.status === 204) return null;
   const told = await answer.json().catch(() => ({}));

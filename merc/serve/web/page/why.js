@@ -99,7 +99,7 @@ async function reasons(home, state, row, view) {
   try {
     const told = await ask(`${state.own}/explanations/${state.place}${state.query}`, { signal: mine.signal });
     if (!home.isConnected) return;
-    const parts = [modalities(told), words(told), sound(told), picture(told, state, view), influence(told, state)];
+    const parts = [modalities(told), words(told), sound(told), picture(told, state, view, mine.signal), influence(told, state)];
     const panels = parts.flat();
     home.replaceChildren(element("p", { class: "summary" }, inWords(told, state)), ...(panels.length ? [about(told)] : []), ...panels);
   } catch (error) {
@@ -189,7 +189,7 @@ function sound(told) {
   return [element("h4", {}, t("soundTitle")), canvas, element("p", { class: "small" }, most_)];
 }
 
-function picture(told, state, view) {
+function picture(told, state, view, signal) {
   if (!told.picture || !view.picture) return [];
   const canvas = element("canvas", { class: "seen", width: 288, height: 288, role: "img",
     "aria-label": t("faceMap", labelName(told.label), told.picture.signed) });
@@ -210,6 +210,7 @@ function picture(told, state, view) {
     pen.drawImage(overlay, 0, 0, canvas.width, canvas.height);
   };
   image.src = `${state.own}/pictures/${state.place}`;
+  signal.addEventListener("abort", () => image.removeAttribute("src"));
   return [element("h4", {}, t("pictureTitle")), canvas, element("p", { class: "small" }, t("coloured", told.picture.method))];
 }
 
