@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.data.records.encoder_inputs import FULL_SCALE, SAMPLE_RATE, waveform
 from merc.data.records.face_tracks import TRACK_FPS
 from merc.media.sound import ClipSound, add_flag
 from merc.runtime.errors import UserError
@@ -23,7 +23,6 @@ TICK_SAMPLES = round(SAMPLE_RATE / TRACK_FPS)  # samples per frame of the face t
 FRAME_SAMPLES = 480  # samples: 30 ms, the longest frame of WebRTC's detector
 WEBRTC_MODE = 2  # WebRTC's aggressiveness mode, 0 to 3
 SPEECH_MARGIN = 5  # frames kept on both sides of speech, so that words are not clipped
-FULL_SCALE = 32768  # of 16-bit samples
 # of full scale: below it, what has no voice is silence. The loudest frame of RAVDESS's faintest clip has -55 dB
 SILENT_POWER = 10.0 ** (-60 / 10)
 SILENT = "it is silent: below -60 dB of full scale throughout, and without a voice"
@@ -51,7 +50,7 @@ def detect_by_silero(samples: np.ndarray) -> np.ndarray:
     from silero_vad import get_speech_timestamps
 
     is_speech = np.zeros(len(samples), bool)
-    sound = torch.from_numpy(samples.astype(np.float32) / 32768)
+    sound = torch.from_numpy(waveform(samples))
     for span in get_speech_timestamps(sound, _silero(), sampling_rate=SAMPLE_RATE):
         is_speech[span["start"] : span["end"]] = True
     return is_speech

@@ -20,7 +20,7 @@ from merc.corpora import ravdess
 from merc.data.batches.dataset import read_split
 from merc.data.batches.streams import FeatureStream
 from merc.data.records import encoder_inputs, face_tracks, manifest
-from merc.data.records.encoder_inputs import SAMPLE_RATE, AudioInput, TextInput, VisionInput
+from merc.data.records.encoder_inputs import SAMPLE_RATE, AudioInput, TextInput, VisionInput, waveform
 from merc.data.records.labels import label_space
 from merc.encoders.base import factory
 from merc.encoders.base.encoder import Encoder, extract_features
@@ -35,7 +35,6 @@ from merc.training.core import typicality
 from merc.training.core.typicality import StreamTypicality
 
 RAW, EXPORTED = Path("data/raw"), Path("out/export")
-FULL_SCALE = 32768  # of 16-bit samples
 LIMITS = clip_reader.Limits(0.2, 15.0)  # seconds
 NUM_DRAWN = 100  # sounds and faces that are drawn of each kind
 RAVDESS_LAYERS = {"prosody": -1, "whisper-tiny.en": 2}  # audio encoder -> hidden layer
@@ -193,7 +192,7 @@ def _read_media(path: Path, settings: ExtractionConfig) -> tuple[AudioInput | No
     largest = encoder_inputs.largest_track(tracks)
     face = None if largest is None else tracks[largest]
     return (
-        None if samples is None else AudioInput(samples.astype(np.float32) / FULL_SCALE),
+        None if samples is None else AudioInput(waveform(samples)),
         encoder_inputs.face_input(face, io.BytesIO(processed.frame)) if processed.frame else None,
     )
 
@@ -217,7 +216,7 @@ def _sound(path: Path | None) -> AudioInput:
     assert path is not None
     sound, _ = clip_reader.read_clip(path, LIMITS, ticks=False)
     assert sound.samples is not None
-    return AudioInput(sound.samples.astype(np.float32) / FULL_SCALE)
+    return AudioInput(waveform(sound.samples))
 
 
 def _noises(generator: np.random.Generator) -> list[AudioInput]:

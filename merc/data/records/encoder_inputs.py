@@ -17,6 +17,7 @@ from merc.runtime.results import read_json
 
 InputT = TypeVar("InputT")
 SAMPLE_RATE = 16_000  # samples a second of every extracted wav
+FULL_SCALE = 32768  # of 16-bit samples
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class VisionInput:
     crops: np.ndarray  # (F, height, width, 3) uint8
     boxes: np.ndarray  # (F, 4): left, top, width, height in source pixels
     times: np.ndarray  # (F,) seconds
+
+
+def waveform(samples: np.ndarray) -> np.ndarray:
+    """(samples,) float32 from -1 to 1, of int16 samples."""
+    return samples.astype(np.float32) / FULL_SCALE
 
 
 BLACK_PICTURE = VisionInput(

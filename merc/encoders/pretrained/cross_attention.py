@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.data.records.encoder_inputs import SAMPLE_RATE, waveform
 from merc.encoders.pretrained import whisper_model
 from merc.encoders.pretrained.whisper_model import FRAMES_PER_SECOND, MARGIN_SECONDS, WINDOW_SECONDS
 from merc.runtime.errors import UserError
@@ -75,7 +75,7 @@ def _attention(tokens: list[int], samples: np.ndarray, model: "WhisperModel") ->
     import torch
     from transformers.modeling_outputs import BaseModelOutput
 
-    sound = samples.astype(np.float32) / 32768
+    sound = waveform(samples)
     with torch.inference_mode():
         hidden = model.encode(sound, len(samples) / SAMPLE_RATE + MARGIN_SECONDS)
         prompt = [*model.prompt(_language(hidden, model)), model.settings.no_timestamps_token_id]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.data.records.encoder_inputs import SAMPLE_RATE, waveform
 from merc.encoders.pretrained import loading, sources
 from merc.runtime.errors import UserError
 
@@ -41,7 +41,7 @@ class CtcModel:
     @torch.inference_mode()
     def emissions(self, samples: np.ndarray) -> np.ndarray:
         """(frames, columns) float32 log-probabilities of 16 kHz int16 samples; 0 frames if they are too few."""
-        sound = torch.from_numpy(samples.astype(np.float32) / 32768)[None]
+        sound = torch.from_numpy(waveform(samples))[None]
         if self.model._get_feat_extract_output_lengths(torch.tensor(sound.shape[1])) < 1:
             return np.zeros((0, self.model.config.vocab_size), np.float32)
         if self.normalise:  # as Wav2Vec2FeatureExtractor

@@ -11,7 +11,6 @@ import numpy as np
 from merc.data.records import encoder_inputs, face_tracks
 from merc.data.records.face_tracks import Track
 
-FULL_SCALE = 32768  # of 16-bit samples
 TextSource = Literal["given", "recognised", ""]  # where an utterance's text is from; empty: it has none
 
 
@@ -61,7 +60,7 @@ class RecordedUtterance:
         """Input of an audio encoder."""
         if self.samples is None:
             return None
-        return encoder_inputs.AudioInput(self.samples.astype(np.float32) / FULL_SCALE, start=self.sound_start)
+        return encoder_inputs.AudioInput(encoder_inputs.waveform(self.samples), start=self.sound_start)
 
     @property
     def picture(self) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from merc.media.extraction.processing import ProcessedPictures
 from merc.media.images import Pictures
 from merc.media.sound import ClipSound
 from merc.serve.predictor import segmentation, speaker_changes
-from merc.serve.predictor.dialogue import FULL_SCALE, RecordedUtterance
+from merc.serve.predictor.dialogue import RecordedUtterance
 from merc.serve.predictor.recording_files import Recording
 
 CUT_ABOVE_SECONDS = 20.0  # seconds; a longer recording is cut into utterances
@@ -103,9 +103,7 @@ class Reader:
     def _speaker_changes(self, sound: ClipSound, tracks: list[face_tracks.Track]) -> list[float]:
         if self.scorer is None or sound.samples is None:
             return []
-        return speaker_changes.speaker_change_times(
-            tracks, sound.samples.astype(np.float32) / FULL_SCALE, self.scorer
-        )
+        return speaker_changes.speaker_change_times(tracks, encoder_inputs.waveform(sound.samples), self.scorer)
 
     def fill(
         self,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from merc.data.records.encoder_inputs import SAMPLE_RATE
+from merc.data.records.encoder_inputs import FULL_SCALE, SAMPLE_RATE
 from merc.encoders.pretrained import transcription
 from merc.encoders.pretrained.transcription import SpeechRecogniser
 from merc.media.sound import ClipSound
@@ -131,7 +131,7 @@ def _to_int16(samples: Any) -> np.ndarray:
     ):
         raise UserError(f"samples of {samples.dtype} {samples.shape}: give 16 kHz mono, int16 or float (samples,)")
     if samples.dtype.kind == "f":
-        return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+        return np.clip(np.rint(samples * float(FULL_SCALE)), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
     return samples
 
 

@@ -3,17 +3,15 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from merc.data.records import encoder_inputs
 from merc.data.records import manifest as manifests
-from merc.data.records.encoder_inputs import AudioInput, TextInput, VisionInput
+from merc.data.records.encoder_inputs import AudioInput, TextInput, VisionInput, waveform
 from merc.media import clip_reader
 from merc.runtime.errors import UserError
 from merc.studies.scoring.reference import RAW, Reference
 
-FULL_SCALE = 32768  # of 16-bit samples
 LIMITS = clip_reader.Limits(0.2, 15.0)  # seconds of a sound that is read from the corpus's own file
 
 
@@ -48,4 +46,4 @@ def _of_clip(folder: Path, clip: object) -> AudioInput | None:
     if not isinstance(clip, str):
         return None
     sound, _ = clip_reader.read_clip(folder / clip, LIMITS, ticks=False)
-    return None if sound.samples is None else AudioInput(sound.samples.astype(np.float32) / FULL_SCALE)
+    return None if sound.samples is None else AudioInput(waveform(sound.samples))
