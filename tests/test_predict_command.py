@@ -18,9 +18,10 @@ from closure import ROOT
 from exported import LABELS, write_dialogue, write_model
 
 from merc.__main__ import main
-from merc.serve.commands import outputs
+from merc.serve.commands import film, outputs
 from merc.serve.predictor import transcripts
 from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance
+from merc.serve.predictor.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,18 @@ def test_the_film_of_sound_alone_is_dark_and_as_long(model, tmp_path):
         picture = next(opened.decode(video=0)).to_ndarray(format="rgb24")
     assert picture[:300, :500].max() < 40  # beside it the bars, below it the words
     assert _seconds(film) == pytest.approx(1.5, abs=0.2)
+
+
+def test_the_film_shows_labels_in_the_colours_of_their_space(model, tmp_path):
+    predictor = Predictor.load(model)
+    dialogue = predictor.read([drawn.write(tmp_path / "a.m4a", sound=drawn.tone(1.5, 22050))])
+    rows = predictor.answer(dialogue)
+    path = tmp_path / "film.mp4"
+    film.write_annotated_video(path, rows, dialogue, dict.fromkeys(rows[0]["emotion"], "#cc0000"))
+    with av.open(str(path)) as opened:
+        picture = next(opened.decode(video=0)).to_ndarray(format="rgb24")
+    red, green, _ = picture[-film.LINE_HEIGHT // 2, picture.shape[1] // 2].astype(int)  # of the timeline
+    assert red > 150 > 60 > green
 
 
 def _seconds(path: Path) -> float:

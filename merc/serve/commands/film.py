@@ -2,7 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 from moviepy import AudioFileClip, ColorClip, VideoClip, VideoFileClip, concatenate_videoclips
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from merc.data.records.face_tracks import TRACK_FPS
 from merc.media import clip_reader
@@ -25,7 +25,7 @@ from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance
 MIN_WIDTH, PANEL_WIDTH, LINE_HEIGHT = 640, 168, 30
 STILL_FPS = 12  # frames per second for a recording without pictures
 WHITE, GREY, EMPTY, DARK = (240, 240, 240), (170, 170, 170), (64, 64, 64), (24, 24, 24)
-# RGB, safe for colour blindness (Okabe and Ito 2008); with more labels the colours repeat
+# RGB of labels whose space gives none; safe for colour blindness (Okabe and Ito 2008); with more labels they repeat
 COLOURS = (
     (153, 153, 153),
     (240, 228, 66),
@@ -46,6 +46,7 @@ class RecordingScene:
     rows: list[dict[str, Any]]
     seconds: float
     begin: float  # seconds in the written video
+    colours: Mapping[str, str]  # label -> #rrggbb, of labels that have one
 
     def at(self, time: float) -> int | None:
         """Index of the utterance at this time of the recording, if any."""
@@ -55,13 +56,18 @@ class RecordingScene:
         )
 
 
-def write_annotated_video(path: Path, rows: Sequence[dict[str, Any]], dialogue: Dialogue) -> None:
-    """Write the video; recordings follow one another, each fitted into the size of the first picture."""
+def write_annotated_video(
+    path: Path, rows: Sequence[dict[str, Any]], dialogue: Dialogue, colours: Mapping[str, str]
+) -> None:
+    """Write the video; recordings follow one another, each fitted into the size of the first picture.
+
+    `colours` are those that the label space gives to labels, as #rrggbb.
+    """
     if path.suffix.lower() != ".mp4":
         raise UserError(f"--annotate {path.name}: the film is an .mp4")
     clips: list[VideoClip] = []
     try:
-        scenes = _scenes(rows, dialogue)
+        scenes = _scenes(rows, dialogue, colours)
         size = _size(scenes)
         timeline = _timeline(scenes, size[0] + PANEL_WIDTH)
         for scene in scenes:
@@ -80,7 +86,7 @@ def write_annotated_video(path: Path, rows: Sequence[dict[str, Any]], dialogue: 
             clip.close()
 
 
-def _scenes(rows: Sequence[dict[str, Any]], dialogue: Dialogue) -> list[RecordingScene]:
+def _scenes(rows: Sequence[dict[str, Any]], dialogue: Dialogue, colours: Mapping[str, str]) -> list[RecordingScene]:
     """Group utterances by recording; "#" in a name marks a part of a recording that was cut."""
     groups: list[tuple[list[RecordedUtterance], list[dict[str, Any]]]] = []
     for utterance, row in zip(dialogue, rows, strict=True):
@@ -92,7 +98,7 @@ def _scenes(rows: Sequence[dict[str, Any]], dialogue: Dialogue) -> list[Recordin
     for utterances, scene_rows in groups:
         source = cast("Path", utterances[0].source)  # None in a stream only
         seconds = max(clip_reader.clip_duration(source) or 0.0, utterances[-1].end, 0.1)
-        scenes.append(RecordingScene(source, utterances, scene_rows, seconds, begin))
+        scenes.append(RecordingScene(source, utterances, scene_rows, seconds, begin, colours))
         begin += seconds
     return scenes
 
@@ -112,7 +118,7 @@ def _annotated(scene: RecordingScene, size: tuple[int, int], timeline: np.ndarra
     source = VideoFileClip(str(scene.path), audio=False) if has_pictures else _dark(size, scene.seconds)
     tracks = {index: utterance.face for index, utterance in enumerate(scene.utterances)}
     # the last panel and line, len(scene.rows), are empty: for times outside of all utterances
-    panels = {index: _bars(row, size[1]) for index, row in enumerate([*scene.rows, None])}
+    panels = {index: _bars(row, size[1], scene.colours) for index, row in enumerate([*scene.rows, None])}
     lines = {index: _text_line(row, timeline.shape[1]) for index, row in enumerate([*scene.rows, None])}
 
     def frame(get: Callable[[float], np.ndarray], time: float) -> np.ndarray:
@@ -160,7 +166,7 @@ def _frame_face(picture: np.ndarray, track: Any, time: float, placement: tuple[f
         cv2.rectangle(picture, corner, opposite, WHITE, 2, cv2.LINE_AA)
 
 
-def _bars(row: dict[str, Any] | None, height: int) -> np.ndarray:
+def _bars(row: dict[str, Any] | None, height: int, colours: Mapping[str, str]) -> np.ndarray:
     """Bars of the first task's probabilities, and what the others say; empty without a row."""
     panel = Image.new("RGB", (PANEL_WIDTH, height), DARK)
     if row is None:
@@ -174,7 +180,7 @@ def _bars(row: dict[str, Any] | None, height: int) -> np.ndarray:
         pen.text((right, top), f"{100 * probability:.0f} %", WHITE, _font(13), anchor="ra")
         pen.rectangle((8, top + 17, right, top + 17 + step // 5), EMPTY)
         end = 8 + round(probability * (right - 8))
-        pen.rectangle((8, top + 17, end, top + 17 + step // 5), COLOURS[number % len(COLOURS)])
+        pen.rectangle((8, top + 17, end, top + 17 + step // 5), _colour(label, number, colours))
     said = [answers.in_words(row, task) for task in (others if bars else (lead, *others))]
     notes = [*(said or ["-"]), *(["unsure"] if row["abstains"] else [])]
     pen.text((8, len(bars) * step + 8), "\n".join(notes), GREY, _font(13))
@@ -201,18 +207,23 @@ def _timeline(scenes: Sequence[RecordingScene], width: int) -> np.ndarray:
             first, last = (
                 round((scene.begin + time) * pixels_per_second) for time in (utterance.start, utterance.end)
             )
-            colour = _colour(row)
+            colour = _likeliest_colour(row, scene.colours)
             cv2.rectangle(timeline, (first + 1, 6), (max(last - 2, first + 1), LINE_HEIGHT - 7), colour, -1)
     return timeline
 
 
-def _colour(row: dict[str, Any]) -> tuple[int, int, int]:
+def _likeliest_colour(row: dict[str, Any], colours: Mapping[str, str]) -> tuple[int, ...]:
     """The colour of the likeliest class; grey of a number, and where no class holds."""
     if not row["prediction_set"]:
         return COLOURS[0]
     likeliest = row["prediction_set"][0]
     classes = next(list(answer) for answer in answers.of_row(row).values() if likeliest in answer)
-    return COLOURS[classes.index(likeliest) % len(COLOURS)]
+    return _colour(likeliest, classes.index(likeliest), colours)
+
+
+def _colour(label: str, number: int, colours: Mapping[str, str]) -> tuple[int, ...]:
+    """RGB of the label, the `number`-th of its task."""
+    return ImageColor.getrgb(colours[label]) if label in colours else COLOURS[number % len(COLOURS)]
 
 
 def _mark_time(timeline: np.ndarray, fraction: float) -> np.ndarray:

@@ -26,20 +26,6 @@ EXAMPLES = """examples:
 """
 
 
-def write_film(path: Path, rows: outputs.Rows, dialogue: Any) -> None:
-    """Write the annotated video; moviepy is imported only if it is needed."""
-    from merc.serve.commands import film
-
-    film.write_annotated_video(path, rows, dialogue)
-
-
-WRITERS: dict[str, Callable[[Path, outputs.Rows, Any], None]] = {
-    "csv": outputs.write_csv,
-    "srt": outputs.write_srt,
-    "annotate": write_film,
-}
-
-
 def predict(*words: str) -> None:
     """Parse and check the arguments, then import torch and predict."""
     arguments = _parser().parse_args(words)
@@ -88,15 +74,25 @@ def _predict_recordings(arguments: argparse.Namespace, files: dict[str, Path]) -
             progress=progress,
         )
         rows = predictor.answer(dialogue)
+        writers = {"csv": outputs.write_csv, "srt": outputs.write_srt, "annotate": _film_writer(predictor.colours)}
         for name, path in files.items():
             progress(0, 0, f"writing {path.name}")
-            outputs.write_atomically(path, lambda temporary, name=name: WRITERS[name](temporary, rows, dialogue))
+            outputs.write_atomically(path, lambda temporary, name=name: writers[name](temporary, rows, dialogue))
     finally:
         progress.close()
     _print_remarks(
         predictor.trusted(dialogue), len(rows), "" if transcriber or arguments.no_asr else transcription.HINT
     )
     return rows
+
+
+def _film_writer(colours: dict[str, str]) -> Callable[[Path, outputs.Rows, Any], None]:
+    def write(path: Path, rows: outputs.Rows, dialogue: Any) -> None:
+        from merc.serve.commands import film  # imports moviepy
+
+        film.write_annotated_video(path, rows, dialogue, colours)
+
+    return write
 
 
 def _stream(arguments: argparse.Namespace) -> None:

@@ -121,7 +121,7 @@ class FolderContents:
     settings: ExtractionConfig
     encoders: dict[str, dict[str, Any]]  # by modality
     typicality: dict[str, StreamTypicality]  # by stream; none of a stream that could not be judged
-    colours: dict[str, str]  # of classes, on the page
+    colours: dict[str, str]  # class -> #rrggbb
 
 
 def read(folder: Path) -> FolderContents:
