@@ -190,7 +190,7 @@ def test_a_label_without_meaning_is_refused(columns, line):
 
 
 def test_what_selects_must_be_a_score_of_a_labelled_task():
-    space, table = written(ALL_KINDS), rows(score=[1.0, 2.0], split=["train", "dev"])
+    space, table = written(ALL_KINDS), rows(score=[1.0, 3.0, 2.0], split=["train", "train", "dev"])
     assert selection.selection("valence.mae", space).sign == -1
     for wrong in ("valence.macro_f1", "emotion.macro_f1", "valence", ""):
         with pytest.raises(UserError, match=r"train.select = .*: choose one of mood.{accuracy, .*valence.{mae"):
@@ -200,7 +200,16 @@ def test_what_selects_must_be_a_score_of_a_labelled_task():
     with pytest.raises(UserError, match=r"no utterance of train, or of dev, .* choose one of valence\.{mae"):
         selection.check_labels(table, space, "mood.macro_f1", is_whole=True)
     with pytest.raises(UserError, match=r"train and dev share no labelled task of data.labels = 'own'"):
-        selection.check_labels(table.assign(score=[1.0, None]), space, "valence.mae", is_whole=True)
+        selection.check_labels(table.assign(score=[1.0, 3.0, None]), space, "valence.mae", is_whole=True)
+
+
+def test_a_training_split_of_one_label_is_refused():
+    space = written(ALL_KINDS)
+    for column, label, select in (("score", 1.0, "valence.mae"), ("mood", "good", "mood.macro_f1")):
+        table = rows(**{column: [label, label, label], "split": ["train", "train", "dev"]})
+        with pytest.raises(UserError, match=f"all 2 labelled utterances of train have .* = {label!r}: there is"):
+            selection.check_labels(table, space, select, is_whole=True)
+        selection.check_labels(table, space, select, is_whole=False)
 
 
 def test_a_file_gives_what_the_built_in_space_gives():
@@ -240,13 +249,21 @@ def utterance(split: str, number: int, **given) -> Utterance:
             {"emotion": "joy"},
             "train.select = 'valence.mae': choose one of emotion",
         ),
-        ({"train__select": "sentiment.macro_f1"}, {"sentiment": "positive"}, None),
+        (
+            {},
+            {"emotion": "joy"},
+            "folder: all 2 labelled utterances of train have emotion = 'joy': there is nothing",
+        ),
+        ({"train__select": "sentiment.macro_f1"}, {"sentiment": ("positive", "negative")}, None),
     ],
 )
 def test_extract_refuses_what_no_training_could_use(tmp_path, values, given, line):
     corpus = {"data__corpora": ["folder"], "data__share": {"folder": 1.0}}
     packed.copy_parameters(tmp_path, **(corpus | values))
-    listing = Listing([utterance(split, number, **given) for split in manifest.SPLITS for number in range(2)])
+    labelled = [
+        {key: label if isinstance(label, str) else label[n] for key, label in given.items()} for n in range(2)
+    ]
+    listing = Listing([utterance(split, n, **labelled[n]) for split in manifest.SPLITS for n in range(2)])
     if line is None:
         training_checks.check_training("folder", listing, READERS)
     else:

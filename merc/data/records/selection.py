@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from merc.data.records.labels import Kind, LabelSpace, label_space
+from merc.data.records.labels import Kind, LabelSpace, is_labelled, label_space
 from merc.runtime import params
 from merc.runtime.errors import UserError
 
@@ -85,6 +85,20 @@ def check_labels(manifest: pd.DataFrame, space: LabelSpace, select: str, *, is_w
         raise UserError(
             f"params.yaml: train.select = {select!r}: no utterance of train, or of dev, has that label; "
             f"{_choices(space, usable)}"
+        )
+    if is_whole:
+        _check_differs(manifest, space, chosen.task)
+
+
+def _check_differs(manifest: pd.DataFrame, space: LabelSpace, task: str) -> None:
+    """Raise if all of train has one and the same label: every network would answer it, whatever it reads."""
+    train = manifest[manifest["split"] == "train"]
+    targets = space.targets(train, task)
+    labels = space.tasks[task].cells(targets[is_labelled(targets)])
+    if all(label == labels[0] for label in labels):
+        raise UserError(
+            f"{train['corpus'].iloc[0]}: all {len(labels)} labelled utterances of train have {task} = "
+            f"{labels[0]!r}: there is nothing to learn; add utterances with another label"
         )
 
 
