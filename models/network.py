@@ -21,6 +21,7 @@ from models.multiattn import MultiAttn
 from models.sequences import longest, pack, pad
 from models.standardise import Standardise, feature_deviation
 from models.stems import STEMS
+from models.subset_offsets import SubsetOffsets
 
 FUSIONS = {
     "concat": Concat,
@@ -105,6 +106,7 @@ class Network(nn.Module):
         self.context = CONTEXTS[config.context](config.fused, config.dropout)
         self.heads = HEADS[config.heads](config.fused, classes, config.dropout, self.lead)
         self.answers = Answers(self.labels, self.kinds)
+        self.offsets = SubsetOffsets(len(self.modalities), self.labels)
 
     @property
     def lead(self) -> str:
@@ -126,6 +128,10 @@ class Network(nn.Module):
     def spread(self, stream: str) -> Tensor:
         """The standard deviation (D,) of a stream's features on the training split."""
         return self._standard(stream).std
+
+    def standardised(self, stream: str, values: Tensor) -> Tensor:
+        """Values (..., D) of a stream as its stem takes them."""
+        return self._standard(stream)(values)
 
     def parameters_of(self, modality: str) -> list[nn.Parameter]:
         """The parameters of one modality before fusion: its stems and its projection into the latent space."""
@@ -170,7 +176,8 @@ class Network(nn.Module):
         """Outputs as of `forward` from latent sequences, their steps, presence and feature deviations (N, M)."""
         latents = Latents(z, steps, present, deviation, batch["place"], batch["speaker"])
         utterance, weights = self.fusion(latents, self.config.causal)
-        return {**self.classify(utterance, weights, batch), "utterance": utterance, "weights": weights}
+        outputs = self.offsets(self.classify(utterance, weights, batch), present)
+        return {**outputs, "utterance": utterance, "weights": weights}
 
     def classify(self, utterance: Tensor, weights: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
         """Each task's outputs (N, C), and the "context" (N, D), from the fusion's utterance vectors (N, D)."""

@@ -5,19 +5,27 @@ What the students learnt from also says how typical an utterance is, once for al
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
+from torch import Tensor
 
 from merc.data.batches import label_fraction
+from merc.data.batches.dataset import Split
 from merc.data.batches.label_fraction import LabelSubset
 from merc.data.records.selection import Selection, selection
-from merc.runtime import entry_point, params
+from merc.runtime import entry_point, params, results
 from merc.runtime.device import select_device
 from merc.training.core import loop, seeds, stage_checkpoints, supervision, typicality
 from merc.training.core.loop_config import MAX_COUNT
 from merc.training.core.network import MultimodalNetwork
-from merc.training.distill.distillation_loss import DistillationObjective, DistillWeights, compute_teacher_outputs
+from merc.training.distill.distillation_loss import (
+    DistillationObjective,
+    DistillWeights,
+    compute_teacher_outputs,
+    trusted_rows,
+)
+from merc.training.distill.subset_prior import fit_subset_offsets
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
@@ -32,6 +40,8 @@ class DistillConfig(supervision.SupervisionConfig):
     loudest_noise: float = Field(ge=0)
     temperature: float = Field(gt=0)
     weights: DistillWeights
+    unlabelled: Literal["all", "sure", "none"]
+    subset_prior: float = Field(ge=0, le=1)
 
     def phases(self) -> list["Phase"]:
         """The phases with at least one epoch."""
@@ -85,6 +95,7 @@ def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> super
         train,
     )
     teacher_outputs = compute_teacher_outputs(teacher, train)
+    trusted = _trusted_rows(job, train, teacher_outputs)
     batches, parts = (
         seed.batches(train, job.data.share, config.sampling, config.batch),
         loop.modality_parts(student, config),
@@ -101,6 +112,7 @@ def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> super
             config.temperature,
             config.weights,
             subsets=has_subsets,
+            trusted=trusted,
         )
         score = supervision.DevScore(dev, job.chosen, subsets=has_subsets)
         phase_config = config.model_copy(update={"epochs": phase.epochs})
@@ -108,8 +120,19 @@ def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> super
         rows = loop.fit(student, objective, batches, score, phase_config, parts, [phase_callback])
         best = num_earlier + loop.best_epoch(rows)
         history += [{"phase": phase.number, **row, "epoch": num_earlier + row["epoch"]} for row in rows]
+    if config.subset_prior:
+        student.offsets.fill(fit_subset_offsets(student, train, config.subset_prior, seed.generator))
     checkpoint.save(folder, student)
     return supervision.SeedResult(best, history, supervision.calibrate_and_score(student, dev, folder))
+
+
+def _trusted_rows(job: DistillJob, train: Split, teacher_outputs: dict[str, Tensor]) -> Tensor | None:
+    """(N,) the rows of train whose soft answers are learnt from; None for all."""
+    task = train.lead()
+    if job.config.unlabelled == "all" or not task:
+        return None
+    calibrated = results.read_json(TEACHER / f"seed-{job.seed}" / "calibration.json")[task]
+    return trusted_rows(job.config.unlabelled, task, train, teacher_outputs[task], calibrated)
 
 
 def _call_in_phase(

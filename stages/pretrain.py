@@ -9,8 +9,13 @@ import numpy as np
 from merc.runtime import entry_point, params, results
 from merc.runtime.device import select_device
 from merc.training.core import loop, seeds, supervision
-from merc.training.pretrain.alignment_loss import AlignmentScore, PretrainWeights, SelfSupervisedObjective
 from merc.training.pretrain.latent_space import LatentSpaceMetrics, measure_latent_space
+from merc.training.pretrain.objectives import (
+    PretrainedNetwork,
+    PretrainScore,
+    PretrainWeights,
+    SelfSupervisedObjective,
+)
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
@@ -65,10 +70,14 @@ def pretrain(job: PretrainJob, folder: Path, callback: loop.EpochCallback) -> Pr
     network = Network(job.model, train.streams, train.heads(), train.kinds())
     loop.standardise(network, train)
     network.to(select_device())
-    (before, _), objective = measure_latent_space(network, dev), SelfSupervisedObjective(job.config.weights)
+    weights, (before, _) = job.config.weights, measure_latent_space(network, dev)
+    trained = PretrainedNetwork(network, weights, job.model.fused, job.model.dim).to(select_device())
+    objective = SelfSupervisedObjective(weights, seed.generator)
     batches = seed.batches(train, job.data.share, "shuffled", job.config.batch)
-    score, parts = AlignmentScore(dev, objective), loop.modality_parts(network, job.config)
-    history = loop.fit(network, objective, batches, score, job.config, parts, [callback])
+    parts = loop.modality_parts(network, job.config)
+    if heads := list(trained.heads.parameters()):
+        parts.append(loop.TrainablePart(heads, job.config.lr))
+    history = loop.fit(trained, objective, batches, PretrainScore(dev, objective), job.config, parts, [callback])
     checkpoint.save(folder, network)
     after, chance = measure_latent_space(network, dev)
     return PretrainResult(history, before, after, chance)

@@ -69,6 +69,21 @@ LABEL_FRACTION_ROWS = tuple(
     for suffix, flags in ((", pretrained", {}), ("", {"pretrain.epochs": 0}))
 )
 
+# objective of pretraining -> what it predicts
+SELF_SUPERVISION = {
+    "align": "the same utterance in another modality, among the batch",
+    "hard": "the same, among what the same speaker says in the same dialogue",
+    "vicreg": "the same, with variance and covariance in place of negatives",
+    "reconstruct": "a modality's latent vector from the utterance's others",
+    "hidden_modalities": "the latent vectors of hidden modalities from all that is left of the dialogue",
+    "masked": "the latent vectors of masked utterances from their neighbours",
+    "regression": "a moving average's context vectors of masked utterances",
+    "upcoming": "the next utterance from those before it",
+    "speaker": "whether the speaker goes on",
+    "features": "an utterance's own features, as an autoencoder",
+}
+NO_OBJECTIVE = dict.fromkeys((f"pretrain.weights.{name}" for name in SELF_SUPERVISION), 0.0)
+
 STUDIES: dict[str, Study] = {
     "corpora": Study(
         title=(
@@ -117,6 +132,33 @@ STUDIES: dict[str, Study] = {
         until="train",
         rows=LABEL_FRACTION_ROWS,
         models=("teacher",),
+    ),
+    "objectives": Study(
+        title=(
+            "Which self-supervision saves labels? The sample's teacher and student on dev with the labels of a "
+            "tenth of the train dialogues, by the only objective of pretraining (docs/pretraining.md)"
+        ),
+        preset="sample",
+        until="distill",
+        flags={"data.label_fraction": 0.1},
+        rows=(
+            StudyRow("not pretrained", {"pretrain.epochs": 0}),
+            StudyRow("as it is", {}, "align and reconstruct"),
+            *(
+                StudyRow(name.replace("_", " "), NO_OBJECTIVE | {f"pretrain.weights.{name}": 1.0}, about)
+                for name, about in SELF_SUPERVISION.items()
+            ),
+            StudyRow(
+                "sure answers",
+                {"pretrain.epochs": 0, "distill.unlabelled": "sure"},
+                "the student learns the teacher's answers without a label where its label set has one label",
+            ),
+            StudyRow(
+                "no unlabelled answers",
+                {"pretrain.epochs": 0, "distill.unlabelled": "none"},
+                "the student learns the teacher's answers on labelled utterances alone",
+            ),
+        ),
     ),
     "subsets": Study(
         title="The sample with a part of its modalities: a teacher of its own for each, none of them pretrained",

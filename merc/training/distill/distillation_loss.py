@@ -8,9 +8,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from merc.data.batches.dataset import Split
+from merc.data.batches.dataset import Split, is_labelled
 from merc.data.records.labels import Task
 from merc.runtime.params import StrictModel
+from merc.training.core import calibration
+from merc.training.core.calibration import Calibration
 from merc.training.core.loop import iterate_outputs
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import FeatureNoise, LabelLoss, ModalityDropout
@@ -41,6 +43,7 @@ class DistillationObjective:
     temperature: float
     weights: DistillWeights
     subsets: bool  # second phase: also predict every utterance from each proper subset of the modalities
+    trusted: Tensor | None = None  # (N,) rows of train whose soft answers are learnt from; None: all
 
     def __call__(self, network: MultimodalNetwork, batch: dict) -> dict[str, Tensor]:
         views = self._views(batch)
@@ -50,7 +53,7 @@ class DistillationObjective:
         teacher = {name: values[view_batch["index"]] for name, values in self.teacher_outputs.items()}
         return {
             "label": self.weights.label * cast(Tensor, sum(self.labels(output, view_batch).values())),
-            "soft": self.weights.soft * self._soft(output, teacher),
+            "soft": self.weights.soft * self._soft(*self._trusted_answers(output, teacher, view_batch["index"])),
             "feature": self.weights.feature * self._feature(output, teacher),
             "relation": self.weights.relation * relation_loss(output, teacher, visible),
         }
@@ -65,12 +68,22 @@ class DistillationObjective:
         subsets += [subset for subset in subsets if subset.sum() == 1]
         return torch.cat([self.hide(batch), *(present & subset.to(present.device) for subset in subsets)])
 
+    def _trusted_answers(self, output: dict, teacher: dict, index: Tensor) -> tuple[dict, dict]:
+        """The student's and the teacher's answers for the rows that are trusted."""
+        if self.trusted is None:
+            return output, teacher
+        trusted = self.trusted[index]
+        tasks = self.labels.tasks
+        return {name: output[name][trusted] for name in tasks}, {name: teacher[name][trusted] for name in tasks}
+
     def _feature(self, output: dict, teacher: dict) -> Tensor:
         """Distance of the utterance vectors plus that of the context vectors."""
         return cast(Tensor, sum(_distance(output[name], teacher[name]) for name in ("utterance", "context")))
 
     def _soft(self, output: dict, teacher: dict) -> Tensor:
         """Divergence of the softened probabilities, times T^2 to preserve gradient size (Hinton et al. 2015)."""
+        if not all(len(teacher[name]) for name in self.labels.tasks):  # no row is trusted
+            return cast(Tensor, sum(output[name].sum() for name in self.labels.tasks)) * 0.0
         losses = [
             self.labels.task_weight(name)
             * SOFT_LOSSES[task.kind](output[name], teacher[name], self.temperature, task)
@@ -90,6 +103,22 @@ def compute_teacher_outputs(teacher: MultimodalNetwork, train: Split) -> dict[st
         gate = {"gate": output["weights"]["gate"]} if "gate" in output["weights"] else {}
         batch_outputs.append({name: value.clone() for name, value in (values | gate).items()})
     return {name: torch.cat([output[name] for output in batch_outputs]) for name in batch_outputs[0]}
+
+
+def trusted_rows(
+    unlabelled: str, task: str, train: Split, logits: Tensor, calibrated: Calibration
+) -> Tensor | None:
+    """(N,) bool: the rows whose teacher's answer is learnt from: those with a label, and of the others all (None),
+    none, or, if `sure`, those whose calibrated label set (`calibration.label_sets`) has one label.
+    """
+    if unlabelled == "all":
+        return None
+    trusted = is_labelled(train.targets[task])
+    if unlabelled == "sure":
+        probabilities = calibration.apply(logits.cpu().numpy(), calibrated)
+        sizes = calibration.label_sets(probabilities, calibrated).sum(-1)
+        trusted = trusted | torch.from_numpy(sizes == 1).to(trusted.device)
+    return trusted
 
 
 def forward_views(network: MultimodalNetwork, batch: dict, views: Tensor) -> tuple[dict, dict]:

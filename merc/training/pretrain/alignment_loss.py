@@ -1,17 +1,16 @@
-"""Self-supervised objective of pretraining (MISLS): alignment, reconstruction and order in the latent space."""
+"""Losses of pretraining over latent vectors (MISLS): alignment, in three forms, reconstruction and order."""
 
 from collections.abc import Iterator
 from itertools import combinations, permutations
 from typing import cast
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from merc.data.batches.dataset import Split
-from merc.runtime.params import StrictModel
-from merc.training.core.loop import SCORE, batches
+from merc.runtime.numerics import square_root
+from merc.training.core.loop import batches
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.similarity import cosine_similarities
 
@@ -20,54 +19,9 @@ SIMILARITY_SCALE = 10.0  # factor of cosine similarities: 1 / temperature 0.1, t
 BLOCK = 2048  # rows that are compared with all others at once: a dev split is one batch, and its square may not fit
 
 
-class PretrainWeights(StrictModel):
-    """Weights of the loss terms; 0 leaves a term out."""
-
-    align: float = Field(ge=0)
-    reconstruct: float = Field(ge=0)
-    order: float = Field(ge=0)
-
-
-class SelfSupervisedObjective:
-    """Contrastive alignment, cross-modal reconstruction and order of utterances; uses no labels."""
-
-    def __init__(self, weights: PretrainWeights) -> None:
-        self.weights = weights
-
-    def __call__(self, network: MultimodalNetwork, batch: dict) -> dict[str, Tensor]:
-        dialogue = batch["place"][:, 0]
-        return self.parts(network, network.latent(batch), batch["present"], dialogue[1:] == dialogue[:-1])
-
-    def parts(
-        self, network: MultimodalNetwork, latent: dict[str, Tensor], present: Tensor, following: Tensor
-    ) -> dict[str, Tensor]:
-        """The weighted loss terms of the latent vectors; for `following` see `order_log_odds`."""
-        log_odds = order_log_odds(network, latent, present, following)
-        return {
-            "align": self.weights.align * contrastive_loss(latent, present, network.modalities),
-            "reconstruct": self.weights.reconstruct * reconstruction_loss(network, latent, present),
-            "order": self.weights.order * _order_loss(log_odds, latent),
-        }
-
-
-def _order_loss(log_odds: Tensor, latent: dict[str, Tensor]) -> Tensor:
+def order_loss(log_odds: Tensor, latent: dict[str, Tensor]) -> Tensor:
     """Binary cross-entropy of pairs in their true order."""
-    return -functional.logsigmoid(log_odds).mean() if len(log_odds) else _zero_loss(latent)
-
-
-class AlignmentScore:
-    """The negated dev loss, which selects the best epoch of pretraining."""
-
-    def __init__(self, dev: Split, objective: SelfSupervisedObjective) -> None:
-        self.dev, self.objective = dev, objective
-
-    @torch.inference_mode()
-    def __call__(self, network: MultimodalNetwork) -> dict[str, float]:
-        latent, present = compute_latents(network, self.dev)
-        following = is_followed(self.dev.starts, len(self.dev))
-        loss = float(sum(self.objective.parts(network, latent, present, following).values()))
-        recall, _ = recall_at_1(latent, present, network.modalities)
-        return {"dev_loss": loss, "dev_recall_at_1": recall, SCORE: -loss}
+    return -functional.logsigmoid(log_odds).mean() if len(log_odds) else zero_loss(latent)
 
 
 def compute_latents(network: MultimodalNetwork, split: Split) -> tuple[dict[str, Tensor], Tensor]:
@@ -80,15 +34,15 @@ def compute_latents(network: MultimodalNetwork, split: Split) -> tuple[dict[str,
 
 def contrastive_loss(latent: dict[str, Tensor], present: Tensor, modalities: tuple[str, ...]) -> Tensor:
     """InfoNCE (van den Oord et al. 2018) of every pair of modalities, both ways, on utterances that have both."""
-    losses = [_zero_loss(latent)]
+    losses = [zero_loss(latent)]
     for (column, modality), (other_column, other) in combinations(enumerate(modalities), 2):
         has_both = present[:, column] & present[:, other_column]
         if has_both.sum() > 1:
-            losses += _matching_losses(latent[modality][has_both], latent[other][has_both])
+            losses += matching_losses(latent[modality][has_both], latent[other][has_both])
     return torch.stack(losses).sum() / max(len(losses) - 1, 1)
 
 
-def _matching_losses(one: Tensor, other: Tensor) -> list[Tensor]:
+def matching_losses(one: Tensor, other: Tensor) -> list[Tensor]:
     """The mean cross-entropies of finding each row of one set (n, D) in the other, and the other way round."""
     targets = torch.arange(len(one), device=one.device)
     if len(one) <= BLOCK:
@@ -111,9 +65,55 @@ def _similarity_blocks(one: Tensor, other: Tensor) -> Iterator[Tensor]:
     return (cosine_similarities(rows, other) for rows in one.split(BLOCK))
 
 
+def hard_contrastive_loss(
+    latent: dict[str, Tensor], present: Tensor, modalities: tuple[str, ...], may_confuse: Tensor
+) -> Tensor:
+    """InfoNCE as in `contrastive_loss` whose negatives are hard ones (Robinson et al. 2021), chosen by structure.
+
+    `may_confuse` (N, N): the negatives of each row. With those of the same dialogue and speaker alone, who speaks
+    and how he looks tells nothing; a row without a negative is left out.
+    """
+    losses = [zero_loss(latent)]
+    for (column, modality), (other_column, other) in permutations(enumerate(modalities), 2):
+        rows = (present[:, column] & present[:, other_column]).nonzero().squeeze(1)
+        negative = may_confuse[rows][:, rows]
+        if negative.any():
+            logits = SIMILARITY_SCALE * cosine_similarities(latent[modality][rows], latent[other][rows])
+            itself = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
+            logits, has_any = logits.masked_fill(~(negative | itself), -torch.inf), negative.any(1)
+            targets = torch.arange(len(rows), device=rows.device)
+            losses.append(functional.cross_entropy(logits[has_any], targets[has_any]))
+    return 2 * torch.stack(losses).sum() / max(len(losses) - 1, 1)
+
+
+def vicreg_loss(latent: dict[str, Tensor], present: Tensor, modalities: tuple[str, ...]) -> Tensor:
+    """VICReg (Bardes et al. 2022) of every pair of modalities: 25 s + 25 v + c, in units of 25.
+
+    s: mean squared difference; v: mean over dimensions of max(0, 1 - standard deviation); c: the squared
+    covariances of different dimensions / D. Needs no negatives, so no large batches.
+    """
+    losses = [zero_loss(latent)]
+    for (column, modality), (other_column, other) in combinations(enumerate(modalities), 2):
+        has_both = present[:, column] & present[:, other_column]
+        if has_both.sum() > 1:
+            pair = latent[modality][has_both], latent[other][has_both]
+            spread = cast(Tensor, sum(_variance_loss(one) + _covariance_loss(one) / 25 for one in pair))
+            losses.append(functional.mse_loss(*pair) + spread)
+    return torch.stack(losses).sum() / max(len(losses) - 1, 1)
+
+
+def _variance_loss(vectors: Tensor) -> Tensor:
+    return (1 - square_root(vectors.var(0) + 1e-4)).clamp(min=0).mean()
+
+
+def _covariance_loss(vectors: Tensor) -> Tensor:
+    covariance = vectors.T.cov()
+    return (covariance - covariance.diagonal().diag()).square().sum() / vectors.shape[1]
+
+
 def reconstruction_loss(network: MultimodalNetwork, latent: dict[str, Tensor], present: Tensor) -> Tensor:
     """1 - cosine similarity of a latent vector and its prediction from the utterance's other modalities."""
-    losses = [_zero_loss(latent)]
+    losses = [zero_loss(latent)]
     for modality, prediction in network.misls.reconstruct(latent, present).items():
         rows = present[:, network.modalities.index(modality)] & (present.sum(1) > 1)
         if rows.any():
@@ -155,6 +155,6 @@ def recall_at_1(latent: dict[str, Tensor], present: Tensor, modalities: tuple[st
     return sum(recalls) / max(len(recalls), 1), sum(chances) / max(len(chances), 1)
 
 
-def _zero_loss(latent: dict[str, Tensor]) -> Tensor:
+def zero_loss(latent: dict[str, Tensor]) -> Tensor:
     """A loss of 0 with a gradient, for a batch without pairs."""
     return cast(Tensor, sum(vectors.sum() for vectors in latent.values())) * 0.0
