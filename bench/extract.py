@@ -1,27 +1,33 @@
-"""How fast a clip becomes a .wav and a .jpg, beside other ways: python -m bench.extract
+"""How fast a clip becomes a .wav and a .jpg, beside other ways: python -m bench.extract [CLIPS]
 
-60 clips (720p, 3.6 s, moving content, stereo AAC), two processes each, the median of three interleaved rounds, no
-faces. Only on an idle machine do the ratios mean anything.
+Clips (720p, 3.6 s, moving content, stereo AAC) by turns, processor seconds of one process and of the programs that
+it starts, the median of three rounds, no faces. torchcodec and decord are optional (requirements-bench.txt).
+torchcodec brings no FFmpeg: it is given PyAV's libraries, so that both decode with the same build.
 """
 
-import statistics
+import os
+import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
+from functools import partial
+from importlib import import_module
+from importlib.metadata import files
+from multiprocessing import get_context
 from pathlib import Path
 
 import av
 import numpy as np
 
+from bench.turns import measure, not_installed
 from merc.data.records.listing import Utterance
 from merc.media.extraction import extraction, extraction_config
 from merc.runtime.results import write_json
 
-CLIPS, ROUNDS, PROCESSES = 60, 3, 2
+CLIPS, ROUNDS = 20, 3
 SECONDS, RATE, FPS = 3.6, 48000, Fraction(24000, 1001)
 WIDTH, HEIGHT = 1280, 720
 SETTINGS = extraction_config.ExtractionConfig(
@@ -56,7 +62,36 @@ def ffmpeg(clip: Path) -> None:
     wav, jpg = (str(clip.parent / "ffmpeg" / f"{clip.stem}.{kind}") for kind in ("wav", "jpg"))
     sound = ["-map", "0:a", "-ac", "1", "-ar", "16000", wav]
     picture = ["-map", "0:v", "-ss", str(SECONDS / 2), "-frames:v", "1", "-q:v", "2", jpg]
-    subprocess.run([get_ffmpeg_exe(), "-v", "error", "-y", "-i", str(clip), *sound, *picture], check=True)
+    command = [get_ffmpeg_exe(), "-v", "error", "-y", "-threads", "1", "-i", str(clip), *sound, *picture]
+    subprocess.run(command, check=True)
+
+
+def torchcodec(clip: Path) -> None:
+    """The frame that is shown in the middle, and the sound resampled and mixed while it is decoded."""
+    from torchcodec.decoders import AudioDecoder, VideoDecoder
+
+    video = VideoDecoder(str(clip), dimension_order="NHWC", seek_mode="approximate")
+    frame = video.get_frame_played_at(SECONDS / 2)
+    sound = AudioDecoder(str(clip), sample_rate=16000, num_channels=1).get_all_samples()
+    _write(clip, "torchcodec", frame.data.numpy(), sound.data[0].numpy())
+
+
+def decord(clip: Path) -> None:
+    """As torchcodec, the frame by its number."""
+    from decord import AudioReader, VideoReader
+
+    video = VideoReader(str(clip), num_threads=1)
+    picture = video[round(SECONDS / 2 * video.get_avg_fps())].asnumpy()
+    sound = AudioReader(str(clip), sample_rate=16000, mono=True)[:].asnumpy()[0]
+    _write(clip, "decord", picture, sound)
+
+
+def _write(clip: Path, way: str, picture: np.ndarray, sound: np.ndarray) -> None:
+    import cv2
+    import soundfile
+
+    cv2.imwrite(str(clip.parent / way / f"{clip.stem}.jpg"), picture[:, :, ::-1])
+    soundfile.write(clip.parent / way / f"{clip.stem}.wav", sound, 16000, "PCM_16")
 
 
 def limit(clip: Path) -> None:
@@ -70,7 +105,15 @@ def limit(clip: Path) -> None:
                 packet.decode()
 
 
-WAYS: dict[str, Callable[[Path], None]] = {"ours": ours, "moviepy": moviepy, "ffmpeg": ffmpeg, "limit": limit}
+WAYS: dict[str, Callable[[Path], None]] = {
+    "ours": ours,
+    "moviepy": moviepy,
+    "ffmpeg": ffmpeg,
+    "torchcodec": torchcodec,
+    "decord": decord,
+    "limit": limit,
+}
+OPTIONAL = {"torchcodec": "torchcodec.decoders", "decord": "decord"}  # the module that shows whether a way loads
 
 
 def draw(path: Path, seed: int) -> None:
@@ -93,37 +136,62 @@ def draw(path: Path, seed: int) -> None:
             container.mux(stream.encode(None))
 
 
-def measure(clips: list[Path]) -> dict[str, float]:
-    """Clips a second, by way."""
-    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
-    with ProcessPoolExecutor(PROCESSES) as pool:
-        for way in WAYS.values():  # imports
-            list(pool.map(way, clips[: 2 * PROCESSES]))
-        for _ in range(ROUNDS):
-            for name, way in WAYS.items():
-                began = time.perf_counter()
-                list(pool.map(way, clips))
-                seconds[name].append(time.perf_counter() - began)
-    return {name: len(clips) / statistics.median(times) for name, times in seconds.items()}
+def load_peers() -> dict[str, str]:
+    """Why each of the optional ways is left out."""
+    missing = {}
+    for way, module in OPTIONAL.items():
+        try:
+            import_module(module)
+        except (ImportError, OSError, RuntimeError) as error:  # torchcodec raises the last without FFmpeg
+            missing[way] = not_installed(way, error)
+    return missing
 
 
-def main() -> None:
+def compare(clips: list[Path]) -> tuple[dict[str, float], dict[str, str]]:
+    """Processor seconds a clip, by way; why others are left out."""
+    missing = load_peers()
+    ways = {name: partial(_each, way, clips) for name, way in WAYS.items() if name not in missing}
+    for name in ways:
+        (clips[0].parent / name).mkdir()
+    return {name: taken / len(clips) for name, taken in measure(ways, ROUNDS).items()}, missing
+
+
+def _each(way: Callable[[Path], None], clips: list[Path]) -> None:
+    for clip in clips:
+        way(clip)
+
+
+def lend_ffmpeg(folder: Path) -> None:
+    """Let processes that start from now on find PyAV's FFmpeg by its usual names, without the digests in them."""
+    libraries = [Path(str(file.locate())) for file in files("av") or () if file.parts[0] == "av.libs"]
+    for library in libraries:
+        if named := re.fullmatch(r"(lib(?:av|sw)\w+)-\w+(\.so\.\d+).*", library.name):
+            (folder / "".join(named.groups())).symlink_to(library)
+    os.environ["LD_LIBRARY_PATH"] = os.pathsep.join([str(folder), *{str(one.parent) for one in libraries}])
+
+
+def main(*words: str) -> None:
+    """Measure in a process of its own, which loads the libraries that are lent."""
+    number = int(words[0]) if words else CLIPS
     with tempfile.TemporaryDirectory() as place:
-        clips = [Path(place) / f"clip{number}.mp4" for number in range(CLIPS)]
-        for name in WAYS:
-            (Path(place) / name).mkdir()
-        with ProcessPoolExecutor(PROCESSES) as pool:
-            list(pool.map(draw, clips, range(CLIPS)))
-        speed = measure(clips)
+        clips = [Path(place) / f"clip{index}.mp4" for index in range(number)]
+        (Path(place) / "ffmpeg-libraries").mkdir()
+        lend_ffmpeg(Path(place) / "ffmpeg-libraries")
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            list(process.map(draw, clips, range(number)))
+            seconds, missing = process.submit(compare, clips).result()
     ratios = {
-        "vs_moviepy": speed["ours"] / speed["moviepy"],
-        "vs_ffmpeg": speed["ours"] / speed["ffmpeg"],
-        "of_limit": speed["ours"] / speed["limit"],
+        f"vs_{name}": taken / seconds["ours"] for name, taken in seconds.items() if name not in ("ours", "limit")
     }
-    write_json(Path("metrics/bench/extract.json"), {"clips_per_second": speed, **ratios})
-    for name, value in {**speed, **ratios}.items():
-        print(f"{name:12}{value:8.2f}")
+    report = {
+        "processor_milliseconds_a_clip": {name: 1e3 * taken for name, taken in seconds.items()},
+        **ratios,
+        "of_limit": seconds["limit"] / seconds["ours"],
+        **missing,
+    }
+    write_json(Path("metrics/bench/extract.json"), report)
+    print(Path("metrics/bench/extract.json").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(*sys.argv[1:])

