@@ -12,8 +12,16 @@ from scipy.signal import sawtooth
 
 from merc.data.records.encoder_inputs import SAMPLE_RATE, AudioInput, TextInput, VisionInput
 from merc.encoders.base import factory, tuned
-from merc.encoders.base.encoder import extract_features, length_sorted_batches, prefetch_map
+from merc.encoders.base.encoder import (
+    BFLOAT16_FLAGS,
+    HALF_PRECISION,
+    extract_features,
+    half_precision,
+    length_sorted_batches,
+    prefetch_map,
+)
 from merc.encoders.pretrained.cards import WEIGHTS
+from merc.runtime import numerics
 from merc.runtime.errors import UserError
 
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
@@ -129,11 +137,26 @@ def test_on_a_gpu_features_and_gradients_are_those_of_the_cpu(case):
         assert np.allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.parametrize("flag", sorted(BFLOAT16_FLAGS))
+def test_a_cpu_that_multiplies_bfloat16_does_so_if_asked_for_its_fastest(flag, tmp_path, monkeypatch):
+    encoder = words()
+    full = extract_features(encoder, RAW["text"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(numerics, "cpu_flags", lambda: frozenset({"avx2", flag}))
+    assert half_precision("cpu") is None  # portable
+    Path("params.yaml").write_text("numerics: fast\n", encoding="utf-8")
+    assert half_precision("cpu") == torch.bfloat16
+    for one, other in zip(full, extract_features(encoder, RAW["text"]), strict=True):
+        assert 0 < np.abs(one - other).max() <= 0.05 * np.abs(one).max()
+    monkeypatch.setattr(numerics, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    assert half_precision("cpu") is None  # would emulate it
+
+
 def test_half_precision_keeps_the_features_where_it_is_claimed_to_be_safe(case, monkeypatch):
     """As on an accelerator, by the CPU's own half precision."""
     encoder, raw = case
     full = extract_features(encoder, raw)
-    monkeypatch.setattr("merc.encoders.base.encoder.HALF_PRECISION_DEVICES", ("cpu",))
+    monkeypatch.setitem(HALF_PRECISION, "cpu", torch.float16)
     half = extract_features(encoder, raw)
     for one, other in zip(full, half, strict=True):
         assert np.abs(one - other).max() <= 0.02 * max(1.0, np.abs(one).max())
@@ -146,7 +169,7 @@ def test_what_passes_half_precision_is_computed_again_at_full_precision(monkeypa
         for layer in encoder.model.model.encoder.layer:
             layer.output.LayerNorm.weight.mul_(3e4)
     full = extract_features(encoder, RAW["text"][:2])
-    monkeypatch.setattr("merc.encoders.base.encoder.HALF_PRECISION_DEVICES", ("cpu",))
+    monkeypatch.setitem(HALF_PRECISION, "cpu", torch.float16)
     assert all(
         np.array_equal(one, other)
         for one, other in zip(full, extract_features(encoder, RAW["text"][:2]), strict=True)

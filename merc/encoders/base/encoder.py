@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-HALF_PRECISION_DEVICES = ("cuda",)  # devices with fast half precision
+from merc.runtime import numerics
+
+HALF_PRECISION = {"cuda": torch.float16}  # the type of two bytes that a device multiplies faster than float32
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})  # of a CPU that multiplies bfloat16; others emulate it
 T = TypeVar("T")
 R = TypeVar("R")
 ACCELERATOR_BUDGET_FACTOR = 32  # factor on the budget on an accelerator, which needs larger batches
@@ -89,16 +92,25 @@ def _prepare_batches(
 
 
 def _forward(encoder: Encoder, tensors: dict[str, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Run at half precision where it is fast and supported; repeat at full precision if values overflow.
-
-    A CPU always computes at full precision: half precision is no faster there.
-    """
-    if encoder.supports_half_precision and device.type in HALF_PRECISION_DEVICES:
-        with torch.autocast(device.type, torch.float16):
+    """Run at half precision where it is fast and supported; repeat at full precision if values overflow."""
+    half = half_precision(device.type) if encoder.supports_half_precision else None
+    if half is not None:
+        with torch.autocast(device.type, half):
             values, steps = encoder(tensors)
         if values.isfinite().all():
             return values, steps
     return encoder(tensors)
+
+
+def half_precision(device: str) -> torch.dtype | None:
+    """The type of two bytes in which a device computes faster; None: float32.
+
+    On a CPU bfloat16, under `numerics: fast`, if it multiplies that type: portable numbers are those of any CPU,
+    and one that emulates the type takes three times as long (docs/scale.md).
+    """
+    if device == "cpu" and numerics.configured_mode() == "fast" and numerics.cpu_flags() & BFLOAT16_FLAGS:
+        return torch.bfloat16
+    return HALF_PRECISION.get(device)
 
 
 def prefetch_map(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
