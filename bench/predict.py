@@ -280,12 +280,7 @@ def _report(measured: dict[tuple[str, str], list[Seconds]]) -> dict[str, Any]:
     """Milliseconds, and how much faster than the plain way and than torch."""
     quickest = min(ENGINES, key=lambda way: _middle(measured["utterance", way], "cpu"))
     alone = {kind: _speed(measured, kind) for kind in ("network", "text_encoder") if (kind, "torch") in measured}
-    script = {
-        f"vs_script{'' if clock == 'wall' else '_cpu'}": _sum(measured["dialogue", SCRIPT], clock)
-        / _sum(measured["dialogue", quickest], clock)
-        for clock in CLOCKS
-        if measured["dialogue", SCRIPT]
-    }
+    script = measured["dialogue", SCRIPT]
     ratios = {
         f"vs_naive{way.removeprefix(PLAIN[0])}{'' if clock == 'wall' else '_cpu'}": _sum(
             measured["dialogue", way], clock
@@ -299,7 +294,7 @@ def _report(measured: dict[tuple[str, str], list[Seconds]]) -> dict[str, Any]:
         "clip_to_label_cpu_p50_ms": 1e3 * _middle(measured["utterance", quickest], "cpu"),
         "quickest": quickest,
         **ratios,
-        **script,
+        **({"vs_script_cpu": _parts(script) / _parts(measured["dialogue", quickest])} if script else {}),
         "int8_vs_torch": {kind: own["torch"] / own["int8"] for kind, own in alone.items()},
         "alone_cpu_p50_ms": alone,
         "without_text_cpu_p50_ms": {
@@ -329,6 +324,11 @@ def _middle(seconds: list[Seconds], clock: str) -> float:
 
 def _sum(seconds: list[Seconds], clock: str) -> float:
     return sum(_total(one[clock]) for one in seconds)
+
+
+def _parts(seconds: list[Seconds]) -> float:
+    """Processor seconds of the parts, which follow one another on both sides, without what calls them."""
+    return sum(one["cpu"][part] for one in seconds for part in PARTS)
 
 
 def _spread(seconds: list[Seconds]) -> dict[str, Any]:
