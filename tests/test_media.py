@@ -239,3 +239,24 @@ def test_packets_without_end_and_too_many_streams_are_refused_with_the_reason(tm
     with path.open("wb") as file:
         drawn.same_packets(file, [0], streams=70)
     assert clip_reader.read_sound(path, LIMITS).reason == "cannot be opened: it has 70 streams, more than 64"
+
+
+@pytest.mark.parametrize("name", ["whole", "longer", "without a length", "broken", "empty"])
+def test_opened_once_a_clip_is_what_it_is_opened_twice(tmp_path, name):
+    path = tmp_path / "clip.mkv"
+    if name in ("broken", "empty"):
+        path.write_bytes(b"no film" * (name == "broken"))
+    elif name == "without a length":  # as of a recording that was stopped by force
+        with path.open("wb") as file:
+            drawn.same_packets(file, [20 * number for number in range(50)])
+    else:
+        drawn.write(path, pictures=drawn.flashes(_even(1.0), 0.5), sound=drawn.tone(1.0, 22050))
+    short = 0.1 if name == "longer" else 20.0
+    length, media = clip_reader.read_if_short(path, LIMITS, True, short, 900.0)
+    assert length == clip_reader.clip_duration(path, 900.0)
+    if name == "longer":
+        assert media is None
+        return
+    (sound, pictures), (other, others) = media, clip_reader.read_clip(path, LIMITS, True)
+    assert (sound.reason, pictures.reason) == (other.reason, others.reason)
+    assert np.array_equal(sound.samples, other.samples) and np.array_equal(pictures.ticks, others.ticks)

@@ -9,6 +9,7 @@ import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -41,6 +42,23 @@ def read_clip(path: Path, limits: Limits, ticks: bool, window: Window | None = N
     except DECODING_ERRORS as error:
         reason = f"cannot be opened: {error_message(error)}"
         return ClipSound(reason=reason), Pictures(reason=reason)
+
+
+def read_if_short(
+    path: Path, limits: Limits, ticks: bool, short: float, longest: float
+) -> tuple[float | None, tuple[ClipSound, Pictures] | None]:
+    """A clip's length as `clip_duration` tells it, and what `read_clip` reads unless it is longer than `short`.
+
+    Opened once: opening takes 1.3 of the 18 ms of the processor that a clip of 2 s takes to decode.
+    """
+    with suppress(*DECODING_ERRORS), open_media(path) as container:
+        if container.duration:
+            length = container.duration / av.time_base
+            if length > short:
+                return length, None
+            return length, _read_open(container, ClipClock(container, limits, None), ticks)
+    length = clip_duration(path, longest)
+    return length, None if (length or 0.0) > short else read_clip(path, limits, ticks)
 
 
 def why_unreadable(path: Path) -> str:

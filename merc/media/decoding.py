@@ -140,7 +140,7 @@ class MediaStream(Generic[Frame]):
             return frame
         factor = MAX_SIDE / max(frame.width, frame.height)
         width, height = (max(round(side * factor), 1) for side in (frame.width, frame.height))
-        return self.reformatter.reformat(frame, width, height, "rgb24")
+        return self.reformatter.reformat(frame, width, height, "rgb24", threads=1)
 
     def resample(self, frame: av.AudioFrame | None) -> list[np.ndarray]:
         """Mono samples at SAMPLE_RATE; None flushes the resampler."""
@@ -178,10 +178,10 @@ class MediaStream(Generic[Frame]):
         width, height = size or self.size(frame)
         first, last = self.clock.columns
         if (first, last) == (0.0, 1.0):
-            return self.reformatter.reformat(frame, width, height, "rgb24").to_ndarray()
+            return self.reformatter.reformat(frame, width, height, "rgb24", threads=1).to_ndarray()
         full_width = frame.width if size is None else max(round(width / (last - first)), width)
         left = min(round(first * full_width), full_width - width)
-        picture = self.reformatter.reformat(frame, full_width, height, "rgb24").to_ndarray()
+        picture = self.reformatter.reformat(frame, full_width, height, "rgb24", threads=1).to_ndarray()
         return np.ascontiguousarray(picture[:, left : left + width])
 
 

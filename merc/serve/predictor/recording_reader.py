@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,21 +37,20 @@ class Reader:
 
     def read(self, recording: Recording, cut: bool | None) -> Iterator[RecordedUtterance]:
         """Utterances of a recording, in order; `cut` None: cut it only if it is longer than 20 s."""
-        length = clip_reader.clip_duration(recording.path, self.max_seconds)
-        if cut or (cut is None and length is not None and length > CUT_ABOVE_SECONDS):
+        limits = clip_reader.Limits(self.settings.audio.min_seconds, self._longest_uncut)
+        ticks = processing.decodes_all_pictures(self.settings)
+        short = {None: CUT_ABOVE_SECONDS, True: -math.inf, False: math.inf}[cut]
+        length, media = clip_reader.read_if_short(recording.path, limits, ticks, short, self.max_seconds)
+        if media is None:
             return self._read_cut(recording, length)
-        return iter([self._read_uncut(recording, length)])
-
-    def _read_uncut(self, recording: Recording, length: float | None) -> RecordedUtterance:
-        # what is not cut into utterances is read to its end, though extract keeps less of such a clip
-        longest = max(self.settings.audio.max_seconds, CUT_ABOVE_SECONDS)
-        limits = clip_reader.Limits(self.settings.audio.min_seconds, longest)
-        sound, pictures = clip_reader.read_clip(
-            recording.path, limits, processing.decodes_all_pictures(self.settings)
-        )
-        end = max(_length(sound), min(length or 0.0, longest))
+        end = max(_length(media[0]), min(length or 0.0, self._longest_uncut))
         utterance = RecordedUtterance(recording.name, recording.path, 0.0, end, recording.dialogue)
-        return self.fill(utterance, sound, pictures)
+        return iter([self.fill(utterance, *media)])
+
+    @property
+    def _longest_uncut(self) -> float:
+        """Seconds: what is not cut is read to its end, though extract keeps less of such a clip."""
+        return max(self.settings.audio.max_seconds, CUT_ABOVE_SECONDS)
 
     def _read_cut(self, recording: Recording, length: float | None) -> Iterator[RecordedUtterance]:
         """Decode the whole sound to find the utterances, then their pictures in a second pass."""
