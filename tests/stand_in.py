@@ -10,6 +10,7 @@ LIMITS = PageLimits(
     clip_bytes=1000,
     job_bytes=1500,
     readers=1,
+    ready=0,
     waiting=6,
     session_waiting=2,
     waiting_bytes=8000,

@@ -10,7 +10,7 @@ from merc.runtime.errors import UserError
 from merc.serve import Predictor
 from merc.serve.predictor.explanations import PredictionExplainer
 from merc.serve.web.jobs import JobClip, PageJob, PageLimits
-from merc.serve.web.model import PredictorPageModel
+from merc.serve.web.model import PredictorPageModel, ReaderProgram
 from merc.serve.web.quotas import Client
 
 
@@ -76,3 +76,11 @@ def test_processes_read_and_explain_as_the_predictor_does(model, job):
 def test_a_model_that_is_none_is_one_line(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         PredictorPageModel(tmp_path / "nowhere", PageLimits())
+
+
+def test_clips_that_are_too_long_together_are_refused_before_any_is_read(model, job, tmp_path):
+    read = ReaderProgram(model.predictor.folder, None, seconds=3.0, asr=None)()
+    steps = []
+    with pytest.raises(UserError, match=r"^\S+\.mp4 and the others: 0\.1 minutes; at most 0\.05 can be read here"):
+        read(lambda *step: steps.append(step), [clip.path for clip in job.clips], tmp_path / "words.csv", None)
+    assert not steps

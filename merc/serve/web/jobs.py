@@ -39,6 +39,7 @@ class PageLimits:
     reading: float = 900.0  # seconds that reading a job may take
     text: int = 200_000  # characters per clip, enough for a film's subtitles
     readers: int = 2  # jobs that are read at once, each in a process of its own with one thread
+    ready: int = 1  # jobs beyond them that are taken up, so that no process waits for the server's threads
     waiting: int = 64  # jobs not yet read, of all users
     session_waiting: int = 4  # of one browser
     waiting_bytes: int = 20_000_000_000  # of all clips not yet read, as declared
@@ -82,6 +83,7 @@ class PageJob:
     error: str = ""
     dialogue: Any = None
     is_forgotten: bool = False
+    reading: float = float("inf")  # seconds that reading may take, from its first report on
     deadline: float = float("inf")  # when reading must be over
     last_used: float = field(default_factory=time.monotonic)
     last_received: float = field(default_factory=time.monotonic)
@@ -91,6 +93,7 @@ class PageJob:
         """Store the progress of reading; stop it if the job has been forgotten or takes too long."""
         if self.is_forgotten:
             raise JobForgotten
+        self.deadline = min(self.deadline, time.monotonic() + self.reading)
         if time.monotonic() > self.deadline:
             raise UserError("reading takes too long here; choose a part, or use `python -m merc predict`")
         self.step, self.progress = step, progress
@@ -109,7 +112,7 @@ class JobQueue:
         self.jobs: dict[str, PageJob] = {}
         self.examples: dict[tuple[Any, ...], PageJob] = {}  # the first job that has read each example
         self.lock, self.turns = threading.Lock(), Turns()
-        self.reader = ThreadPoolExecutor(limits.readers, "reader")
+        self.reader = ThreadPoolExecutor(limits.readers + limits.ready, "reader")
         self.answerer = ThreadPoolExecutor(1, "answerer")
         self.explainer = ThreadPoolExecutor(1, "explainer")
         self.explaining: list[tuple[PageJob, Future[Any]]] = []
@@ -243,7 +246,7 @@ class JobQueue:
                 return
             job.state = "reading"
             self.turns.take(job.client)
-        job.deadline = time.monotonic() + self.limits.reading
+        job.reading = self.limits.reading
         try:
             signature = _signature(job)
             job.dialogue = self.read(job)

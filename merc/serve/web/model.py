@@ -21,7 +21,6 @@ from merc.serve.predictor.predictor import Predictor, Progress
 from merc.serve.predictor.transcripts import NO_TEXT_REASON
 from merc.serve.web.jobs import PageJob, PageLimits
 from merc.serve.web.processes import ProcessPool
-from merc.serve.web.uploads import UploadTooLarge
 
 DECODING_FRACTION = 0.8  # fraction of the progress bar for decoding; the rest is for encoding
 THUMBNAIL_PIXELS = 144  # maximum side of a thumbnail in pixels
@@ -44,6 +43,7 @@ class ReaderProgram:
         predictor.reader = replace(predictor.reader, max_seconds=self.seconds)
 
         def read(report: Progress, paths: list[Path], texts: Path, cut: bool | None) -> Dialogue:
+            _check_length(paths, self.seconds)
             return predictor.read(paths, texts=texts, cut=cut, asr=self.asr, progress=report)
 
         return read
@@ -99,7 +99,8 @@ class PredictorPageModel:
 
     def read(self, job: PageJob) -> Dialogue:
         """Decode and encode a job's clips, and name the utterances after the user's clips."""
-        _check_clips(job, self.limits)
+        if not all(clip.path.is_file() for clip in job.clips):
+            raise UserError("a clip is no longer there; choose it again")
         names = {clip.path.name: clip.name for clip in job.clips}
 
         def report(done: int, total: int, description: str) -> None:
@@ -160,16 +161,14 @@ class PredictorPageModel:
         return _face(utterance) or utterance.thumbnail(THUMBNAIL_PIXELS)
 
 
-def _check_clips(job: PageJob, limits: PageLimits) -> None:
-    """Refuse clips that are too long together or no longer exist."""
-    seconds = sum(clip_reader.clip_duration(clip.path, limits.seconds) or 0.0 for clip in job.clips)
-    if seconds > limits.seconds:
-        raise UploadTooLarge(
-            f"{job.clips[0].name}{' and the others' if job.clips[1:] else ''}: {seconds / 60:.1f} minutes; at most "
-            f"{limits.seconds / 60:g} can be read here: choose a part, or use `python -m merc predict`"
+def _check_length(paths: list[Path], longest: float) -> None:
+    """Refuse clips that are too long together."""
+    seconds = sum(clip_reader.clip_duration(path, longest) or 0.0 for path in paths)
+    if seconds > longest:
+        raise UserError(
+            f"{paths[0].name}{' and the others' if paths[1:] else ''}: {seconds / 60:.1f} minutes; at most "
+            f"{longest / 60:g} can be read here: choose a part, or use `python -m merc predict`"
         )
-    if not all(clip.path.is_file() for clip in job.clips):
-        raise UserError("a clip is no longer there; choose it again")
 
 
 def _write_transcript(job: PageJob) -> Path:
