@@ -114,7 +114,7 @@ class TickPictureReader:
 
     def _keep(self, frame: Any, time: float) -> None:
         if self.previous is None:
-            self.first, self.size = max(round(time * TRACK_FPS), 0), _tick_size(*self.stream.size(frame))
+            self.first, self.size = max(round(time * TRACK_FPS), 0), tick_size(*self.stream.size(frame))
         else:
             self._fill((self.previous[1] + time) / 2)
         self.previous = (self.stream.picture(frame, self.size), time)
@@ -159,7 +159,8 @@ class _Nearest:
         return pictures
 
 
-def _tick_size(width: int, height: int) -> tuple[int, int]:
+def tick_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the picture of a tick."""
     factor = min(1.0, MAX_TICK_SIDE / max(width, height))
     return max(round(width * factor), 1), max(round(height * factor), 1)
 

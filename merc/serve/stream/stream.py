@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from merc.data.records.encoder_inputs import FULL_SCALE, SAMPLE_RATE
 from merc.encoders.pretrained import transcription
@@ -50,6 +51,7 @@ class Stream:
         self.cutter = UtteranceSegmenter()
         self.sound, self.begin = np.zeros(0, np.int16), 0  # samples kept, and the index of the first of them
         self.shots: deque[timed_pictures.TimedPicture] = deque()
+        self.reformatter = VideoReformatter()
         self.utterances: list[RecordedUtterance] = []
         self.count = 0
 
@@ -65,7 +67,7 @@ class Stream:
             if seconds is None:
                 raise UserError("see(picture): pass `seconds` too, the time of the sound at which it was taken")
             picture = timed_pictures.timed_picture(picture, seconds)
-        self.shots.append(picture)
+        self.shots.append(timed_pictures.reduce(picture, self.reformatter))
         while self.shots[-1].end - self.shots[0].end > MAX_PICTURE_SECONDS:
             self.shots.popleft()
 

@@ -1,7 +1,7 @@
 """Pictures of a stream with their times, and those of one utterance as merc/media/clip_reader.py reads them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import av
@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from merc.media.decoding import Limits, MediaStream
-from merc.media.images import Pictures, TickPictureReader
+from merc.media.images import Pictures, TickPictureReader, tick_size
 from merc.runtime.errors import UserError
 
 
@@ -21,6 +21,7 @@ class TimedPicture:
     frame: av.VideoFrame
     origin: float = 0.0  # pts of the recording's beginning
     time_base: None = None  # as of a frame of PyAV, but pts are already seconds
+    reduced: np.ndarray | None = None  # the picture of a tick, RGB
 
     @property
     def end(self) -> float:
@@ -32,6 +33,13 @@ def timed_picture(picture: np.ndarray, seconds: float) -> TimedPicture:
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise UserError(f"a picture of {picture.dtype} {picture.shape}: give RGB bytes (height, width, 3)")
     return TimedPicture(seconds, av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
+
+
+def reduce(picture: TimedPicture, reformatter: VideoReformatter) -> TimedPicture:
+    """Add the picture of a tick: computed while an utterance lasts, its answer need not wait for it."""
+    width, height = tick_size(picture.frame.width, picture.frame.height)
+    reduced = reformatter.reformat(picture.frame, width, height, "rgb24", threads=1).to_ndarray()
+    return replace(picture, reduced=reduced)
 
 
 def utterance_pictures(shots: Iterable[TimedPicture], begin: float, end: float, spacing: float) -> Pictures:
@@ -62,4 +70,6 @@ class _UtteranceStream:
 
     def picture(self, picture: TimedPicture, size: tuple[int, int] | None = None) -> np.ndarray:
         width, height = size or self.size(picture)
-        return self.reformatter.reformat(picture.frame, width, height, "rgb24").to_ndarray()
+        if picture.reduced is not None and picture.reduced.shape[:2] == (height, width):
+            return picture.reduced
+        return self.reformatter.reformat(picture.frame, width, height, "rgb24", threads=1).to_ndarray()
