@@ -4,19 +4,18 @@ import inspect
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 
-from merc.runtime import numerics, params, shards
+from merc.runtime import numerics, params, shards, workers
 from merc.runtime.errors import UserError, full_or_read_only
 
-POLL_SECONDS = 2.0
 SHARD = "shard"  # the parameter of a stage whose items several processes may share
 
 
 def run(main: Callable[..., None]) -> None:
     """Call a stage's `main` with the command line arguments; a user's mistake ends the process with exit code 2."""
-    threading.Thread(target=_stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
+    # killing `dvc` leaves its stage running, and two runs would write one output
+    threading.Thread(target=workers.stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
     try:
         params.read("numerics", numerics.Numerics)
         if line := numerics.portability_warning():
@@ -47,10 +46,3 @@ def _checked_shard(main: Callable[..., None], shard: shards.Shard | None) -> lis
     if shard is not None and SHARD not in inspect.signature(main).parameters:
         raise UserError(f"{shards.FLAG}: this stage has no shards; extract and encode have")
     return [] if shard is None else [shard]
-
-
-def _stop_when_orphaned(parent_pid: int) -> None:
-    """Exit once the parent is gone: killing `dvc` leaves its stage running, and two runs would write one output."""
-    while os.getppid() == parent_pid:
-        time.sleep(POLL_SECONDS)
-    os._exit(3)
