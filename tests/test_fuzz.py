@@ -8,6 +8,7 @@ import pytest
 
 from bench.fuzz import __main__ as fuzz
 from bench.fuzz import targets
+from merc.runtime.errors import UserError
 
 MAX_MEGABYTES = 1000  # beyond what a worker has after its imports
 
@@ -28,6 +29,13 @@ def test_three_hundred_mutated_files_crash_and_hang_nothing(tmp_path):
     assert set(summary["by_kind"]) == set(targets.SHARES)
     assert sum(counts["refused"] for counts in summary["by_kind"].values()) > 50
     assert summary["grown_megabytes"] < MAX_MEGABYTES
+
+
+@pytest.mark.parametrize("words", [["--inputs", "0"], ["--inputs", "-3"], ["--seconds", "nan"]])
+def test_nothing_to_fuzz_is_a_sentence(monkeypatch, words):
+    monkeypatch.setattr("sys.argv", ["bench.fuzz", *words])
+    with pytest.raises(UserError, match=words[0]):
+        fuzz.main()
 
 
 def _crash(path: Path, scratch: Path) -> None:

@@ -156,6 +156,8 @@ def main() -> None:
     parser.add_argument("--export", type=Path, default=Path("out/export"), help="an exported model")
     parser.add_argument("--replay", type=int, help="number of the one input to read, in this process")
     arguments = parser.parse_args()
+    if arguments.inputs < 1 or not arguments.seconds > 0:
+        raise UserError(f"--inputs {arguments.inputs} --seconds {arguments.seconds:g}: at least 1, above 0")
     export = arguments.export if (arguments.export / "hashes.json").is_file() else None
     if export is None:
         print(
@@ -177,4 +179,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as problem:
+        sys.exit(f"bench.fuzz: {problem}")
