@@ -1,7 +1,7 @@
 """python -m bench.page [USERS [SECONDS [PAUSE]]]: people on the page of `merc serve`, on loopback alone.
 
 Starts the server itself on a free port with out/export. Each of the users (30) sends a dialogue of four of the
-sample's clips with words of her own, polls as the page does, gets the answer, asks why for one utterance, looks at
+sample's clips with words of her own, waits as the page does, gets the answer, asks why for one utterance, looks at
 it all for PAUSE seconds (20; half as much to one and a half times as much, drawn by a seed) and begins again, until
 SECONDS (60) are over; the first dialogues come within one PAUSE, as people do. PAUSE 0 keeps every user sending.
 A user also asks for another's dialogue, which must not exist for her. Writes metrics/bench/page.json: answers by
@@ -33,7 +33,6 @@ from merc.runtime.errors import UserError
 REPORT = Path("metrics/bench/page.json")
 MODEL, CLIPS = Path("out/export"), Path("data/raw/sample/dev_splits_complete")
 DIALOGUE = 4  # clips, as in the shortest example of the page
-POLL_SECONDS, MAX_POLL_SECONDS = 0.25, 1.0  # the page asks less often the more conversations are ahead
 WARM_ROUNDS = 2  # of four users at once, so that every thread of the server is warm
 TIMEOUT_SECONDS = 120.0  # of one request; of the users after SECONDS
 SETTLE_SECONDS = 6.0  # until memory is read again: longer than the server needs to forget what expired
@@ -117,10 +116,11 @@ class User:
         for place, (_, clip) in enumerate(self.clips):
             self.ask("PUT", f"{job}/clips/{place}", clip)
         self.ask("POST", f"{job}/start")
-        while (status := json.loads(self.ask("GET", job)[1]))["state"] != "ready":
+        status = json.loads(self.ask("GET", job)[1])
+        while status["state"] != "ready":
             if status["state"] == "failed":
                 raise ValueError(status["error"])
-            time.sleep(min(POLL_SECONDS * (1 + status["ahead"]), MAX_POLL_SECONDS))
+            status = json.loads(self.ask("GET", f"{job}?wait")[1])
         return job
 
     def pry(self, job: str) -> None:

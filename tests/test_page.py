@@ -603,3 +603,18 @@ def test_the_server_computes_with_one_thread_as_predict_does():
     command = [sys.executable, "-c", code]
     ran = subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
     assert ran.stdout == "1\n", ran.stderr
+
+
+def test_who_waits_for_a_job_is_answered_as_soon_as_it_is_read(app, user, model):
+    model.go.clear()
+    job_url = send(user, b"one")
+    began = time.monotonic()
+    assert user.get(f"{job_url}?wait").json()["state"] in ("waiting", "reading")
+    assert 0.2 < time.monotonic() - began < 5
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(user.get, f"{job_url}?wait")
+        time.sleep(0.05)
+        model.go.set()
+        asked.result()
+    (job,) = app.state.desk.jobs.values()
+    assert job.over.done() and user.get(f"{job_url}?wait").json()["state"] == "ready"

@@ -21,6 +21,9 @@ COOKIE = "merc"
 COOKIE_BYTES = 32
 COOKIE_FORM = re.compile(r"[A-Za-z0-9_-]{43}")  # of secrets.token_urlsafe(COOKIE_BYTES); no other is one
 MAX_BODY_BYTES = 4_000_000
+# The page asks "?wait", and is answered when its conversation has been read, or else after this time: it need not
+# ask often to hear of it at once. Longer the more conversations are ahead
+HOLD_SECONDS, MAX_HOLD_SECONDS = 0.25, 2.0
 JOB_GONE = "this result is no longer here: it was deleted after a while without use; read the clips again"
 
 
@@ -89,6 +92,9 @@ class PageHandlers:
 
     async def state(self, request: Request) -> Response:
         job = self._job(request)
+        if "wait" in request.query_params and job.state in ("waiting", "reading"):
+            hold = min(HOLD_SECONDS * (1 + self.desk.num_before(job)), MAX_HOLD_SECONDS)
+            await asyncio.wait([asyncio.wrap_future(job.over)], timeout=hold)
         progress = {"state": job.state, "step": job.step, "share": job.progress, "error": job.error}
         return JSONResponse(progress | {"ahead": self.desk.num_before(job)})
 

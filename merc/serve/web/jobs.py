@@ -8,7 +8,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +88,7 @@ class PageJob:
     last_used: float = field(default_factory=time.monotonic)
     last_received: float = field(default_factory=time.monotonic)
     explanations: dict[tuple[int, tuple[str, ...]], Any] = field(default_factory=dict)
+    over: Future[None] = field(default_factory=Future)  # done when it has been read, has failed or is forgotten
 
     def report(self, step: str, progress: float) -> None:
         """Store the progress of reading; stop it if the job has been forgotten or takes too long."""
@@ -97,6 +98,11 @@ class PageJob:
         if time.monotonic() > self.deadline:
             raise UserError("reading takes too long here; choose a part, or use `python -m merc predict`")
         self.step, self.progress = step, progress
+
+    def end(self) -> None:
+        """Wake up who waits for the job."""
+        with suppress(InvalidStateError):
+            self.over.set_result(None)
 
     def discard(self) -> None:
         """Delete the uploaded files."""
@@ -176,6 +182,7 @@ class JobQueue:
     def forget(self, job: PageJob) -> None:
         """Delete a job, its files and its predictions; stop reading and explaining it."""
         job.is_forgotten = True
+        job.end()
         with self.lock:
             self.jobs.pop(job.name, None)
         for other, future in self.explaining:
@@ -261,6 +268,7 @@ class JobQueue:
             traceback.print_exc()
             job.error, job.state = UNEXPECTED, "failed"
         finally:
+            job.end()
             job.discard()
 
 

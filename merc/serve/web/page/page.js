@@ -1,5 +1,5 @@
 // The flow: choose clips or an example, wait, look at the answer.
-import { ask, pause, post, ServersError, upload } from "/talk.js";
+import { ask, post, ServersError, upload } from "/talk.js";
 import { clearResult, colours, drawResult, element, likeliest } from "/draw.js";
 import { canRecord, record } from "/record.js";
 import { language, partName, speak, t, translate } from "/texts.js";
@@ -136,14 +136,13 @@ async function read(open, files) {
 }
 
 async function wait(job, signal) {
-  for (;;) {
+  for (let query = ""; ; query = "?wait") {
     if (signal.aborted) throw new DOMException("cancelled", "AbortError");
-    const told = await ask(`/api/jobs/${job}`);
+    const told = await ask(`/api/jobs/${job}${query}`, { signal });
     if (told.state === "ready") return;
     if (told.state === "failed") throw new ServersError(told.error);
     if (told.ahead) step(t("queue", told.ahead), 0);
     else step(t("step", told.step || "Reading"), told.share);
-    await pause(Math.min(250 * (1 + told.ahead), 1000));
   }
 }
 

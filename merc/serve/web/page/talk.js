@@ -37,5 +37,3 @@ export function upload(path, file, told, signal) {
     request.send(file);
   });
 }
-
-export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
