@@ -61,7 +61,7 @@ def _reduced(face: Face, scale: float) -> Face:
 
 def _shots(ticks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """(begin, end) ticks of each shot."""
-    # a screen: single pixels change at least as much as the means of areas, but for chance; 0.6 ms a clip, not 3.5
+    # a screen: single pixels change at least as much as the means of areas, but for chance; 0.9 ms a clip, not 3.6
     pixels = (cv2.resize(picture, THUMBNAIL, interpolation=cv2.INTER_NEAREST) for picture in ticks)
     samples = np.array([cv2.cvtColor(pixel, cv2.COLOR_RGB2GRAY) for pixel in pixels], np.int16)
     changes = np.abs(np.diff(samples, axis=0)).mean(axis=(1, 2)) if len(ticks) else []
