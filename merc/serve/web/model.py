@@ -81,7 +81,7 @@ class PredictorPageModel:
         self.explainer = ProcessPool(ExplainerProgram(folder, trust, keep_atypical), 1, NICENESS)
         self.limits, self.hint = limits, hint
         try:
-            self.predictor = Predictor.load(folder, engine="torch", trust=trust, keep_atypical=keep_atypical)
+            self.predictor = Predictor.load(folder, trust=trust, keep_atypical=keep_atypical)
         except BaseException:
             self.close()
             raise
