@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def read_table(path: Path, needed: Iterable[str] = ()) -> Table:
     needed = list(needed)
     if missing := [name for name in needed if name not in columns]:
         raise UserError(f"{path}: lacks the columns {', '.join(missing)}; needed are {', '.join(needed)}")
-    if twice := [name for name in columns if columns.count(name) > 1]:
+    if twice := [name for name, count in Counter(columns).items() if count > 1]:
         raise UserError(f"{path}: column {twice[0]!r} stands twice; keep one of them")
     if not rows:
         raise UserError(f"{path}: has no rows; write one for each utterance")
