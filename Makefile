@@ -61,7 +61,7 @@ PIN = uv pip compile -q --override .ci/overrides.txt --universal --generate-hash
 
 pins:
 	@$(PIN) requirements.txt -c requirements-dev.lock -o requirements.lock
-	@$(PIN) requirements.txt requirements-research.txt requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+	@$(PIN) requirements.txt requirements-research.txt requirements-ray.txt requirements-dev.txt -c requirements.lock -o requirements-dev.lock
 	@$(PIN) .ci/uv.txt -o .ci/uv.lock
 
 # Known vulnerabilities of what is pinned; what could not be looked up counts as found. Needs the network.

@@ -127,7 +127,8 @@ def _predict(
         floor_blocks[seed] = len(keys)
         keys += [BlockKey(floor.NAME, seed, name) for name in (*masks, *(damaged if seed == first_seed else ()))]
     files = PredictionFiles.create(home, space.tasks.values(), len(keys), len(split))
-    outcomes = workers.run(jobs, partial(predict_job, files, split, dev, damaged, masks), label="evaluate")
+    predict, on_gpu = partial(predict_job, files, split, dev, damaged, masks), select_device().type == "cuda"
+    outcomes = workers.run(jobs, predict, label="evaluate", accelerator=on_gpu)
     if failures := [outcome.reason for outcome in outcomes if isinstance(outcome, workers.JobFailure)]:
         raise UserError(f"evaluate: {failures[0]}; lower compute.workers if memory ran out")
     answers = [outcome for outcome in outcomes if not isinstance(outcome, workers.JobFailure)]

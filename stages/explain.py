@@ -53,7 +53,8 @@ def main() -> None:
     for folder in (OUT, PLOTS):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    outputs = workers.run(jobs, partial(run_job, sources, config, known_truth, seeds), label="explain")
+    explain, on_gpu = partial(run_job, sources, config, known_truth, seeds), select_device().type == "cuda"
+    outputs = workers.run(jobs, explain, label="explain", accelerator=on_gpu)
     if failures := [output.reason for output in outputs if isinstance(output, workers.JobFailure)]:
         raise UserError(f"explain: {failures[0]}; lower compute.workers if memory ran out")
     by_kind = {

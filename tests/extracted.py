@@ -28,6 +28,8 @@ data:
     media: clips
 compute:
   workers: 2
+  engine: local
+  ray_address: ""
 extract:
   audio:
     min_seconds: 0.2

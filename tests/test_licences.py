@@ -10,7 +10,7 @@ LIMITED = re.compile(r"GPL|General Public|MPL|Mozilla|EPL|CC-BY|Proprietary|Othe
 
 
 def required() -> list[str]:
-    files = (ROOT / f"requirements{suffix}.txt" for suffix in ("", "-research"))
+    files = (ROOT / f"requirements{suffix}.txt" for suffix in ("", "-research", "-ray"))
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     return [line.partition("==")[0] for line in lines if line and not line.startswith("#")]
 

@@ -1,5 +1,6 @@
 """Entry point of every stage: reports a user's mistake in one line, and exits when DVC has been killed."""
 
+import importlib
 import inspect
 import os
 import sys
@@ -21,6 +22,7 @@ def run(main: Callable[..., None]) -> None:
         if line := numerics.portability_warning():
             print(line, file=sys.stderr)
         words, shard = shards.take(sys.argv[1:])
+        main = _by_name(main)
         main(*_checked_items(main, words), *_checked_shard(main, shard))
     except UserError as problem:
         print(f"merc: {problem}", file=sys.stderr)
@@ -30,6 +32,17 @@ def run(main: Callable[..., None]) -> None:
             raise
         print(line, file=sys.stderr)
         sys.exit(2)
+
+
+def _by_name(main: Callable[..., None]) -> Callable[..., None]:
+    """The same function of the module `stages.<name>`, which is `__main__` here.
+
+    By that name a worker that Ray has started, on any machine, finds the stage's functions and classes.
+    """
+    spec = sys.modules["__main__"].__spec__
+    if main.__module__ != "__main__" or spec is None:
+        return main
+    return getattr(importlib.import_module(spec.name), main.__name__)
 
 
 def _checked_items(main: Callable[..., None], items: list[str]) -> list[str]:

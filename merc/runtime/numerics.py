@@ -61,12 +61,15 @@ WITHOUT_AVX512 = {"OPENCV_CPU_DISABLE": "AVX512-SKX"}  # set only where AVX-512 
 
 
 def pin() -> None:
-    """Set the environment of this process and its workers: one thread, and portable kernels if configured."""
-    os.environ |= ONE_THREAD
-    if configured_mode() == "portable" and "avx2" in cpu_flags():
-        os.environ |= PORTABLE
-        if "avx512f" in cpu_flags():
-            os.environ |= WITHOUT_AVX512
+    """Set the environment of this process and its workers."""
+    os.environ |= environment()
+
+
+def environment() -> dict[str, str]:
+    """What every process that computes has in its environment: one thread, and portable kernels if configured."""
+    if configured_mode() != "portable" or "avx2" not in cpu_flags():
+        return ONE_THREAD
+    return ONE_THREAD | PORTABLE | (WITHOUT_AVX512 if "avx512f" in cpu_flags() else {})
 
 
 def configured_mode() -> str:

@@ -5,6 +5,7 @@ A medium that cannot be extracted is missing, with a reason. Whatever goes wrong
 
 import json
 import os
+import platform
 import sys
 import traceback
 from collections.abc import Mapping
@@ -153,7 +154,7 @@ def _save_pictures(job: ExtractionJob, pictures: Pictures) -> MediumResult:
 
 def _write(job: ExtractionJob, name: str, content: bytes) -> str:
     """Write to a temporary file and rename it, so that no file is incomplete; returns `name`."""
-    temporary = job.folder / f"temporary-{os.getpid()}"
+    temporary = job.folder / f"temporary-{platform.node()}-{os.getpid()}"  # several machines may share the folder
     target = job.folder / job.utterance.split / name
     try:
         temporary.write_bytes(content)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
-from merc.runtime import workers
+from merc.runtime.engines import processes
 from merc.runtime.errors import UserError
 
 POLL_SECONDS = 1.0
@@ -150,7 +150,7 @@ def _stop(process: _Process) -> bool:
 def _serve(pipe: Connection, load: Callable[[], Callable[..., Any]], niceness: int) -> None:
     """Main loop of a process: one call at a time, until the pipe closes or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    threading.Thread(target=workers.stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=processes.stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
     if niceness and hasattr(os, "nice"):
         os.nice(niceness)
     with suppress(EOFError, OSError, UserError):  # the parent says what is wrong with a model

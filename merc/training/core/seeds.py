@@ -82,7 +82,7 @@ def _finish(unfinished: list[SeedRun], num_seeds: int) -> None:
         print(f"{stage}: {num_seeds - len(unfinished)} of {num_seeds} seeds were finished by an earlier run")
     for module in IMPORTED_FIRST:
         importlib.import_module(module)
-    outcomes = workers.run(unfinished, _learn, label=stage)
+    outcomes = workers.run(unfinished, _learn, label=stage, accelerator=select_device().type == "cuda")
     if failures := [outcome.reason for outcome in outcomes if isinstance(outcome, JobFailure)]:
         raise RuntimeError(f"{len(failures)} of {num_seeds} seeds failed: {failures[0]}")
 
