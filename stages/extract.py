@@ -3,14 +3,19 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from merc.corpora import registry
-from merc.data.records import manifest, truth
+from merc.data.records import manifest, media_files, truth
 from merc.data.records.listing import Listing
 from merc.media.alignment import word_times
 from merc.media.extraction import extraction, extraction_config, extraction_report, training_checks
 from merc.runtime import entry_point, params, results, resume, shards
 from merc.runtime.shards import Shard
+
+Megabytes = Annotated[int, Field(ge=0, le=100_000)]  # data.shards: of a shard; 0 = small files
 
 
 def main(corpus: str, shard: Shard | None = None) -> None:
@@ -18,6 +23,7 @@ def main(corpus: str, shard: Shard | None = None) -> None:
     if shard is None:
         shards.run_array("extract", corpus)
     settings = params.read("extract", extraction_config.ExtractionConfig)
+    megabytes: int = params.read("data.shards", Megabytes)
     extraction_config.check_values(settings)
     word_times.check_model(settings.align)
     with resume.locked(f"extract-{corpus}", shard and shards.WAIT_SECONDS) as home:
@@ -26,19 +32,19 @@ def main(corpus: str, shard: Shard | None = None) -> None:
         training_checks.check_training(corpus, listing, registry.READERS)
         folder = resume.work_folder(home, [settings.model_dump(), _sources(listing)])
         if shard is None:
-            _extract_and_write(corpus, listing, settings, folder)
+            _extract_and_write(corpus, listing, settings, folder, megabytes)
             resume.discard(home)
     if shard is not None:  # unlocked: all shards work in this folder
         extraction.extract_all(replace(listing, utterances=shard.of(listing.utterances)), settings, folder)
 
 
 def _extract_and_write(
-    corpus: str, listing: Listing, settings: extraction_config.ExtractionConfig, folder: Path
+    corpus: str, listing: Listing, settings: extraction_config.ExtractionConfig, folder: Path, megabytes: int
 ) -> None:
     outcomes = extraction.extract_all(listing, settings, folder)
     rows = extraction.manifest_rows(corpus, listing, outcomes)
     for split in manifest.SPLITS:
-        _finish(split, corpus, rows, listing, folder, settings.video.fps)
+        _finish(split, corpus, rows[rows["split"] == split], listing, folder, settings.video.fps, megabytes)
     _describe(corpus, rows, listing)
 
 
@@ -58,11 +64,13 @@ def _sources(listing: Listing) -> list:
     ]
 
 
-def _finish(split: str, corpus: str, rows, listing: Listing, folder: Path, fps: float) -> None:
-    """Write the split's manifest and truth, and move its folder to the outputs."""
+def _finish(split: str, corpus: str, rows, listing: Listing, folder: Path, fps: float, megabytes: int) -> None:
+    """Write the split's shards, manifest and truth, and move its folder to the outputs."""
     split_folder = folder / split
     split_folder.mkdir(exist_ok=True)
-    manifest.write_manifest(split_folder / "manifest.parquet", rows[rows["split"] == split])
+    if megabytes:
+        rows = media_files.write_shards(split_folder, rows, megabytes)
+    manifest.write_manifest(split_folder / "manifest.parquet", rows)
     if fps:
         results.write_json(split_folder / manifest.FRAMES_RATE, {"fps": fps})
     if split in listing.truth:

@@ -22,6 +22,7 @@ data:
   corpora: [sample, meld]
   labels: meld
   share: {sample: 1.0, meld: 1.0}
+  shards: 0
   sample: {}
   meld:
     twins: evidence

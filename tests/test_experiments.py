@@ -41,6 +41,7 @@ TRACKED_BY = {
     "model.dim": {"finetune", "pretrain", "train", "distill"},
     "compute.workers": set(),
     "sample.seed": {"sample"},
+    "data.shards": {"extract@sample"},
     "extract.audio.max_seconds": {"extract@sample", "export"},
     "lipsync.lr": {"lipsync"},
     "adapt.text.lr": {"adapt@text"},

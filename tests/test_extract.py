@@ -28,9 +28,7 @@ def test_everything_is_written_and_fits_the_manifest(here):
             place = manifest.split_folder(split, "sample")
             samples, rate = soundfile.read(place / row["wav"])
             assert rate == 16000 and len(samples) == pytest.approx(0.4 * rate, abs=20)
-            assert (place / row["frame"]).stat().st_size > 0 and face_tracks.read_tracks(
-                place / row["tracks"]
-            ) == []
+            assert (place / row["frame"]).stat().st_size > 0 and face_tracks.read_tracks(place, row["tracks"]) == []
     assert json.loads(Path("metrics/extract/sample.json").read_text())["train"]["emotion"] == {"joy": 2}
     assert Path("plots/extract/sample/classes.csv").read_text().splitlines()[1] == "dev,joy,2"
 

@@ -58,7 +58,7 @@ def test_tracks_survive_their_file(tmp_path):
     track = face_tracks.Track(np.arange(7, 157, dtype=np.int32), rng.random((150, 4)).astype(np.float32), smooth)
     other = face_tracks.Track(track.frames[:3], track.boxes[:3], smooth[:3])
     (tmp_path / "a.safetensors").write_bytes(face_tracks.tracks_to_bytes([track, other]))
-    for wrote, found in zip([track, other], face_tracks.read_tracks(tmp_path / "a.safetensors"), strict=True):
+    for wrote, found in zip([track, other], face_tracks.read_tracks(tmp_path, "a.safetensors"), strict=True):
         assert (found.frames == wrote.frames).all() and (found.boxes == wrote.boxes).all()
         assert np.abs(found.crops.astype(int) - wrote.crops).mean() < 25
 
@@ -77,9 +77,9 @@ def test_a_tracks_file_with_a_broken_picture_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(face_tracks, "encode_jpeg", lambda picture: b"broken")
     (tmp_path / "a.safetensors").write_bytes(face_tracks.tracks_to_bytes([track]))
     with pytest.raises(UserError, match=r"a\.safetensors: 6 bytes cannot be decoded"):
-        face_tracks.read_tracks(tmp_path / "a.safetensors")
+        face_tracks.read_tracks(tmp_path, "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(face_tracks.tracks_to_bytes([]))
-    assert face_tracks.read_tracks(tmp_path / "b.safetensors") == []
+    assert face_tracks.read_tracks(tmp_path, "b.safetensors") == []
 
 
 def _keys(seed: int, people: int) -> tuple[list[np.ndarray], list[np.ndarray]]:

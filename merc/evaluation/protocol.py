@@ -13,6 +13,7 @@ import torch
 from merc.data.batches.dataset import Split
 from merc.data.batches.streams import FeatureStream
 from merc.data.records import manifest as manifests
+from merc.data.records import media_files
 from merc.data.records.labels import is_labelled
 from merc.runtime.errors import UserError
 
@@ -84,7 +85,7 @@ def _check_recordings(first: str, rows: pd.DataFrame, second: str, other_rows: p
     keys = ["text", "size"]  # only files that agree in both are hashed
     own, other = _recordings(first, rows), _recordings(second, other_rows)
     own, other = (a.merge(b[keys].drop_duplicates(), on=keys) for a, b in ((own, other), (other, own)))
-    own, other = (each.assign(digest=[_digest(Path(file)) for file in each["file"]]) for each in (own, other))
+    own, other = (each.assign(digest=[_digest(file) for file in each["file"]]) for each in (own, other))
     same = own.merge(other.drop_duplicates([*keys, "digest"]), on=[*keys, "digest"], suffixes=("", "_other"))
     if len(same):
         path, other_path = same.loc[0, ["file", "file_other"]]
@@ -95,17 +96,16 @@ def _recordings(split: str, rows: pd.DataFrame) -> pd.DataFrame:
     """Text, size and path of every wav that exists."""
     with_wav = cast("pd.DataFrame", rows[rows["wav"].notna()])
     files = [
-        manifests.split_folder(split, c) / wav for c, wav in zip(with_wav["corpus"], with_wav["wav"], strict=True)
+        str(manifests.split_folder(split, c) / wav)
+        for c, wav in zip(with_wav["corpus"], with_wav["wav"], strict=True)
     ]
-    sizes = [file.stat().st_size if file.is_file() else -1 for file in files]
-    table = pd.DataFrame(
-        {"text": with_wav["text"].fillna("").to_list(), "size": sizes, "file": list(map(str, files))}
-    )
+    sizes = [-1 if (size := media_files.media_size(Path(), file)) is None else size for file in files]
+    table = pd.DataFrame({"text": with_wav["text"].fillna("").to_list(), "size": sizes, "file": files})
     return cast("pd.DataFrame", table[table["size"] >= 0])
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(file: str) -> str:
+    return hashlib.sha256(media_files.read_media(Path(), file)).hexdigest()
 
 
 def check_label_orders(

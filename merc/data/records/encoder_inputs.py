@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 import pandas as pd
 
-from merc.data.records import face_tracks
+from merc.data.records import face_tracks, media_files
 from merc.data.records import manifest as manifests
 from merc.data.records.face_tracks import Track
 from merc.runtime.errors import UserError
@@ -107,8 +107,8 @@ def _frame_rate(folder: Path) -> float:
 
 def _read_series(rate: float, folder: Path, row: Any) -> VisionInput:
     """Whole frames of an utterance; frames/<utterance>/<number>.jpg is at number / rate seconds."""
-    files = sorted((folder / row.frame).with_name(row.utterance).glob("*.jpg"))
-    return frame_series_input(files, folder / row.frame, rate)
+    series = media_files.open_series(folder, row.frame, row.utterance)
+    return frame_series_input(series, media_files.open_media(folder, row.frame), rate)
 
 
 def frame_series_input(series: Sequence[Path | BinaryIO], frame: Path | BinaryIO, rate: float) -> VisionInput:
@@ -143,15 +143,16 @@ def _read_text(folder: Path, row: Any) -> TextInput:
 def _read_audio(folder: Path, row: Any) -> AudioInput:
     import soundfile
 
-    samples, rate = soundfile.read(folder / row.wav, dtype="float32")
+    samples, rate = soundfile.read(media_files.open_media(folder, row.wav), dtype="float32")
     return AudioInput(samples, rate, manifests.wav_start(row))
 
 
 def _read_face(choose: TrackChooser, folder: Path, row: Any) -> VisionInput:
-    tracks = face_tracks.read_tracks(folder / row.tracks) if _string(row.tracks) else []
+    tracks = face_tracks.read_tracks(folder, row.tracks) if _string(row.tracks) else []
     needs_sound = len(tracks) > 1 and row.audio_status != manifests.MISSING
     index = choose(tracks, _read_audio(folder, row) if needs_sound else None) if tracks else None
-    return face_input(None if index is None else tracks[index], folder / _string(row.frame))
+    frame = media_files.open_media(folder, _string(row.frame))
+    return face_input(None if index is None else tracks[index], frame)
 
 
 def face_input(track: Track | None, frame: Path | BinaryIO) -> VisionInput:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from safetensors.numpy import load, save
 
+from merc.data.records import media_files
 from merc.runtime.errors import UserError, error_context
 
 TRACK_FPS = 25.0  # frames per second at any frame rate of the clip: the input rate of lip-sync networks
@@ -42,10 +43,11 @@ def tracks_to_bytes(tracks: list[Track]) -> bytes:
     )
 
 
-def read_tracks(path: Path) -> list[Track]:
-    """Read the tracks of a clip, longest first; empty if no face was detected."""
-    with error_context(str(path)):
-        return tracks_from_bytes(path.read_bytes())
+def read_tracks(folder: Path, name: str) -> list[Track]:
+    """Read the tracks of a clip that a manifest's row in this folder names; empty if no face was detected."""
+    content = media_files.read_media(folder, name)
+    with error_context(str(folder / name)):
+        return tracks_from_bytes(content)
 
 
 def tracks_from_bytes(content: bytes) -> list[Track]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from merc.data.records import face_tracks
+from merc.data.records import face_tracks, media_files
 from merc.data.records import manifest as manifests
 from merc.encoders.lipsync import clip_inputs
 from merc.encoders.lipsync.clip_inputs import LipSyncClip
@@ -37,8 +37,9 @@ class _ClipFiles(NamedTuple):
 
     corpus: str
     utterance: str
-    wav: Path
-    tracks: Path
+    folder: Path
+    wav: str  # below the folder, as the manifest has it
+    tracks: str
     start: float  # time in the clip at which the wav begins, seconds
 
 
@@ -101,15 +102,15 @@ def speaker_accuracy(candidates: list[Candidate], chosen: list[int], truth: pd.D
 
 def _clip_files(split: str, row: Any) -> _ClipFiles:
     folder = manifests.split_folder(split, row.corpus)
-    return _ClipFiles(row.corpus, row.utterance, folder / row.wav, folder / row.tracks, manifests.wav_start(row))
+    return _ClipFiles(row.corpus, row.utterance, folder, row.wav, row.tracks, manifests.wav_start(row))
 
 
 def _read_candidate(files: _ClipFiles) -> Candidate | None:
     """None for a clip without face tracks, or too short."""
-    tracks = face_tracks.read_tracks(files.tracks)
+    tracks = face_tracks.read_tracks(files.folder, files.tracks)
     if not tracks:
         return None
-    samples, _ = soundfile.read(files.wav, dtype="float32")
+    samples, _ = soundfile.read(media_files.open_media(files.folder, files.wav), dtype="float32")
     boxes = np.stack([track.boxes.mean(axis=0) for track in tracks])
     clip = clip_inputs.align_clip(tracks, samples, files.start)
     return Candidate(files.corpus, files.utterance, boxes, clip) if len(clip) >= MIN_PICTURES else None
