@@ -19,7 +19,7 @@ from merc.runtime.errors import UserError
 def split(tmp_path, monkeypatch):
     """A made-up test split, in whose folder the test runs."""
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
-    finished.write(tmp_path, params | {"compute": {"workers": 1, "device": "cpu"}}, seeds=(1,))
+    finished.write(tmp_path, params | {"compute": {"workers": 1, "device": "cpu", "engine": "local"}}, seeds=(1,))
     monkeypatch.chdir(tmp_path)
     return dataset.read_split("test", ["sample"], MODALITIES, labels.label_space("meld"))
 

@@ -172,7 +172,7 @@ def evaluated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
     params["evaluate"] |= {"rates": [0.5, 0.2], "repeats": 2, "rounds": 50}
-    finished.write(folder, params | {"compute": {"workers": 1, "device": "cpu"}})
+    finished.write(folder, params | {"compute": {"workers": 1, "device": "cpu", "engine": "local"}})
     finished.keep_epochs(folder / "out/train/seed-1", params["model"])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -30,7 +30,7 @@ def evaluated(request, tmp_path_factory):
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
     params["evaluate"] |= {"rates": [0.5], "repeats": 1, "rounds": 30, "corruptions": ["noise:audio/0dB"]}
     params["data"] |= {"corpora": ["sample", ACTED], "share": {"sample": 1.0, ACTED: 0.0}}
-    finished.write(folder, params | {"compute": {"workers": 1, "device": "cpu"}}, dialogues=3)
+    finished.write(folder, params | {"compute": {"workers": 1, "device": "cpu", "engine": "local"}}, dialogues=3)
     for number, split in enumerate(("train", "dev", "test")):
         rows = acted(split, request.param if split == "test" else 6, number)
         finished.corpus(folder, rows, split, ACTED, number)

@@ -33,7 +33,10 @@ COLUMNS = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,S
 
 def draw(folder: Path, counts: dict[str, int], workers: int) -> Path:
     """Run the stage in a folder of its own."""
-    content = {"sample": {"seed": SMALL_SEED, "utterances": counts}, "compute": {"workers": workers}}
+    content = {
+        "sample": {"seed": SMALL_SEED, "utterances": counts},
+        "compute": {"workers": workers, "engine": "local"},
+    }
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
