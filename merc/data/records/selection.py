@@ -92,7 +92,7 @@ def check_labels(manifest: pd.DataFrame, space: LabelSpace, select: str, *, is_w
 
 def _check_differs(manifest: pd.DataFrame, space: LabelSpace, task: str) -> None:
     """Raise if all of train has one and the same label: every network would answer it, whatever it reads."""
-    train = manifest[manifest["split"] == "train"]
+    train = manifest.loc[manifest["split"] == "train"]
     targets = space.targets(train, task)
     labels = space.tasks[task].cells(targets[is_labelled(targets)])
     if all(label == labels[0] for label in labels):
