@@ -7,7 +7,8 @@ import sys
 import threading
 from collections.abc import Callable
 
-from merc.runtime import numerics, params, shards, workers
+from merc.runtime import numerics, params, shards
+from merc.runtime.engines import processes
 from merc.runtime.errors import UserError, full_or_read_only
 
 SHARD = "shard"  # the parameter of a stage whose items several processes may share
@@ -16,7 +17,7 @@ SHARD = "shard"  # the parameter of a stage whose items several processes may sh
 def run(main: Callable[..., None]) -> None:
     """Call a stage's `main` with the command line arguments; a user's mistake ends the process with exit code 2."""
     # killing `dvc` leaves its stage running, and two runs would write one output
-    threading.Thread(target=workers.stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=processes.stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
     try:
         params.read("numerics", numerics.Numerics)
         if line := numerics.portability_warning():
