@@ -1,5 +1,6 @@
 """The page's processes: a call that breaks, hangs or is no longer wanted costs one process, never the server."""
 
+import gc
 import os
 import signal
 import threading
@@ -24,6 +25,8 @@ def load():
             os.kill(os.getpid(), signal.SIGSEGV)
         if what == "hang":
             time.sleep(60)
+        if what == "frozen":
+            return gc.get_freeze_count()
         if what == "steps":
             for step in range(600):
                 report(step, 600, "reading")
@@ -48,6 +51,11 @@ def test_a_process_answers_and_keeps(pool):
     what, pid, rest = pool("words", 1, 2)
     assert (what, rest) == ("words", (1, 2))
     assert pool("more")[1] == pid != os.getpid()
+
+
+def test_collections_leave_what_was_imported_to_all_processes(pool):
+    """Else the pages of those objects become each process's own: 100 MB a reader after some hundred dialogues."""
+    assert pool("frozen") > 10_000
 
 
 def test_a_refusal_and_a_bug_come_through_and_leave_the_process(pool):

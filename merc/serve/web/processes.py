@@ -5,6 +5,7 @@ recording that crashes a decoder ends its process alone, and explanations run at
 """
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import queue
@@ -149,6 +150,7 @@ def _stop(process: _Process) -> bool:
 
 def _serve(pipe: Connection, load: Callable[[], Callable[..., Any]], niceness: int) -> None:
     """Main loop of a process: one call at a time, until the pipe closes or the parent is gone."""
+    gc.freeze()  # collections would write to the pages of imported modules, which processes share until then
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=processes.stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
     if niceness and hasattr(os, "nice"):
