@@ -1,4 +1,4 @@
-"""Several ways of doing the same, in turns, so that a busy machine slows all alike: median processor seconds."""
+"""Times functions that do the same work: called in turns, so that a busy machine slows all alike; medians."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -106,8 +106,8 @@ def test_a_glimpse_hides_what_it_asks(name):
     batch = networks.batch(DIALOGUES)
     for seed in range(5):
         glimpse = GLIMPSES[name](batch, torch.Generator().manual_seed(seed))
-        assert not (glimpse.present & glimpse.asked).any() and not (glimpse.present & ~batch["present"]).any()
-        assert not (glimpse.asked & ~batch["present"]).any() and glimpse.asked.any()
+        assert not (glimpse.present & glimpse.target).any() and not (glimpse.present & ~batch["present"]).any()
+        assert not (glimpse.target & ~batch["present"]).any() and glimpse.target.any()
 
 
 def test_masked_hides_whole_utterances_and_hidden_modalities_never_all():
@@ -115,12 +115,12 @@ def test_masked_hides_whole_utterances_and_hidden_modalities_never_all():
     masked, hidden = (
         GLIMPSES[name](batch, torch.Generator().manual_seed(1)) for name in ("masked", "hidden_modalities")
     )
-    assert not (masked.asked.any(1) & masked.present.any(1)).any()
+    assert not (masked.target.any(1) & masked.present.any(1)).any()
     there = batch["present"].any(1)
-    assert masked.asked.any(1)[there].float().mean().item() == pytest.approx(0.3, abs=0.05)
+    assert masked.target.any(1)[there].float().mean().item() == pytest.approx(0.3, abs=0.05)
     assert (hidden.present.any(1) == batch["present"].any(1)).all()
     several = batch["present"].sum(1) > 1
-    assert hidden.asked[several].any(1).float().mean() > 0.5 and not hidden.asked[~several].any()
+    assert hidden.target[several].any(1).float().mean() > 0.5 and not hidden.target[~several].any()
 
 
 def test_upcoming_asks_one_turn_a_dialogue_and_tells_nothing_of_what_comes():
@@ -130,9 +130,9 @@ def test_upcoming_asks_one_turn_a_dialogue_and_tells_nothing_of_what_comes():
     turns = set()
     for dialogue in range(len(DIALOGUES) * 20):
         rows = (owner == dialogue).nonzero()[:, 0]
-        asked = glimpse.asked[rows].any(1).nonzero()[:, 0].tolist()
-        assert len(asked) <= 1 and (len(rows) > 1 or not asked)
-        for turn in asked:
+        targets = glimpse.target[rows].any(1).nonzero()[:, 0].tolist()
+        assert len(targets) <= 1 and (len(rows) > 1 or not targets)
+        for turn in targets:
             turns.add(turn)
             past, rest = rows[:turn], rows[turn:]
             assert turn > 0 and torch.equal(glimpse.present[past], batch["present"][past])
@@ -147,11 +147,11 @@ def test_what_is_asked_does_not_leak_into_the_answer(name):
     batch, made = networks.batch(DIALOGUES), trained(name)
     other = networks.batch(DIALOGUES) | {"values": {}}
     glimpse = NEEDED[name]
-    asked = GLIMPSES[glimpse](batch, torch.Generator().manual_seed(1))
+    seen = GLIMPSES[glimpse](batch, torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(2)
     for stream, values in batch["values"].items():
         column = networks.MODALITIES.index(stream.split("/")[0])
-        hidden = ~asked.present[batch["rows"][stream], column]
+        hidden = ~seen.present[batch["rows"][stream], column]
         noise = torch.randn(values.shape, generator=generator)
         other["values"][stream] = torch.where(hidden.view(-1, 1, 1), noise, values)
     own, changed = (objective(name).view(made, one, torch.Generator().manual_seed(1)) for one in (batch, other))

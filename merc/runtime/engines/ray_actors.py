@@ -50,7 +50,7 @@ class _Actor:
 
 
 class RayWorker:
-    """An actor, and what it was asked last."""
+    """An actor, and the reference to the answer of its last job."""
 
     def __init__(self, ray: Any, actor: Any, function: Any) -> None:
         self.ray, self.actor, self.num_jobs = ray, actor, 0

@@ -1,4 +1,4 @@
-"""Glimpses: a batch with parts of it hidden from the network, and what is then asked of it.
+"""Glimpses: a batch with parts of it hidden from the network, and the hidden parts that it has to predict.
 
 Only `present` changes, as under every missing condition, and in `upcoming` the speakers of the turns to come.
 """
@@ -14,10 +14,10 @@ MODALITY_CHANCE = 0.5  # that a modality of an utterance is hidden
 
 
 class Glimpse(NamedTuple):
-    """What the network sees and is asked of N utterances with M modalities."""
+    """What the network sees of N utterances with M modalities, and what it has to predict."""
 
     present: Tensor  # (N, M) bool: what is left to see
-    asked: Tensor  # (N, M) bool: hidden modalities whose latent vector is asked
+    target: Tensor  # (N, M) bool: the hidden modalities whose latent vectors are to be predicted
     speaker: Tensor  # (N,) as far as it is known
 
 
@@ -29,7 +29,7 @@ def masked(batch: dict, generator: torch.Generator) -> Glimpse:
 
 
 def upcoming(batch: dict, generator: torch.Generator) -> Glimpse:
-    """Every dialogue breaks off before a turn, drawn, which is asked; nothing after it is left, nor who speaks."""
+    """Each dialogue is cut before a turn drawn at random, the target; later turns and their speakers are hidden."""
     (dialogue, turn), present = batch["place"].unbind(1), batch["present"]
     lengths = torch.bincount(dialogue)
     drawn = _uniform(len(lengths), 1, generator, present).squeeze(1)
@@ -37,12 +37,12 @@ def upcoming(batch: dict, generator: torch.Generator) -> Glimpse:
     is_past, is_next = turn < cut[dialogue], (turn == cut[dialogue]) & (lengths[dialogue] > 1)
     first = lengths.cumsum(0) - lengths
     last_speaker = batch["speaker"][first + (cut - 1).clamp(min=0)][dialogue]
-    asked = present & is_next.unsqueeze(1)
-    return Glimpse(present & is_past.unsqueeze(1), asked, torch.where(is_past, batch["speaker"], last_speaker))
+    target = present & is_next.unsqueeze(1)
+    return Glimpse(present & is_past.unsqueeze(1), target, torch.where(is_past, batch["speaker"], last_speaker))
 
 
 def hidden_modalities(batch: dict, generator: torch.Generator) -> Glimpse:
-    """Modalities are hidden, at least one of an utterance is left; those hidden are asked."""
+    """Modalities are hidden, at least one of an utterance is left; the hidden ones are the targets."""
     present: Tensor = batch["present"]
     rows, columns = present.shape
     order = _uniform(rows, columns, generator, present).masked_fill(~present, torch.inf)

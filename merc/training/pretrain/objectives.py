@@ -1,6 +1,6 @@
 """The objectives of pretraining, by name, and the loss that `pretrain.weights` makes of them; none uses a label.
 
-An objective reads a View of a batch. Those with a glimpse are asked what it hides: the fusion and the context
+An objective reads a View of a batch. Those with a glimpse predict what it hides: the fusion and the context
 network answer, which the teacher then starts from, through a head of their own, which is thrown away.
 """
 
@@ -63,7 +63,7 @@ class View(NamedTuple):
     row: Tensor  # (N,) its row in the split
     first: Tensor  # (N,) the row that begins the dialogue: the dialogue's number
     speaker: Tensor  # (N,) role in the dialogue
-    asked: dict[str, Tensor]  # by glimpse: (N, M) bool
+    target: dict[str, Tensor]  # by glimpse: (N, M) bool, to be predicted
     context: dict[str, Tensor]  # by glimpse: (N, F) context vectors, of what is left to see
     teacher: Tensor  # (N, F) context vectors of the moving average, which sees everything; (N, 0) without one
     summaries: dict[str, Summary]  # by stream; nothing without `features`
@@ -75,7 +75,7 @@ class View(NamedTuple):
 
     @property
     def zero(self) -> Tensor:
-        """A loss of 0 with a gradient, for a batch of which nothing is asked."""
+        """A loss of 0 with a gradient, for a batch without a target."""
         return zero_loss(self.latent)
 
 
@@ -154,7 +154,7 @@ def latents_by_context(trained: PretrainedNetwork, view: View, *, glimpse: str) 
     """
     losses = [view.zero]
     for column, modality in enumerate(view.modalities):
-        rows = view.asked[glimpse][:, column]
+        rows = view.target[glimpse][:, column]
         if rows.sum() > 1:
             head = cast(nn.ModuleDict, trained.heads[glimpse])[modality]
             losses += matching_losses(head(view.context[glimpse][rows]), view.latent[modality][rows])
@@ -165,7 +165,7 @@ def regression(trained: PretrainedNetwork, view: View) -> Tensor:
     """The context vectors of masked utterances as a moving average of the network has them (data2vec, Baevski et
     al. 2022): mean squared difference to its vectors, normalised.
     """
-    rows = view.asked["masked"].any(1)
+    rows = view.target["masked"].any(1)
     if not rows.any():
         return view.zero
     target = functional.layer_norm(view.teacher[rows], view.teacher.shape[1:])
@@ -206,7 +206,7 @@ def summarise(network: MultimodalNetwork, batch: dict) -> dict[str, Summary]:
 
 def speaker(trained: PretrainedNetwork, view: View) -> Tensor:
     """Whether the speaker goes on: cross-entropy, from the context of the last utterance before the cut."""
-    is_last = view.asked["upcoming"].any(1)[1:]  # the row before the one that is asked
+    is_last = view.target["upcoming"].any(1)[1:]  # the row before the target
     if not is_last.any():
         return view.zero
     goes_on = (view.speaker[1:] == view.speaker[:-1])[is_last]
@@ -273,17 +273,19 @@ class SelfSupervisedObjective:
         network: MultimodalNetwork = trained.network
         place, present = batch["place"], batch["present"]
         hidden, steps, deviation = network.encode(batch)
-        asked, context = {}, {}
+        target, context = {}, {}
         for name in self.glimpses:
             glimpse = GLIMPSES[name](batch, generator)
             seen = batch | {"speaker": glimpse.speaker}
             output = network.forward_encoded(hidden, steps, deviation, seen, glimpse.present)
-            asked[name], context[name] = glimpse.asked, output["context"]
+            target[name], context[name] = glimpse.target, output["context"]
         latent = network.misls.latent(hidden, steps)
         index, speakers = batch["index"], batch["speaker"]
         first, teacher = index - place[:, 1], self._teacher_context(batch)
         summaries = summarise(network, batch) if self.weights.features else {}
-        return View(network.modalities, latent, present, index, first, speakers, asked, context, teacher, summaries)
+        return View(
+            network.modalities, latent, present, index, first, speakers, target, context, teacher, summaries
+        )
 
     def _teacher_context(self, batch: dict) -> Tensor:
         """(N, F) context vectors of the moving average, (N, 0) without one."""
@@ -331,7 +333,7 @@ def joined(views: list[View]) -> View:
         rows(lambda view: view.row),
         rows(lambda view: view.first),
         rows(lambda view: view.speaker),
-        by_name(lambda view: view.asked),
+        by_name(lambda view: view.target),
         by_name(lambda view: view.context),
         rows(lambda view: view.teacher),
         {
