@@ -97,7 +97,7 @@ def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> super
     teacher_outputs = compute_teacher_outputs(teacher, train)
     trusted = _trusted_rows(job, train, teacher_outputs)
     batches, parts = (
-        seed.batches(train, job.data.share, config.sampling, config.batch),
+        seed.batches(train, job.data.share, config.sampling, config.batch, min_batches=config.min_batches),
         loop.modality_parts(student, config),
     )
     history: loop.History = []

@@ -59,7 +59,9 @@ def train_teacher(job: TrainJob, folder: Path, callback: loop.EpochCallback) -> 
     objective = SupervisedObjective(
         config.label_loss(train), seed.hide(config.modality_dropout, config.modality_dropout_warmup)
     )
-    batches = seed.batches(train, job.data.share, config.sampling, config.batch, unlabelled=False)
+    batches = seed.batches(
+        train, job.data.share, config.sampling, config.batch, min_batches=config.min_batches, unlabelled=False
+    )
     score, callbacks = supervision.DevScore(dev, job.chosen, subsets=False), [callback]
     if job.seed == config.seeds[0]:
         callbacks.append(EpochSnapshots(folder / "epochs", f"dev {job.chosen.metric}"))

@@ -14,7 +14,8 @@ SENTIMENT = {"joy": "positive", "surprise": "positive", "neutral": "neutral"}
 WIDTHS = {"text": 12, "audio": 9, "vision": 7}
 QUICK = {  # parameters under which every stage that trains takes a second
     "train__seeds": [3, 4], "train__epochs": 2, "pretrain__epochs": 2, "distill__epochs": 2,
-    "distill__phase_epochs": 1, "model__dim": 8, "model__fused": 8, "compute__device": "cpu",
+    "distill__phase_epochs": 1, "train__min_batches": 1, "distill__min_batches": 1,
+    "model__dim": 8, "model__fused": 8, "compute__device": "cpu",
 }  # fmt: skip
 
 

@@ -6,13 +6,15 @@ import numpy as np
 import packed
 import pandas as pd
 import pytest
+import torch
 from test_batches import read, train  # noqa: F401 (a fixture)
 
 from merc.data.batches import label_fraction
 from merc.data.batches.label_fraction import LabelSubset
-from merc.data.batches.sampling import sampling_shares
+from merc.data.batches.sampling import SAMPLERS, passes, sampling_shares
 from merc.runtime import params, results
 from merc.runtime.errors import UserError
+from merc.training.core.supervision import SeedRandomness
 from stages import train as train_stage
 
 
@@ -45,6 +47,29 @@ def test_a_split_with_hidden_labels_loses_nothing_else(train):  # noqa: F811
     starts = train.starts[:-1].numpy()
     assert set(np.flatnonzero(shares.numpy())) <= set(np.flatnonzero(kept[starts]))
     assert shares.sum() >= 1 and sampling_shares(split, {"sample": 1.0}, unlabelled=True).sum() == train.dialogues
+
+
+@pytest.mark.parametrize("sampling", SAMPLERS)
+def test_an_epoch_of_few_labels_repeats_them_until_it_has_enough_batches(train, sampling):  # noqa: F811
+    split = LabelSubset(0.1, 1).hide_labels(train)
+    labelled = set(np.flatnonzero(sampling_shares(split, {"sample": 1.0}, unlabelled=False).numpy()))
+    seed = SeedRandomness(1, torch.Generator().manual_seed(1))
+    for least in (1, 2, 7):
+        batches = seed.batches(split, {"sample": 1.0}, sampling, 4, min_batches=least, unlabelled=False)
+        draws = batches.draw()
+        assert len(draws) == least and {int(one) for draw in draws for one in draw.dialogues} <= labelled
+        rows = sum(len(split.rows(draw.dialogues)) if draw.count is None else draw.count.sum() for draw in draws)
+        assert rows >= (least - 1) * 4
+
+
+@pytest.mark.parametrize(
+    ("dialogues", "size", "least", "expected"),
+    [(6, 8, 8, 10), (60, 8, 8, 1), (57, 8, 8, 1), (56, 8, 8, 2), (0.3, 4, 1, 1)],
+)
+def test_passes_are_the_fewest_that_fill_the_batches(dialogues, size, least, expected):
+    assert passes(dialogues, size, least) == expected
+    assert np.ceil(expected * dialogues / size) >= least
+    assert expected == 1 or np.ceil((expected - 1) * dialogues / size) < least
 
 
 def test_a_teacher_learns_from_a_part_of_the_labels(train, tmp_path):  # noqa: F811

@@ -139,6 +139,15 @@ def sampling_shares(split: Split, share: dict[str, float], *, unlabelled: bool) 
     return mean_draws
 
 
+def passes(dialogues: float, size: int, min_batches: int) -> int:
+    """How often an epoch goes through so many dialogues, to have at least `min_batches` batches of this size.
+
+    Few labels would otherwise mean few optimisation steps: a tenth of the sample's were learnt from in 30 steps,
+    where ten passes gain macro F1 on dev (docs/pretraining.md).
+    """
+    return int(size * (min_batches - 1) // dialogues) + 1
+
+
 def check_epoch_size(count: float, share: Mapping[str, float], unit: str) -> None:
     """Raise if an epoch draws less than one item on average; `unit` names them, say dialogues."""
     if count < 1 - 1e-4:  # tolerance for the sum of rounded shares

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from merc.data.batches import dataset
 from merc.data.batches.dataset import Split
-from merc.data.batches.sampling import SAMPLERS, DrawnBatch, drawn_class_fractions, sampling_shares
+from merc.data.batches.sampling import SAMPLERS, DrawnBatch, drawn_class_fractions, passes, sampling_shares
 from merc.data.records import labels, manifest, packs
 from merc.data.records.labels import LabelSpace, label_space
 from merc.data.records.selection import METRICS, Selection
@@ -99,6 +99,7 @@ class SupervisionConfig(OptimisationConfig):
     """Settings of supervised training, with separate values for the teacher and the student."""
 
     epochs: int = Field(ge=1, le=MAX_COUNT)
+    min_batches: int = Field(ge=1, le=MAX_COUNT)
     sampling: Literal["shuffled", "stratified", "weighted"]
     loss: Literal["cross_entropy", "focal", "poly"]
     class_counts: Literal["plain", "effective"]
@@ -159,10 +160,18 @@ class SeedRandomness(NamedTuple):
         return cls(number, torch.Generator().manual_seed(number))
 
     def batches(
-        self, train: Split, share: dict[str, float], sampling: str, size: int, *, unlabelled: bool = True
+        self,
+        train: Split,
+        share: dict[str, float],
+        sampling: str,
+        size: int,
+        *,
+        min_batches: int = 1,
+        unlabelled: bool = True,
     ) -> "DialogueBatches":
-        """Batches of dialogues, from all or only from those with a label."""
+        """Batches of dialogues, from all or only from those with a label; at least so many in an epoch."""
         dialogue_shares = sampling_shares(train, share, unlabelled=unlabelled)
+        dialogue_shares *= passes(dialogue_shares.sum().item(), size, min_batches)
         return DialogueBatches(train, partial(SAMPLERS[sampling], train, dialogue_shares, size, self.generator))
 
     def hide(self, rate: float, warmup: float) -> ModalityDropout:
