@@ -125,6 +125,10 @@ class Network(nn.Module):
         """Set the mean and standard deviation (D,) of a stream on the training split."""
         self._standard(stream).fill(mean, std)
 
+    def take_out(self, stream: str, directions: Tensor) -> None:
+        """Take these directions (D, K) out of a stream's standardised features."""
+        self._standard(stream).take_out(directions)
+
     def spread(self, stream: str) -> Tensor:
         """The standard deviation (D,) of a stream's features on the training split."""
         return self._standard(stream).std

@@ -1,11 +1,13 @@
-"""Pretrain: align and reconstruct the modalities in the shared latent space, self-supervised, for every seed."""
+"""Pretrain every seed's network without labels: take out who speaks, then, if asked, epochs of self-supervision."""
 
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import Field
 
+from merc.data.batches.dataset import Split
 from merc.runtime import entry_point, params, results
 from merc.runtime.device import select_device
 from merc.training.core import loop, seeds, supervision
@@ -16,8 +18,10 @@ from merc.training.pretrain.objectives import (
     PretrainWeights,
     SelfSupervisedObjective,
 )
+from merc.training.pretrain.speaker_directions import find_speaker_directions
 from models import checkpoint
 from models.network import Network, NetworkConfig
+from models.standardise import MAX_DIRECTIONS
 
 OUT = Path("out/pretrain")
 WHEN = ("before", "after", "chance")
@@ -26,6 +30,7 @@ WHEN = ("before", "after", "chance")
 class PretrainConfig(loop.OptimisationConfig):
     """Section `pretrain` of params.yaml."""
 
+    speaker_share: float = Field(gt=0, le=1)
     weights: PretrainWeights
 
 
@@ -39,9 +44,10 @@ class PretrainJob(NamedTuple):
 
 
 class PretrainResult(NamedTuple):
-    """One seed's epochs, and its latent space on dev before and after pretraining and by chance."""
+    """One seed's epochs, how many directions of each stream it took out, and its latent space on dev."""
 
     history: loop.History
+    directions: dict[str, int]
     before: LatentSpaceMetrics
     after: LatentSpaceMetrics
     chance: LatentSpaceMetrics
@@ -59,7 +65,11 @@ def main() -> None:
     inputs = [config.model_dump(), model.model_dump(), numbers, data]
     outcomes = seeds.train_seeds(OUT, jobs, pretrain, inputs, data.files())
     return _report(
-        numbers, [PretrainResult(history, *map(LatentSpaceMetrics._make, spaces)) for history, *spaces in outcomes]
+        numbers,
+        [
+            PretrainResult(history, counts, *map(LatentSpaceMetrics._make, spaces))
+            for history, counts, *spaces in outcomes
+        ],
     )
 
 
@@ -70,32 +80,66 @@ def pretrain(job: PretrainJob, folder: Path, callback: loop.EpochCallback) -> Pr
     network = Network(job.model, train.streams, train.heads(), train.kinds())
     loop.standardise(network, train)
     network.to(select_device())
-    weights, (before, _) = job.config.weights, measure_latent_space(network, dev)
+    before, _ = measure_latent_space(network, dev)
+    counts = _take_out_speakers(network, train, job.config.speaker_share)
+    history = _train(job, network, train, dev, seed, callback) if _has_epochs(job.config, job.model) else []
+    checkpoint.save(folder, network)
+    after, chance = measure_latent_space(network, dev)
+    return PretrainResult(history, counts, before, after, chance)
+
+
+def _take_out_speakers(network: Network, train: Split, share: float) -> dict[str, int]:
+    """Take out of each stream what tells speakers apart; returns how many directions that are."""
+    if share == 1:
+        return dict.fromkeys(network.streams, 0)
+    found = find_speaker_directions(network, train, share)
+    for stream, directions in found.items():
+        network.take_out(stream, directions)
+    return {stream: min(directions.shape[1], MAX_DIRECTIONS) for stream, directions in found.items()}
+
+
+def _train(
+    job: PretrainJob,
+    network: Network,
+    train: Split,
+    dev: Split,
+    seed: supervision.SeedRandomness,
+    callback: loop.EpochCallback,
+) -> loop.History:
+    """The epochs of self-supervision."""
+    weights = job.config.weights
     trained = PretrainedNetwork(network, weights, job.model.fused, job.model.dim).to(select_device())
     objective = SelfSupervisedObjective(weights, seed.generator)
     batches = seed.batches(train, job.data.share, "shuffled", job.config.batch)
     parts = loop.modality_parts(network, job.config)
     if heads := list(trained.heads.parameters()):
         parts.append(loop.TrainablePart(heads, job.config.lr))
-    history = loop.fit(trained, objective, batches, PretrainScore(dev, objective), job.config, parts, [callback])
-    checkpoint.save(folder, network)
-    after, chance = measure_latent_space(network, dev)
-    return PretrainResult(history, before, after, chance)
+    return loop.fit(trained, objective, batches, PretrainScore(dev, objective), job.config, parts, [callback])
+
+
+def _has_epochs(config: PretrainConfig, model: NetworkConfig) -> bool:
+    """Whether there is self-supervision by epochs: what it aligns needs two modalities."""
+    return config.epochs > 0 and len(model.modalities) > 1
 
 
 def _off_reason(config: PretrainConfig, model: NetworkConfig) -> str:
     """Why pretraining is off; empty if it is on."""
-    if len(model.modalities) == 1:
-        return "model.modalities names one modality: nothing to align it with"
-    return "" if config.epochs else "pretrain.epochs is 0"
+    if config.speaker_share < 1 or _has_epochs(config, model):
+        return ""
+    reason = (
+        "model.modalities names one modality: nothing to align it with" if config.epochs else "pretrain.epochs is 0"
+    )
+    return f"pretrain.speaker_share is 1, and {reason}"
 
 
 def _report(numbers: list[int], outcomes: list[PretrainResult]) -> None:
     """Write metrics and learning curves; no outcomes if pretraining is off."""
     by_seed = dict(zip(numbers, outcomes, strict=bool(outcomes)))
     spaces = {name: {when: _mean(outcomes, when, name) for when in WHEN} for name in LatentSpaceMetrics._fields}
-    best = {seed: loop.best_epoch(by_seed[seed].history) if outcomes else None for seed in numbers}
-    results.write_json(Path("metrics/pretrain.json"), spaces | {"best_epoch": best})
+    has_epochs = any(outcome.history for outcome in outcomes)
+    best = {seed: loop.best_epoch(by_seed[seed].history) if has_epochs else None for seed in numbers}
+    taken_out = {"speaker_directions": outcomes[0].directions if outcomes else None}
+    results.write_json(Path("metrics/pretrain.json"), spaces | taken_out | {"best_epoch": best})
     supervision.write_learning_curves("pretrain", {seed: outcome.history for seed, outcome in by_seed.items()})
 
 

@@ -40,6 +40,7 @@ def network(seed: int = 0, streams: dict = STREAMS, **changes) -> Network:
     made = Network(config(**changes), streams, LABELS)
     for stream, dim in made.streams.items():
         made.standardise(stream, torch.randn(dim), torch.rand(dim) + 0.5)
+        made.take_out(stream, torch.linalg.qr(torch.randn(dim, 2))[0])
     return made.eval()
 
 

@@ -339,7 +339,14 @@ def test_stages_repeat_bit_for_bit_in_parallel_and_in_order(folder):
     assert {f"out/{stage}/seed-{seed}/model.safetensors" for stage in ("pretrain", "train", "distill")
             for seed in (3, 4)} <= first.keys()  # fmt: skip
     spaces = results.read_json(Path("metrics/pretrain.json"))
-    assert list(spaces) == ["recall_at_1", "modality_probe", "norm_ratio", "order", "best_epoch"]
+    assert list(spaces) == [
+        "recall_at_1",
+        "modality_probe",
+        "norm_ratio",
+        "order",
+        "speaker_directions",
+        "best_epoch",
+    ]
     assert all(set(spaces[name]) == {"before", "after", "chance"} for name in list(spaces)[:4])
     assert spaces["order"]["before"] == 0.5 != spaces["order"]["after"]  # it starts undecided
     for stage in ("train", "distill"):
@@ -356,7 +363,8 @@ def test_stages_repeat_bit_for_bit_in_parallel_and_in_order(folder):
 
 
 def test_without_pretraining_and_with_weighted_sampling(folder):
-    files = run_stages(folder, pretrain__epochs=0, train__sampling="weighted", train__modality_dropout=0.2)
+    off = {"pretrain__epochs": 0, "pretrain__speaker_share": 1.0}
+    files = run_stages(folder, **off, train__sampling="weighted", train__modality_dropout=0.2)
     assert "out/pretrain/off.json" in files and not any("pretrain/seed" in name for name in files)
     assert results.read_json(Path("metrics/pretrain.json"))["recall_at_1"]["after"] is None
     assert list(pd.read_csv("plots/pretrain/learning.csv"))[:2] == ["seed", "epoch"]
@@ -364,4 +372,6 @@ def test_without_pretraining_and_with_weighted_sampling(folder):
 
 def test_one_modality_is_trained(folder):
     run_stages(folder, model__modalities=["audio"], train__seeds=[3])
+    assert results.read_json(Path("metrics/pretrain.json"))["best_epoch"] == {"3": None}
+    run_stages(folder, model__modalities=["audio"], train__seeds=[3], pretrain__speaker_share=1.0)
     assert "one modality" in results.read_json(Path("out/pretrain/off.json"))["off"]
