@@ -33,7 +33,7 @@ class Study(NamedTuple):
 # evaluate: headline scores and modality subsets only, without missing rates or corruptions
 SCORES_ONLY = {"evaluate.rates": [], "evaluate.repeats": 1, "evaluate.uneven": [], "evaluate.corruptions": []}
 # the teacher's study: evaluate needs a student too, so one is trained for an epoch and not reported
-TEACHER_ONLY = {"pretrain.epochs": 0, "distill.epochs": 1, "distill.phase_epochs": 1}
+TEACHER_ONLY = {"pretrain.epochs": 0, "pretrain.speaker_share": 1.0, "distill.epochs": 1, "distill.phase_epochs": 1}
 ADAPTED_DESCRIPTION = (
     "adapt with one seed: two epochs of three of six layers, one earlier line and the names read along"
 )
@@ -63,11 +63,18 @@ MPNET_ADAPTED = {
     "adapt.text.batch": 16,
 }
 
-LABEL_FRACTION_ROWS = tuple(
-    StudyRow(f"{fraction:.0%} of the labels{suffix}", {"data.label_fraction": fraction} | flags)
-    for fraction in (0.05, 0.1, 0.25, 0.5, 1.0)
-    for suffix, flags in ((", pretrained", {}), ("", {"pretrain.epochs": 0}))
-)
+
+def label_fraction_rows(pretrained: dict[str, Any], otherwise: dict[str, Any]) -> tuple[StudyRow, ...]:
+    """Two rows for every fraction of the labels, with and without pretraining."""
+    return tuple(
+        StudyRow(f"{fraction:.0%} of the labels{suffix}", {"data.label_fraction": fraction} | flags)
+        for fraction in (0.05, 0.1, 0.25, 0.5, 1.0)
+        for suffix, flags in ((", pretrained", pretrained), ("", otherwise))
+    )
+
+
+# epochs of the objectives of pretraining, where a study asks for them
+PRETRAINED = {"pretrain.epochs": 6}
 
 # objective of pretraining -> what it predicts
 SELF_SUPERVISION = {
@@ -126,38 +133,46 @@ STUDIES: dict[str, Study] = {
     "labels": Study(
         title=(
             "How many labels does pretraining save? The sample's teacher on dev, by the share of the train "
-            "dialogues whose labels it learns from"
+            "dialogues whose labels it learns from; pretrained: without what tells speakers apart"
         ),
         preset="sample",
         until="train",
-        rows=LABEL_FRACTION_ROWS,
+        rows=label_fraction_rows({}, {"pretrain.speaker_share": 1.0}),
         models=("teacher",),
     ),
     "objectives": Study(
         title=(
-            "Which self-supervision saves labels? The sample's teacher and student on dev with the labels of a "
-            "tenth of the train dialogues, by the only objective of pretraining (docs/pretraining.md)"
+            "Which self-supervision saves labels? The sample's teacher on dev with the labels of a tenth of the "
+            "train dialogues, by the only objective of pretraining (docs/pretraining.md)"
+        ),
+        preset="sample",
+        until="train",
+        flags={"data.label_fraction": 0.1, "pretrain.speaker_share": 1.0},
+        rows=(
+            StudyRow("not pretrained"),
+            StudyRow("speakers taken out", {"pretrain.speaker_share": 0.5}, "no epochs"),
+            StudyRow("align and reconstruct", PRETRAINED),
+            *(
+                StudyRow(
+                    name.replace("_", " "), PRETRAINED | NO_OBJECTIVE | {f"pretrain.weights.{name}": 1.0}, about
+                )
+                for name, about in SELF_SUPERVISION.items()
+            ),
+        ),
+        models=("teacher",),
+    ),
+    "answers": Study(
+        title=(
+            "Which answers without a label should a student learn? The sample's teacher and student on dev with "
+            "the labels of a tenth of the train dialogues"
         ),
         preset="sample",
         until="distill",
         flags={"data.label_fraction": 0.1},
         rows=(
-            StudyRow("not pretrained", {"pretrain.epochs": 0}),
-            StudyRow("as it is", {}, "align and reconstruct"),
-            *(
-                StudyRow(name.replace("_", " "), NO_OBJECTIVE | {f"pretrain.weights.{name}": 1.0}, about)
-                for name, about in SELF_SUPERVISION.items()
-            ),
-            StudyRow(
-                "sure answers",
-                {"pretrain.epochs": 0, "distill.unlabelled": "sure"},
-                "the student learns the teacher's answers without a label where its label set has one label",
-            ),
-            StudyRow(
-                "no unlabelled answers",
-                {"pretrain.epochs": 0, "distill.unlabelled": "none"},
-                "the student learns the teacher's answers on labelled utterances alone",
-            ),
+            StudyRow("all"),
+            StudyRow("sure", {"distill.unlabelled": "sure"}, "where the teacher's label set has one label"),
+            StudyRow("none", {"distill.unlabelled": "none"}),
         ),
     ),
     "subsets": Study(
@@ -285,7 +300,7 @@ STUDIES: dict[str, Study] = {
         title="MELD from its annotations, as in `meld`: a pretrained teacher and its student",
         preset="meld-features",
         until="evaluate",
-        flags=SCORES_ONLY,
+        flags=SCORES_ONLY | PRETRAINED,
         rows=(
             StudyRow("teacher and student"),
             StudyRow("class-balanced", {"train.class_weight_power": 0.75, "distill.class_weight_power": 0.75}),
@@ -297,7 +312,7 @@ STUDIES: dict[str, Study] = {
         title=("MELD from its annotations, as in `meld-student`, with adapted mpnet for the words; three seeds"),
         preset="meld-features",
         until="evaluate",
-        flags=SCORES_ONLY | {"numerics": "fast", "train.seeds": [1, 2, 3]},
+        flags=SCORES_ONLY | PRETRAINED | {"numerics": "fast", "train.seeds": [1, 2, 3]},
         rows=(StudyRow("adapted mpnet + prosody", MPNET_ADAPTED, MPNET_ADAPTED_DESCRIPTION),),
         published=("weighted F1 of the emotions: DAG-ERC with RoBERTa-large 0.634 (UAR 0.487), EmoBERTa 0.656",),
     ),
@@ -314,11 +329,11 @@ STUDIES: dict[str, Study] = {
     "meld-labels": Study(
         title=(
             "How many labels does pretraining save on MELD? Its teacher on dev, by the share of the train "
-            "dialogues whose labels it learns from"
+            "dialogues whose labels it learns from; pretrained: epochs of alignment and reconstruction"
         ),
         preset="meld-features",
         until="train",
-        rows=LABEL_FRACTION_ROWS,
+        rows=label_fraction_rows(PRETRAINED, {}),  # speakers explain less than half of every direction there
         models=("teacher",),
     ),
 }
