@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from merc.data.batches.dataset import Split, move_batch
 from merc.runtime.divergence import check_losses, check_weights
 from merc.runtime.params import StrictModel
+from merc.training.core import data_parallel, torchrun
 from merc.training.core.loop_config import LoopConfig
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.optim import TrainablePart, moving_average, new_optimiser, set_learning_rate
@@ -105,8 +106,10 @@ def fit(
     """Minimise the objective over the batches of each epoch; the network ends with the weights of its best epoch.
 
     After every epoch, `score` evaluates the moving average of the weights; its `dev_score` selects the best epoch.
-    Without `parts` all parameters are trained from the beginning.
+    Without `parts` all parameters are trained from the beginning. Of several processes all end with these weights;
+    callbacks and `saved.write` are called in the first one.
     """
+    data_parallel.share_weights(network)
     parts = parts or [TrainablePart(list(network.parameters()), config.lr)]
     training = Training(network, parts, config, moving_average(network, config.average) if config.average else None)
     if saved is not None:
@@ -115,9 +118,10 @@ def fit(
         draws = batches.draw()
         losses = _train_epoch(training, objective, batches, draws, epoch)
         row = {"epoch": epoch + 1, **losses, **batches.describe(draws), **score(training.scored)}
+        row = data_parallel.agreed(row)
         check_losses({name: value for name, value in row.items() if name.endswith("_loss")}, epoch + 1)
         training.history.append(row)
-        for callback in callbacks:
+        for callback in callbacks if torchrun.is_first() else ():
             callback(row, training.scored)
         best = best_epoch(training.history)
         if best == epoch + 1:
@@ -125,7 +129,7 @@ def fit(
             training.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
         if epoch + 1 - best >= config.patience:
             break
-        if saved is not None and epoch + 1 < config.epochs:
+        if saved is not None and epoch + 1 < config.epochs and torchrun.is_first():
             saved.write(training)
     network.load_state_dict(training.best_weights)
     check_weights(network)
@@ -164,6 +168,7 @@ def _gradients(training: Training, objective: Objective, batches: list[Any]) -> 
             losses = {name: loss.float() for name, loss in objective(network, batch).items()}
         (torch.stack([*losses.values()]).sum() / len(batches)).backward()
         batch_losses.append({name: loss.detach() for name, loss in losses.items()})
+    data_parallel.average_gradients(network)
     nn.utils.clip_grad_norm_(network.parameters(), config.clip)
     return batch_losses
 

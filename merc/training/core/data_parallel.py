@@ -1,0 +1,106 @@
+"""Data parallelism: several processes, started by torchrun, train one network on the same batches.
+
+Every process draws the same batch. `divided` encodes a part of its utterances in each process and gathers the
+features of all, through which the gradient flows; from there on every process computes the same loss of the whole
+batch. Then the gradients are averaged, so that all processes take the same step.
+
+Why not DistributedDataParallel, which divides the batch itself: the label losses are means over a batch's labelled
+utterances, the network's batch norm and dropout are the whole batch's, and torch's SyncBatchNorm refuses a CPU. The
+network above the encoders is small, so that computing it everywhere costs little, and is exact.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+
+from merc.runtime.errors import UserError
+
+GRACE_SECONDS = 10.0  # until torchrun ends the processes that are left when one has failed
+T = TypeVar("T")
+
+
+def part(rows: Sequence[T]) -> Sequence[T]:
+    """The rows of this process: one after the other, as many as the others have, or one more."""
+    if not distributed.is_initialized():
+        return rows
+    process, count = distributed.get_rank(), distributed.get_world_size()
+    return rows[len(rows) * process // count : len(rows) * (process + 1) // count]
+
+
+def divided(function: Callable[[Sequence[T]], tuple[Tensor, ...]], rows: Sequence[T]) -> tuple[Tensor, ...]:
+    """What `function` returns for all rows, (n, ...) each; every process computes its part and has its gradient.
+
+    A process without a row computes the first one and drops it: so its gradients are 0, and none is missing.
+    """
+    if not distributed.is_initialized():
+        return function(rows)
+    own = part(rows)
+    return tuple(gather(values[: len(own)]) for values in function(own if len(own) else rows[:1]))
+
+
+def gather(own: Tensor) -> Tensor:
+    """The rows (n, ...) of all processes, one process after the other, padded with 0 in every other dimension.
+
+    Each process has the loss of all rows, and `average_gradients` takes the mean over the processes: so the
+    gradient of a process's own rows, which no other has, is multiplied by the number of processes.
+    """
+    if not distributed.is_initialized():
+        return own
+    count = distributed.get_world_size()
+    with _one_of_several():
+        shapes = [torch.zeros(own.dim(), dtype=torch.long, device=own.device) for _ in range(count)]
+        distributed.all_gather(shapes, torch.tensor(own.shape, device=own.device))
+        sizes = torch.stack(shapes).cpu()
+        missing = (sizes.amax(0) - torch.tensor(own.shape)).tolist()
+        padded = functional.pad(own, [number for width in reversed(missing) for number in (0, width)]).contiguous()
+        parts = [torch.empty_like(padded) for _ in range(count)]
+        distributed.all_gather(parts, padded.detach())
+    if padded.requires_grad:
+        padded.register_hook(lambda gradient: gradient * count)
+    parts[distributed.get_rank()] = padded
+    return torch.cat([values[:number] for values, number in zip(parts, sizes[:, 0].tolist(), strict=True)])
+
+
+def average_gradients(network: nn.Module) -> None:
+    """Replace the gradients, which all processes have of the same parameters, by their means over the processes."""
+    if not distributed.is_initialized():
+        return
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    vector = nn.utils.parameters_to_vector(gradients)
+    with _one_of_several():
+        distributed.all_reduce(vector)
+    nn.utils.vector_to_parameters(vector / distributed.get_world_size(), gradients)
+
+
+def share_weights(network: nn.Module) -> None:
+    """Give every process the weights and buffers of the first one."""
+    if distributed.is_initialized():
+        with _one_of_several():
+            for tensor in network.state_dict().values():
+                distributed.broadcast(tensor, src=0)
+
+
+def agreed(value: Any) -> Any:
+    """The first process's value, in every process: what is decided by it is decided alike."""
+    if not distributed.is_initialized():
+        return value
+    values = [value]
+    with _one_of_several():
+        distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+@contextmanager
+def _one_of_several() -> Iterator[None]:
+    """Around an exchange, which fails where another process has: torchrun then ends this one, naming the other."""
+    try:
+        yield
+    except RuntimeError as problem:
+        time.sleep(GRACE_SECONDS)
+        words = " ".join(str(problem).split())
+        raise UserError(f"another process of this training has ended or does not answer ({words})") from None
