@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -114,6 +115,8 @@ def reporting(main: Callable[..., None]) -> Callable[..., None]:
             return main(*items)
         try:
             return main(*items)
+        except KeyboardInterrupt:  # torchrun passes it on
+            os._exit(128 + signal.SIGINT)
         except Exception as problem:
             _leave(problem)
 
@@ -124,7 +127,7 @@ def _leave(problem: Exception) -> NoReturn:
     """End this process, at once, and leave the reason where torchrun looks for it."""
     line = str(problem) if isinstance(problem, UserError) else None
     if isinstance(problem, OSError):
-        line = full_or_read_only(problem)
+        line = (full_or_read_only(problem) or "").removeprefix("merc: ")
     reason = {"message": line or traceback.format_exc(), "timestamp": int(time.time())}
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         Path(file).write_text(json.dumps(reason), encoding="utf-8")
