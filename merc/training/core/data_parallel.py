@@ -2,26 +2,58 @@
 
 Every process draws the same batch. `divided` encodes a part of its utterances in each process and gathers the
 features of all, through which the gradient flows; from there on every process computes the same loss of the whole
-batch. Then the gradients are averaged, so that all processes take the same step.
+batch. DistributedDataParallel averages the gradients, so that all processes take the same step.
 
-Why not DistributedDataParallel, which divides the batch itself: the label losses are means over a batch's labelled
-utterances, the network's batch norm and dropout are the whole batch's, and torch's SyncBatchNorm refuses a CPU. The
-network above the encoders is small, so that computing it everywhere costs little, and is exact.
+Its usual way, a batch of its own for each process, is another training: the label losses are means over a batch's
+labelled utterances, batch norm and dropout of the network are the whole batch's (torch's SyncBatchNorm refuses a
+CPU). The network above the encoders is small: that every process computes it costs little, and the result is the
+same as that of one process but for rounding.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
 from merc.runtime.errors import UserError
 
 GRACE_SECONDS = 10.0  # until torchrun ends the processes that are left when one has failed
 T = TypeVar("T")
+
+
+class _Loss(nn.Module):
+    """The loss terms of a batch as a module, which DistributedDataParallel can wrap."""
+
+    def __init__(self, network: nn.Module, objective: Callable[[Any, Any], dict[str, Tensor]]) -> None:
+        super().__init__()
+        self.network, self.objective = network, objective
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        return self.objective(self.network, batch)
+
+
+def loss_terms(
+    network: nn.Module, objective: Callable[[Any, Any], dict[str, Tensor]]
+) -> Callable[[Any], dict[str, Tensor]]:
+    """A batch -> its loss terms, whose gradients are means over the processes; all have the first one's weights.
+
+    It holds for the parameters that require a gradient now: to be called again when some are unfrozen.
+    """
+    if not distributed.is_initialized():
+        return partial(objective, network)
+    with _one_of_several():
+        return DistributedDataParallel(_Loss(network, objective), find_unused_parameters=True)
+
+
+def accumulating(terms: Callable[[Any], dict[str, Tensor]]) -> AbstractContextManager[Any]:
+    """Loss terms computed inside leave their gradients to a later exchange: that of the last batch of a step."""
+    return terms.no_sync() if isinstance(terms, DistributedDataParallel) else nullcontext()
 
 
 def part(rows: Sequence[T]) -> Sequence[T]:
@@ -46,7 +78,7 @@ def divided(function: Callable[[Sequence[T]], tuple[Tensor, ...]], rows: Sequenc
 def gather(own: Tensor) -> Tensor:
     """The rows (n, ...) of all processes, one process after the other, padded with 0 in every other dimension.
 
-    Each process has the loss of all rows, and `average_gradients` takes the mean over the processes: so the
+    Each process has the loss of all rows, and DistributedDataParallel takes the mean of their gradients: so the
     gradient of a process's own rows, which no other has, is multiplied by the number of processes.
     """
     if not distributed.is_initialized():
@@ -64,25 +96,6 @@ def gather(own: Tensor) -> Tensor:
         padded.register_hook(lambda gradient: gradient * count)
     parts[distributed.get_rank()] = padded
     return torch.cat([values[:number] for values, number in zip(parts, sizes[:, 0].tolist(), strict=True)])
-
-
-def average_gradients(network: nn.Module) -> None:
-    """Replace the gradients, which all processes have of the same parameters, by their means over the processes."""
-    if not distributed.is_initialized():
-        return
-    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    vector = nn.utils.parameters_to_vector(gradients)
-    with _one_of_several():
-        distributed.all_reduce(vector)
-    nn.utils.vector_to_parameters(vector / distributed.get_world_size(), gradients)
-
-
-def share_weights(network: nn.Module) -> None:
-    """Give every process the weights and buffers of the first one."""
-    if distributed.is_initialized():
-        with _one_of_several():
-            for tensor in network.state_dict().values():
-                distributed.broadcast(tensor, src=0)
 
 
 def agreed(value: Any) -> Any:

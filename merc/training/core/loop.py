@@ -1,6 +1,7 @@
 """The training loop of every stage that trains, and predictions of a network."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -109,7 +110,6 @@ def fit(
     Without `parts` all parameters are trained from the beginning. Of several processes all end with these weights;
     callbacks and `saved.write` are called in the first one.
     """
-    data_parallel.share_weights(network)
     parts = parts or [TrainablePart(list(network.parameters()), config.lr)]
     training = Training(network, parts, config, moving_average(network, config.average) if config.average else None)
     if saved is not None:
@@ -142,12 +142,13 @@ def _train_epoch(
 ) -> dict[str, float]:
     """Train for one epoch; returns the mean loss over its batches, in total and by term."""
     config, optimiser, losses = training.config, training.unfreeze(epoch), []
+    terms = data_parallel.loss_terms(training.network, objective)
     scores = [row[SCORE] for row in training.history]
     groups = [draws[first : first + config.accumulate] for first in range(0, len(draws), config.accumulate)]
     training.network.train()
     for step, group in enumerate(groups):
         before, after = ((epoch + done / len(groups)) / config.epochs for done in (step, step + 1))
-        losses += _gradients(training, objective, [batches.build(drawn, after) for drawn in group])
+        losses += _gradients(training, terms, [batches.build(drawn, after) for drawn in group])
         set_learning_rate(optimiser, config, before, after, scores)
         optimiser.step()
         optimiser.zero_grad()
@@ -157,18 +158,20 @@ def _train_epoch(
     return {"train_loss": sum(terms.values()), **terms}
 
 
-def _gradients(training: Training, objective: Objective, batches: list[Any]) -> list[dict[str, Tensor]]:
+def _gradients(
+    training: Training, terms: Callable[[Any], dict[str, Tensor]], batches: list[Any]
+) -> list[dict[str, Tensor]]:
     """Accumulate the gradient of the batches' mean loss, clip it, and return each batch's loss terms, detached."""
     network, config, batch_losses = training.network, training.config, []
     device = next(network.parameters()).device.type
     # in half precision on a GPU that has it; on a CPU it has a cost and no benefit
     is_half = config.precision == "bfloat16" and device == "cuda" and torch.cuda.is_bf16_supported()
-    for batch in batches:
-        with torch.autocast(device, torch.bfloat16, enabled=is_half):
-            losses = {name: loss.float() for name, loss in objective(network, batch).items()}
+    for number, batch in enumerate(batches, start=1):
+        exchange = nullcontext() if number == len(batches) else data_parallel.accumulating(terms)
+        with exchange, torch.autocast(device, torch.bfloat16, enabled=is_half):
+            losses = {name: loss.float() for name, loss in terms(batch).items()}
         (torch.stack([*losses.values()]).sum() / len(batches)).backward()
         batch_losses.append({name: loss.detach() for name, loss in losses.items()})
-    data_parallel.average_gradients(network)
     nn.utils.clip_grad_norm_(network.parameters(), config.clip)
     return batch_losses
 

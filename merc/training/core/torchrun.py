@@ -113,6 +113,7 @@ def reporting(main: Callable[..., None]) -> Callable[..., None]:
     def report(*items: str) -> None:
         if not is_started():
             return main(*items)
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no advice on unused parameters, of each process
         try:
             return main(*items)
         except KeyboardInterrupt:  # torchrun passes it on
