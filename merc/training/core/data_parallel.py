@@ -10,9 +10,8 @@ CPU). The network above the encoders is small: that every process computes it co
 same as that of one process but for rounding.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,9 +20,6 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from merc.runtime.errors import UserError
-
-GRACE_SECONDS = 10.0  # until torchrun ends the processes that are left when one has failed
 T = TypeVar("T")
 
 
@@ -47,8 +43,7 @@ def loss_terms(
     """
     if not distributed.is_initialized():
         return partial(objective, network)
-    with _one_of_several():
-        return DistributedDataParallel(_Loss(network, objective), find_unused_parameters=True)
+    return DistributedDataParallel(_Loss(network, objective), find_unused_parameters=True)
 
 
 def accumulating(terms: Callable[[Any], dict[str, Tensor]]) -> AbstractContextManager[Any]:
@@ -84,14 +79,13 @@ def gather(own: Tensor) -> Tensor:
     if not distributed.is_initialized():
         return own
     count = distributed.get_world_size()
-    with _one_of_several():
-        shapes = [torch.zeros(own.dim(), dtype=torch.long, device=own.device) for _ in range(count)]
-        distributed.all_gather(shapes, torch.tensor(own.shape, device=own.device))
-        sizes = torch.stack(shapes).cpu()
-        missing = (sizes.amax(0) - torch.tensor(own.shape)).tolist()
-        padded = functional.pad(own, [number for width in reversed(missing) for number in (0, width)]).contiguous()
-        parts = [torch.empty_like(padded) for _ in range(count)]
-        distributed.all_gather(parts, padded.detach())
+    shapes = [torch.zeros(own.dim(), dtype=torch.long, device=own.device) for _ in range(count)]
+    distributed.all_gather(shapes, torch.tensor(own.shape, device=own.device))
+    sizes = torch.stack(shapes).cpu()
+    missing = (sizes.amax(0) - torch.tensor(own.shape)).tolist()
+    padded = functional.pad(own, [number for width in reversed(missing) for number in (0, width)]).contiguous()
+    parts = [torch.empty_like(padded) for _ in range(count)]
+    distributed.all_gather(parts, padded.detach())
     if padded.requires_grad:
         padded.register_hook(lambda gradient: gradient * count)
     parts[distributed.get_rank()] = padded
@@ -103,17 +97,5 @@ def agreed(value: Any) -> Any:
     if not distributed.is_initialized():
         return value
     values = [value]
-    with _one_of_several():
-        distributed.broadcast_object_list(values, src=0)
+    distributed.broadcast_object_list(values, src=0)
     return values[0]
-
-
-@contextmanager
-def _one_of_several() -> Iterator[None]:
-    """Around an exchange, which fails where another process has: torchrun then ends this one, naming the other."""
-    try:
-        yield
-    except RuntimeError as problem:
-        time.sleep(GRACE_SECONDS)
-        words = " ".join(str(problem).split())
-        raise UserError(f"another process of this training has ended or does not answer ({words})") from None

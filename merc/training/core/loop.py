@@ -142,13 +142,13 @@ def _train_epoch(
 ) -> dict[str, float]:
     """Train for one epoch; returns the mean loss over its batches, in total and by term."""
     config, optimiser, losses = training.config, training.unfreeze(epoch), []
-    terms = data_parallel.loss_terms(training.network, objective)
+    loss_terms = data_parallel.loss_terms(training.network, objective)
     scores = [row[SCORE] for row in training.history]
     groups = [draws[first : first + config.accumulate] for first in range(0, len(draws), config.accumulate)]
     training.network.train()
     for step, group in enumerate(groups):
         before, after = ((epoch + done / len(groups)) / config.epochs for done in (step, step + 1))
-        losses += _gradients(training, terms, [batches.build(drawn, after) for drawn in group])
+        losses += _gradients(training, loss_terms, [batches.build(drawn, after) for drawn in group])
         set_learning_rate(optimiser, config, before, after, scores)
         optimiser.step()
         optimiser.zero_grad()
@@ -159,7 +159,7 @@ def _train_epoch(
 
 
 def _gradients(
-    training: Training, terms: Callable[[Any], dict[str, Tensor]], batches: list[Any]
+    training: Training, loss_terms: Callable[[Any], dict[str, Tensor]], batches: list[Any]
 ) -> list[dict[str, Tensor]]:
     """Accumulate the gradient of the batches' mean loss, clip it, and return each batch's loss terms, detached."""
     network, config, batch_losses = training.network, training.config, []
@@ -167,9 +167,9 @@ def _gradients(
     # in half precision on a GPU that has it; on a CPU it has a cost and no benefit
     is_half = config.precision == "bfloat16" and device == "cuda" and torch.cuda.is_bf16_supported()
     for number, batch in enumerate(batches, start=1):
-        exchange = nullcontext() if number == len(batches) else data_parallel.accumulating(terms)
+        exchange = nullcontext() if number == len(batches) else data_parallel.accumulating(loss_terms)
         with exchange, torch.autocast(device, torch.bfloat16, enabled=is_half):
-            losses = {name: loss.float() for name, loss in terms(batch).items()}
+            losses = {name: loss.float() for name, loss in loss_terms(batch).items()}
         (torch.stack([*losses.values()]).sum() / len(batches)).backward()
         batch_losses.append({name: loss.detach() for name, loss in losses.items()})
     nn.utils.clip_grad_norm_(network.parameters(), config.clip)

@@ -23,6 +23,7 @@ from merc.runtime import params, resume
 from merc.runtime.errors import UserError, full_or_read_only
 
 OPTIONS = "MERC_TORCHRUN"  # torchrun's options, with which a stage starts its own processes: "--nproc-per-node 2"
+GRACE_SECONDS = 10.0  # until torchrun ends the processes that are left when one has failed
 MISTAKE = 2  # exit code of a user's mistake, as merc/runtime/entry_point.py has it
 
 
@@ -127,6 +128,9 @@ def reporting(main: Callable[..., None]) -> Callable[..., None]:
 def _leave(problem: Exception) -> NoReturn:
     """End this process, at once, and leave the reason where torchrun looks for it."""
     line = str(problem) if isinstance(problem, UserError) else None
+    if _is_of_another(problem):
+        time.sleep(GRACE_SECONDS)  # meanwhile torchrun names the one that has failed, and ends this one
+        line = f"another process of this training has ended or does not answer ({' '.join(str(problem).split())})"
     if isinstance(problem, OSError):
         line = (full_or_read_only(problem) or "").removeprefix("merc: ")
     reason = {"message": line or traceback.format_exc(), "timestamp": int(time.time())}
@@ -134,3 +138,9 @@ def _leave(problem: Exception) -> NoReturn:
         Path(file).write_text(json.dumps(reason), encoding="utf-8")
     sys.stdout.flush()
     os._exit(MISTAKE if line else 1)  # the usual end could wait for a process that has ended
+
+
+def _is_of_another(problem: Exception) -> bool:
+    """Whether an exchange with another process has failed. gloo's errors have no class of their own."""
+    kinds = {kind.__name__ for kind in type(problem).__mro__}
+    return "DistError" in kinds or (isinstance(problem, RuntimeError) and "gloo/transport" in str(problem))
