@@ -9,6 +9,7 @@ from merc.data.records.selection import off_metrics, selection
 from merc.finetuning.finetuning_config import AugmentationConfig, UnfreezingConfig
 from merc.runtime import entry_point, params, results
 from merc.runtime.errors import error_context
+from merc.training.core import torchrun
 
 
 class AdaptConfig(UnfreezingConfig):
@@ -28,12 +29,17 @@ class AudioAdaptConfig(AdaptConfig):
 SECTIONS = {"text": AdaptConfig, "audio": AudioAdaptConfig, "vision": AdaptConfig}
 
 
+@torchrun.reporting
 def main(modality: str) -> None:
-    """Write out/adapt/<modality> and metrics/adapt/<modality>.json."""
+    """Write out/adapt/<modality> and metrics/adapt/<modality>.json; under torchrun the first process does."""
     config = params.read(f"adapt.{modality}", SECTIONS[modality])
-    results.write_disabled(Path("out/adapt") / modality, f"adapt.{modality}.epochs is 0")
+    if config.epochs and torchrun.launch("adapt", modality):
+        return
+    if torchrun.is_first():
+        results.write_disabled(Path("out/adapt") / modality, f"adapt.{modality}.epochs is 0")
     scores = adapt_encoder(modality, config) if config.epochs else {}
-    results.write_json(Path("metrics/adapt") / f"{modality}.json", off_metrics() | scores)
+    if torchrun.is_first():
+        results.write_json(Path("metrics/adapt") / f"{modality}.json", off_metrics() | scores)
 
 
 def adapt_encoder(modality: str, config: AdaptConfig) -> dict:
@@ -42,7 +48,7 @@ def adapt_encoder(modality: str, config: AdaptConfig) -> dict:
     from merc.encoders.base import factory
     from merc.finetuning import trainable_layers
     from merc.runtime import resume
-    from merc.training.core import supervision
+    from merc.training.core import data_parallel, supervision
 
     section, data = factory.encoding_section(modality), supervision.read_data([modality])
     shares = {
@@ -50,14 +56,15 @@ def adapt_encoder(modality: str, config: AdaptConfig) -> dict:
         for corpus in data.trained_corpora
         if factory.chosen_encoder(section, corpus) == section.encoder
     }
-    with resume.locked(f"adapt-{modality}") as home:
+    with torchrun.joined(f"adapt-{modality}") as home:
         chosen = selection(params.read("train.select", str), data.space)
         inputs = [config.model_dump(), section.model_dump(), str(data.space), chosen, shares, label_fraction.read()]
         folder = resume.work_folder(
             home, [*inputs, trainable_layers.input_files(shares, Path("out/lipsync") / modality)]
         )
-        scores = fit_encoder(modality, config, shares, folder)
-        resume.discard(home)
+        scores = fit_encoder(modality, config, shares, data_parallel.agreed(folder))
+        if torchrun.is_first():
+            resume.discard(home)
     return scores
 
 
@@ -70,7 +77,7 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
     from merc.finetuning import augmentation, frozen_layers, one_encoder, trainable_layers
     from merc.runtime.device import select_device
     from merc.training.core import loop, supervision
-    from merc.training.core.epoch_callbacks import TensorBoardLogger, log_folder
+    from merc.training.core.epoch_callbacks import tensorboard
     from merc.training.core.optim import TrainablePart
     from merc.training.core.saved_training import SavedTraining
 
@@ -106,10 +113,11 @@ def fit_encoder(modality: str, config: AdaptConfig, shares: dict[str, float], fo
         one_encoder.ProbeScorer(dev, encoder, chosen),
         SavedTraining(folder, {"order": batches.random, "change": random}),
     )
-    with error_context(f"adapt: {modality}"), TensorBoardLogger(log_folder(f"adapt-{modality}")) as board:
-        history = loop.fit(probe, objective, batches, score, config, parts, [board], saved)
+    with error_context(f"adapt: {modality}"), tensorboard(f"adapt-{modality}") as callbacks:
+        history = loop.fit(probe, objective, batches, score, config, parts, callbacks, saved)
     scores = score.scores(probe)
-    trainable_layers.save_encoder(Path("out/adapt") / modality, encoder)
+    if torchrun.is_first():
+        trainable_layers.save_encoder(Path("out/adapt") / modality, encoder)
     return {**scores, "best_epoch": loop.best_epoch(history)}
 
 

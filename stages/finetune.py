@@ -12,6 +12,7 @@ from merc.data.records.stream_name import StreamName
 from merc.finetuning.finetuning_config import UnfreezingConfig
 from merc.runtime import entry_point, params, results
 from merc.runtime.errors import error_context
+from merc.training.core import torchrun
 from merc.training.core.loop_config import TaskWeights
 
 OUT = {modality: Path("out/finetune") / modality for modality in MODALITIES}
@@ -25,16 +26,19 @@ class FinetuneConfig(UnfreezingConfig):
     task_weights: TaskWeights
 
 
+@torchrun.reporting
 def main() -> None:
-    """Write out/finetune/<modality> and metrics/finetune.json."""
+    """Write out/finetune/<modality> and metrics/finetune.json; under torchrun the first process does."""
     config = params.read("finetune", FinetuneConfig)
-    for modality, folder in OUT.items():
+    if config.epochs and torchrun.launch("finetune"):
+        return
+    for modality, folder in OUT.items() if torchrun.is_first() else ():
         results.write_disabled(
             folder, "finetune.epochs is 0" if not config.epochs else f"{modality} is not fine-tuned"
         )
-    results.write_json(
-        Path("metrics/finetune.json"), off_metrics() | (finetune_encoders(config) if config.epochs else {})
-    )
+    scores = finetune_encoders(config) if config.epochs else {}
+    if torchrun.is_first():
+        results.write_json(Path("metrics/finetune.json"), off_metrics() | scores)
 
 
 def finetune_encoders(config: FinetuneConfig) -> dict:
@@ -43,12 +47,12 @@ def finetune_encoders(config: FinetuneConfig) -> dict:
     from merc.encoders.base import factory
     from merc.finetuning import trainable_layers
     from merc.runtime import resume
-    from merc.training.core import supervision
+    from merc.training.core import data_parallel, supervision
     from models.network import NetworkConfig
 
     model = params.read("model", NetworkConfig)
     data = supervision.read_data(model.modalities)
-    with resume.locked("finetune") as home:
+    with torchrun.joined("finetune") as home:
         sections = [factory.encoding_section(modality).model_dump() for modality in model.modalities]
         sources = trainable_layers.input_files(data.trained_corpora, Path("out/lipsync"), Path("out/adapt"))
         chosen = selection(params.read("train.select", str), data.space)
@@ -62,8 +66,10 @@ def finetune_encoders(config: FinetuneConfig) -> dict:
             sections,
             sources,
         ]
-        scores = fit_encoders(config, model, data, resume.work_folder(home, inputs))
-        resume.discard(home)
+        folder = data_parallel.agreed(resume.work_folder(home, inputs))
+        scores = fit_encoders(config, model, data, folder)
+        if torchrun.is_first():
+            resume.discard(home)
     return scores
 
 
@@ -73,7 +79,7 @@ def fit_encoders(config: FinetuneConfig, model, data, folder: Path) -> dict:
     from merc.finetuning import trainable_layers, whole_network
     from merc.runtime.device import select_device
     from merc.training.core import loop, objectives, supervision
-    from merc.training.core.epoch_callbacks import TensorBoardLogger, log_folder
+    from merc.training.core.epoch_callbacks import tensorboard
     from merc.training.core.optim import TrainablePart
     from merc.training.core.saved_training import SavedTraining
     from models.network import Network
@@ -97,10 +103,10 @@ def fit_encoders(config: FinetuneConfig, model, data, folder: Path) -> dict:
     objective, score = whole_network.EndToEndObjective(train, loss), whole_network.EndToEndScorer(dev, chosen)
     batches = seed.batches(train.split, data.share, "shuffled", config.batch, unlabelled=False)
     saved = SavedTraining(folder, {"order": seed.generator})
-    with error_context("finetune"), TensorBoardLogger(log_folder("finetune")) as board:
-        history = loop.fit(end_to_end, objective, batches, score, config, parts, [board], saved)
+    with error_context("finetune"), tensorboard("finetune") as callbacks:
+        history = loop.fit(end_to_end, objective, batches, score, config, parts, callbacks, saved)
     scores = score.scores(end_to_end)
-    for stream, encoder in trainable.items():
+    for stream, encoder in trainable.items() if torchrun.is_first() else ():
         trainable_layers.save_encoder(OUT[StreamName.parse(stream).modality], encoder)
     return {**scores, "best_epoch": loop.best_epoch(history)}
 

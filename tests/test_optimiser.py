@@ -111,7 +111,7 @@ def test_accumulated_batches_make_one_step_of_their_mean_gradient():
     network = Doubling()
     training = loop.Training(network, [], loops.config(clip=1e9), None)
     batches = [{"values": torch.tensor(one)} for one in ([1.0, 2.0], [3.0, 6.0])]
-    losses = loop._gradients(training, linear, batches)
+    losses = loop._gradients(training, network, batches)
     assert network.weight.grad.tolist() == [2.0, 4.0] and len(losses) == 2
 
 

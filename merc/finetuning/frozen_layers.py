@@ -1,6 +1,7 @@
 """Lower layers of an encoder that stay frozen: their states are computed once per input, not in every epoch."""
 
 from collections.abc import Sequence
+from functools import partial
 from types import MethodType
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from merc.encoders.base.encoder import Encoder, device_of, length_sorted_batches
 from merc.finetuning.trainable_layers import layers_of
+from merc.training.core import data_parallel
 
 MAX_BYTES = 4_000_000_000  # of states; beyond, the layers are computed in every epoch
 
@@ -34,7 +36,11 @@ class FrozenLayers:
             layer.forward = MethodType(self._forward, layer)
         unique = list(dict.fromkeys(inputs))
         for rows in length_sorted_batches([encoder.size(item) for item in unique], encoder.budget):
-            self._compute(encoder, [unique[row] for row in rows])
+            batch = [unique[row] for row in rows]
+            (states,) = data_parallel.divided(partial(self._compute, encoder), batch)
+            self.states |= {
+                item: own[: encoder.size(item)].clone() for item, own in zip(batch, states, strict=True)
+            }
 
     def load(self, inputs: Sequence[Any]) -> None:
         """Make the frozen layers answer for a batch of these inputs."""
@@ -46,14 +52,15 @@ class FrozenLayers:
         return self
 
     @torch.no_grad()
-    def _compute(self, encoder: Encoder, inputs: list[Any]) -> None:
+    def _compute(self, encoder: Encoder, inputs: Sequence[Any]) -> tuple[Tensor]:
+        """Padded states (N, L, dim) on the CPU."""
         self.batch = None
         try:
             encoder({name: tensor.to(self.device) for name, tensor in encoder.prepare(inputs).items()})
         except _Enough:
             assert self.batch is not None
-            rows = zip(inputs, self.batch.float().cpu(), strict=True)
-            self.states |= {item: states[: encoder.size(item)].clone() for item, states in rows}
+            return (self.batch.float().cpu(),)
+        raise AssertionError("the last frozen layer was not reached")
 
     def _forward(self, layer: nn.Module, *inputs: Any, **options: Any) -> Any:
         if self.batch is not None:

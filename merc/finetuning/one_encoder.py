@@ -19,6 +19,7 @@ from merc.encoders.base.registry import Reader
 from merc.finetuning.augmentation import AugmentedBatch, no_augmentation
 from merc.finetuning.frozen_layers import FrozenLayers
 from merc.runtime.errors import UserError
+from merc.training.core import data_parallel
 from merc.training.core.loop import SCORE
 from merc.training.core.objectives import (
     DIRECT_LOSSES,
@@ -117,17 +118,24 @@ class LinearProbe(nn.Module):
         return {task: logits.mean(dim=0) for task, logits in self.part_logits(inputs).items()}
 
     def part_logits(self, inputs: Sequence) -> dict[str, Tensor]:
-        """Logits (parts, N, classes) of each task."""
+        """Logits (parts, N, classes) of each task; of several processes each encodes a part of the inputs.
+
+        An encoder in training mode encodes all in each: its batch statistics and dropout are the whole batch's.
+        """
+        (mean,) = self._mean(inputs) if self.encoder.training else data_parallel.divided(self._mean, inputs)
+        parts = self.norm(mean).unflatten(1, (self.encoder.parts, -1)).transpose(0, 1)
+        outputs = {task: _part_logits(cast(nn.Linear, head), parts) for task, head in self.heads.items()}
+        return {task: _in_range(self.tasks[task], output) for task, output in outputs.items()}
+
+    def _mean(self, inputs: Sequence) -> tuple[Tensor]:
+        """The features' average over time (N, dim)."""
         device = self.norm.weight.device
         if self.frozen is not None:
             self.frozen.load(inputs)
         values, lengths = self.encoder({name: t.to(device) for name, t in self.encoder.prepare(inputs).items()})
         lengths = lengths.to(device)
         mask = (torch.arange(values.shape[1], device=device) < lengths[:, None]).unsqueeze(2)
-        mean = self.norm((values * mask).sum(dim=1) / lengths[:, None])
-        parts = mean.unflatten(1, (self.encoder.parts, -1)).transpose(0, 1)
-        outputs = {task: _part_logits(cast(nn.Linear, head), parts) for task, head in self.heads.items()}
-        return {task: _in_range(self.tasks[task], output) for task, output in outputs.items()}
+        return ((values * mask).sum(dim=1) / lengths[:, None],)
 
 
 def _part_logits(head: nn.Linear, parts: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from merc.encoders.base.registry import EncodingSection
 from merc.finetuning.trainable_layers import check_trainable
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
-from merc.training.core import loop
+from merc.training.core import data_parallel, loop
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.objectives import LabelLoss
 from merc.training.core.supervision import TrainingData, selecting_score
@@ -102,12 +103,12 @@ def read_encoded_split(
 
 def encode_inputs(encoder: Encoder, inputs: list) -> FeatureStream:
     """The features of every row, of length 0 where the input is None."""
-    rows = np.flatnonzero([row_input is not None for row_input in inputs])
-    encoded = extract_features(encoder, [inputs[row] for row in rows])
-    lengths = np.zeros(len(inputs), np.int64)
-    lengths[rows] = [len(row_features) for row_features in encoded]
+    rows = torch.tensor([row for row, row_input in enumerate(inputs) if row_input is not None], dtype=torch.long)
+    encoded = extract_features(encoder, [inputs[row] for row in data_parallel.part(rows.tolist())])
+    lengths = torch.zeros(len(inputs), dtype=torch.long)
+    lengths[rows] = data_parallel.gather(torch.tensor([len(features) for features in encoded], dtype=torch.long))
     values = np.concatenate([np.zeros((0, encoder.dim), np.float32), *encoded])
-    return FeatureStream.of(*map(torch.from_numpy, (values, np.cumsum(lengths) - lengths, lengths)))
+    return FeatureStream.of(data_parallel.gather(torch.from_numpy(values)), lengths.cumsum(0) - lengths, lengths)
 
 
 class EndToEndNetwork(nn.Module):
@@ -139,7 +140,10 @@ class EndToEndNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class EndToEndObjective:
-    """The label loss on a batch of dialogues, through the encoders that are not frozen."""
+    """The label loss on a batch of dialogues, through the encoders that are not frozen.
+
+    Of several processes each encodes a part of the utterances, and has the loss of all.
+    """
 
     source: EncodedSplit
     loss: LabelLoss
@@ -148,12 +152,16 @@ class EndToEndObjective:
         for stream, encoder in end_to_end.unfrozen().items():
             if stream in batch["values"]:
                 rows = batch["index"][batch["rows"][stream]].tolist()
-                tensors = encoder.prepare([self.source.inputs[stream][row] for row in rows])
-                values, steps = encoder(
-                    {name: tensor.to(batch["index"].device) for name, tensor in tensors.items()}
-                )
-                batch["values"][stream], batch["steps"][stream] = values, steps.to(batch["index"].device)
+                encode = partial(self._encode, encoder, self.source.inputs[stream], batch["index"].device)
+                batch["values"][stream], batch["steps"][stream] = data_parallel.divided(encode, rows)
         return self.loss(end_to_end.network(batch), batch)
+
+    @staticmethod
+    def _encode(encoder: Encoder, inputs: list, device: torch.device, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Features (n, S, D) of these rows and their numbers of steps (n,)."""
+        tensors = encoder.prepare([inputs[row] for row in rows])
+        values, steps = encoder({name: tensor.to(device) for name, tensor in tensors.items()})
+        return values, steps.to(device)
 
 
 @dataclass(frozen=True)

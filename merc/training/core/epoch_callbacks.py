@@ -4,13 +4,16 @@ The logs (tensorboard --logdir out/runs) are no declared output of a stage, beca
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
 from merc.runtime import results
-from merc.training.core.loop import SCORE
+from merc.training.core import torchrun
+from merc.training.core.loop import SCORE, EpochCallback
 from merc.training.core.network import MultimodalNetwork
 
 TENSORBOARD_FOLDER = Path("out/runs")
@@ -19,6 +22,16 @@ TENSORBOARD_FOLDER = Path("out/runs")
 def log_folder(stage: str) -> Path:
     """The folder of the logs of a run of the stage that begins now."""
     return TENSORBOARD_FOLDER / stage / time.strftime("%Y%m%d-%H%M%S")
+
+
+@contextmanager
+def tensorboard(stage: str) -> Iterator[list[EpochCallback]]:
+    """The callback that logs a run of the stage; of several processes in the first one alone."""
+    if not torchrun.is_first():
+        yield []
+        return
+    with TensorBoardLogger(log_folder(stage)) as board:
+        yield [board]
 
 
 class TensorBoardLogger:

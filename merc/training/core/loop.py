@@ -1,6 +1,7 @@
 """The training loop of every stage that trains, and predictions of a network."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from merc.data.batches.dataset import Split, move_batch
 from merc.runtime.divergence import check_losses, check_weights
 from merc.runtime.params import StrictModel
+from merc.training.core import data_parallel, torchrun
 from merc.training.core.loop_config import LoopConfig
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.optim import TrainablePart, moving_average, new_optimiser, set_learning_rate
@@ -105,7 +107,8 @@ def fit(
     """Minimise the objective over the batches of each epoch; the network ends with the weights of its best epoch.
 
     After every epoch, `score` evaluates the moving average of the weights; its `dev_score` selects the best epoch.
-    Without `parts` all parameters are trained from the beginning.
+    Without `parts` all parameters are trained from the beginning. Of several processes all end with these weights;
+    callbacks and `saved.write` are called in the first one.
     """
     parts = parts or [TrainablePart(list(network.parameters()), config.lr)]
     training = Training(network, parts, config, moving_average(network, config.average) if config.average else None)
@@ -115,9 +118,10 @@ def fit(
         draws = batches.draw()
         losses = _train_epoch(training, objective, batches, draws, epoch)
         row = {"epoch": epoch + 1, **losses, **batches.describe(draws), **score(training.scored)}
+        row = data_parallel.agreed(row)
         check_losses({name: value for name, value in row.items() if name.endswith("_loss")}, epoch + 1)
         training.history.append(row)
-        for callback in callbacks:
+        for callback in callbacks if torchrun.is_first() else ():
             callback(row, training.scored)
         best = best_epoch(training.history)
         if best == epoch + 1:
@@ -125,7 +129,7 @@ def fit(
             training.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
         if epoch + 1 - best >= config.patience:
             break
-        if saved is not None and epoch + 1 < config.epochs:
+        if saved is not None and epoch + 1 < config.epochs and torchrun.is_first():
             saved.write(training)
     network.load_state_dict(training.best_weights)
     check_weights(network)
@@ -138,12 +142,13 @@ def _train_epoch(
 ) -> dict[str, float]:
     """Train for one epoch; returns the mean loss over its batches, in total and by term."""
     config, optimiser, losses = training.config, training.unfreeze(epoch), []
+    loss_terms = data_parallel.loss_terms(training.network, objective)
     scores = [row[SCORE] for row in training.history]
     groups = [draws[first : first + config.accumulate] for first in range(0, len(draws), config.accumulate)]
     training.network.train()
     for step, group in enumerate(groups):
         before, after = ((epoch + done / len(groups)) / config.epochs for done in (step, step + 1))
-        losses += _gradients(training, objective, [batches.build(drawn, after) for drawn in group])
+        losses += _gradients(training, loss_terms, [batches.build(drawn, after) for drawn in group])
         set_learning_rate(optimiser, config, before, after, scores)
         optimiser.step()
         optimiser.zero_grad()
@@ -153,15 +158,18 @@ def _train_epoch(
     return {"train_loss": sum(terms.values()), **terms}
 
 
-def _gradients(training: Training, objective: Objective, batches: list[Any]) -> list[dict[str, Tensor]]:
+def _gradients(
+    training: Training, loss_terms: Callable[[Any], dict[str, Tensor]], batches: list[Any]
+) -> list[dict[str, Tensor]]:
     """Accumulate the gradient of the batches' mean loss, clip it, and return each batch's loss terms, detached."""
     network, config, batch_losses = training.network, training.config, []
     device = next(network.parameters()).device.type
     # in half precision on a GPU that has it; on a CPU it has a cost and no benefit
     is_half = config.precision == "bfloat16" and device == "cuda" and torch.cuda.is_bf16_supported()
-    for batch in batches:
-        with torch.autocast(device, torch.bfloat16, enabled=is_half):
-            losses = {name: loss.float() for name, loss in objective(network, batch).items()}
+    for number, batch in enumerate(batches, start=1):
+        exchange = nullcontext() if number == len(batches) else data_parallel.accumulating(loss_terms)
+        with exchange, torch.autocast(device, torch.bfloat16, enabled=is_half):
+            losses = {name: loss.float() for name, loss in loss_terms(batch).items()}
         (torch.stack([*losses.values()]).sum() / len(batches)).backward()
         batch_losses.append({name: loss.detach() for name, loss in losses.items()})
     nn.utils.clip_grad_norm_(network.parameters(), config.clip)

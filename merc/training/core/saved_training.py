@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from merc.training.core import torchrun
 from merc.training.core.loop import Training
 
 RandomGenerator = np.random.Generator | torch.Generator
@@ -65,7 +66,8 @@ class SavedTraining:
             moments.setdefault(int(number), {})[kind] = moment
         optimiser.load_state_dict(optimiser.state_dict() | {"state": moments})
         self._restore_random_states(_with_prefix("random", tensors), numbers["random"], device.type)
-        print(f"{len(training.history)} of {training.config.epochs} epochs were finished by an earlier run")
+        if torchrun.is_first():
+            print(f"{len(training.history)} of {training.config.epochs} epochs were finished by an earlier run")
 
     def _restore_random_states(
         self, torch_states: dict[str, Tensor], numpy_states: dict[str, Any], device_type: str
