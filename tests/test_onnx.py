@@ -228,7 +228,8 @@ def test_transformers_and_its_scipy_are_loaded_for_torch_alone(model, tmp_path, 
     command = ["predict", "--model", str(model), str(tmp_path / "dia0_utt0.mp4"), "--text", "So good!", *words]
     program = (
         f"import sys; from merc.__main__ import main\ncode = main({command!r})\n"
-        "print(*sorted({'onnxruntime', 'scipy', 'transformers'} & set(sys.modules)), file=sys.stderr); sys.exit(code)"
+        "print(*sorted({'onnxruntime', 'scipy', 'transformers'} & set(sys.modules)), file=sys.stderr)\n"
+        "sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == loaded
