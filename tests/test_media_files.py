@@ -5,6 +5,7 @@ import tarfile
 from pathlib import Path
 
 import extracted
+import pandas as pd
 import pytest
 import yaml
 from closure import ROOT
@@ -110,7 +111,7 @@ def test_a_shard_that_is_cut_off_or_gone_is_one_line_with_its_name(project, pict
 
 
 def test_a_split_without_utterances_has_no_shards(tmp_path):
-    rows = manifest.pd.DataFrame(columns=manifest.SCHEMA.names)
+    rows = pd.DataFrame(columns=manifest.SCHEMA.names)
     assert media_files.write_shards(tmp_path, rows, 1).empty
     assert not list((tmp_path / "shards").iterdir())
     shutil.rmtree(tmp_path / "shards")

@@ -65,6 +65,17 @@ def test_portable_where_nothing_else_can_be_read(tmp_path, monkeypatch, text):
     assert numerics.configured_mode() == "portable"
 
 
+def test_params_yaml_is_parsed_again_only_when_it_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parsed = []
+    parse = numerics.yaml.safe_load
+    monkeypatch.setattr(numerics.yaml, "safe_load", lambda text: parsed.append(text) or parse(text))
+    for mode in ("fast", "portable"):
+        Path("params.yaml").write_text(f"numerics: {mode}  # {tmp_path}\n", encoding="utf-8")
+        assert [numerics.configured_mode() for _ in range(3)] == [mode] * 3
+    assert len(parsed) == 2
+
+
 def test_who_cannot_have_portable_numbers_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(numerics, "cpu_flags", lambda: frozenset())

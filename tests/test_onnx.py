@@ -222,13 +222,14 @@ def test_the_predictor_answers_alike_with_every_engine(model, tmp_path, monkeypa
             assert sum(reduced[part].values()) == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize(("words", "loaded"), [((), "onnxruntime"), (("--engine", "torch"), "transformers")])
-def test_transformers_is_loaded_for_torch_alone(model, tmp_path, words, loaded):
+@pytest.mark.parametrize(("words", "loaded"), [((), "onnxruntime"), (("--engine", "torch"), "scipy transformers")])
+def test_transformers_and_its_scipy_are_loaded_for_torch_alone(model, tmp_path, words, loaded):
     write_dialogue(tmp_path, count=1)
     command = ["predict", "--model", str(model), str(tmp_path / "dia0_utt0.mp4"), "--text", "So good!", *words]
     program = (
         f"import sys; from merc.__main__ import main\ncode = main({command!r})\n"
-        "print(*sorted({'onnxruntime', 'transformers'} & set(sys.modules)), file=sys.stderr); sys.exit(code)"
+        "print(*sorted({'onnxruntime', 'scipy', 'transformers'} & set(sys.modules)), file=sys.stderr)\n"
+        "sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == loaded

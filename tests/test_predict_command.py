@@ -177,7 +177,7 @@ def test_no_model_is_a_mistake(clips, tmp_path, capsys):
 
 
 def test_what_is_not_asked_for_is_not_loaded(model, clips):
-    """tests/test_onnx.py looks for transformers."""
+    """tests/test_onnx.py looks for transformers and scipy."""
     heavy = (
         "shap",
         "gradio",
@@ -187,6 +187,7 @@ def test_what_is_not_asked_for_is_not_loaded(model, clips):
         "matplotlib",
         "sklearn",
         "onnxruntime",
+        "pandas",
     )
     program = (
         "import sys; from merc.__main__ import main\n"

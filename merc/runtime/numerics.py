@@ -75,8 +75,17 @@ def environment() -> dict[str, str]:
 def configured_mode() -> str:
     """Value of `numerics` in params.yaml; portable if unreadable, which is reported on validation."""
     try:
-        document = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return _mode(PARAMS.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "portable"
+
+
+@cache
+def _mode(text: str) -> str:
+    """The mode in a text of params.yaml; kept, since encoders ask for it at every batch and parsing takes 20 ms."""
+    try:
+        document = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
         document = None
     value = document.get("numerics") if isinstance(document, dict) else None
     return value if value == "fast" else "portable"

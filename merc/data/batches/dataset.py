@@ -1,11 +1,12 @@
 """Dataset of a split: features held as tensors, batches of whole dialogues built without a loop over utterances."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -14,6 +15,9 @@ from merc.data.records import manifest as manifests
 from merc.data.records.labels import UNLABELLED, LabelSpace, Task
 from merc.data.records.stream_name import StreamName
 from merc.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,13 @@ class Split:
         """Mean and standard deviation (D,) of each stream over all steps."""
         return {name: stream.statistics() for name, stream in self.features.items()}
 
-    def with_streams(self, streams: Sequence[str]) -> "Split":
+    def with_streams(self, streams: Sequence[str]) -> Split:
         """This split restricted to the given streams, a network's inputs; features of other encoders are absent."""
         features = {name: stream for name, stream in self.features.items() if name in streams}
         present = _present(features, self.modalities, len(self)).to(self.present.device)
         return replace(self, features=features, present=present)
 
-    def subset(self, most: int) -> "Split":
+    def subset(self, most: int) -> Split:
         """This split, or, of one with more than `most` utterances, every n-th dialogue of it."""
         step = -(-len(self) // most)
         if step <= 1:
@@ -108,7 +112,7 @@ class Split:
             starts=torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
         )
 
-    def without(self, hidden: np.ndarray) -> "Split":
+    def without(self, hidden: np.ndarray) -> Split:
         """This split without the modalities of utterances that `hidden` (N, M) names."""
         shown = torch.from_numpy(~hidden).to(self.present.device)
         columns = {name: self.modalities.index(StreamName.parse(name).modality) for name in self.features}
@@ -118,7 +122,7 @@ class Split:
         }
         return replace(self, features=features, present=_present(features, self.modalities, len(self)))
 
-    def to(self, device: torch.device | str) -> "Split":
+    def to(self, device: torch.device | str) -> Split:
         """Copy of this split with every tensor on `device`."""
         return replace(
             self,
@@ -252,6 +256,8 @@ def _starts(manifest: pd.DataFrame) -> np.ndarray:
 
 def _speaker_indices(manifest: pd.DataFrame) -> np.ndarray:
     """(N,) speaker index within the dialogue: 0 for the first speaker, 1 for the next new one, and so on."""
+    import pandas as pd
+
     speakers = manifest["speaker"].fillna("").groupby(dialogue_keys(manifest), sort=False)
     indices = speakers.transform(lambda names: pd.factorize(names)[0])
     return indices.to_numpy(dtype=np.int64, copy=True)  # a writable copy, which torch requires

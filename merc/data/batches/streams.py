@@ -1,15 +1,20 @@
 """Streams: ragged feature sequences of one encoder and one modality over all rows of a split."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from merc.data.records import packs
 from merc.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BLOCK = 16_384  # steps that are looked at once: 50 MB of 768 numbers
 SMALLEST_SPREAD = 1e-6  # standard deviation below which a feature counts as constant and is not scaled
@@ -29,12 +34,12 @@ class FeatureStream:
     has_gaps: bool  # whether some number is not finite: gathered as NaN, which the network replaces by the mean
 
     @classmethod
-    def of(cls, values: Tensor, starts: Tensor, lengths: Tensor) -> "FeatureStream":
+    def of(cls, values: Tensor, starts: Tensor, lengths: Tensor) -> FeatureStream:
         """A stream of one part."""
         return cls.of_parts((values,), starts, lengths)
 
     @classmethod
-    def of_parts(cls, parts: tuple[Tensor, ...], starts: Tensor, lengths: Tensor) -> "FeatureStream":
+    def of_parts(cls, parts: tuple[Tensor, ...], starts: Tensor, lengths: Tensor) -> FeatureStream:
         """A stream whose parts are looked through for numbers that are not finite."""
         is_whole = all(bool(block.isfinite().all()) for part in parts for block in part.split(BLOCK))
         return cls(parts, starts, lengths, not is_whole)
@@ -44,12 +49,12 @@ class FeatureStream:
         """Feature dimension D."""
         return self.parts[0].shape[1]
 
-    def to(self, device: torch.device | str) -> "FeatureStream":
+    def to(self, device: torch.device | str) -> FeatureStream:
         """Copy with every tensor on `device`."""
         parts = tuple(part.to(device) for part in self.parts)
         return replace(self, parts=parts, starts=self.starts.to(device), lengths=self.lengths.to(device))
 
-    def take(self, index: Tensor) -> "FeatureStream":
+    def take(self, index: Tensor) -> FeatureStream:
         """The stream of these rows."""
         return replace(self, starts=self.starts[index], lengths=self.lengths[index])
 

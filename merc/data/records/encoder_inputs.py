@@ -1,19 +1,23 @@
 """Inputs of the encoders: an utterance's text, sound or face, read from the output of extract."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from merc.data.records import face_tracks, media_files
 from merc.data.records import manifest as manifests
 from merc.data.records.face_tracks import Track
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 InputT = TypeVar("InputT")
 SAMPLE_RATE = 16_000  # samples a second of every extracted wav
@@ -26,8 +30,8 @@ class TextInput:
 
     text: str
     speaker: str
-    before: tuple["TextInput", ...] = ()  # earlier utterances of the dialogue, the nearest last
-    after: tuple["TextInput", ...] = ()  # later ones, the nearest first
+    before: tuple[TextInput, ...] = ()  # earlier utterances of the dialogue, the nearest last
+    after: tuple[TextInput, ...] = ()  # later ones, the nearest first
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,20 @@
 A space is a YAML file: built in (label_spaces/) or the user's own, data/labels/<name>.yaml (docs/data.md).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from merc.data.records.label_file import ANY_WORD, TaskSection, read_tasks
 from merc.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNLABELLED = -100  # torch's cross-entropy ignores this target
 BUILT_IN_FOLDER = Path(__file__).parent / "label_spaces"
@@ -55,7 +59,7 @@ class Task:
         classification (N,) int64, UNLABELLED without a label; multilabel (N, C) float32 of 0 and 1, and regression
         (N,) float32, NaN without a label. Raises on a word or number that the space does not know.
         """
-        values = manifest[self.column] if self.column in manifest else pd.Series([None] * len(manifest))
+        values = manifest[self.column] if self.column in manifest else [None] * len(manifest)
         pairs = list(zip(manifest["corpus"], values, strict=True))
         if self.kind == "regression":
             return np.array([self._number(corpus, value) for corpus, value in pairs], dtype=np.float32)
@@ -250,6 +254,8 @@ def _task(name: str, file: str, section: TaskSection) -> Task:
 
 def _is_null(value: Any) -> bool:
     """Whether a cell of the manifest holds nothing; a list is something, even an empty one."""
+    import pandas as pd
+
     return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
 
 

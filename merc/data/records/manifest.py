@@ -1,18 +1,22 @@
 """The manifest: a table with one row per utterance, written by extract; later files refer to it by row order."""
 
+from __future__ import annotations
+
 import hashlib
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from merc.runtime.errors import UserError
 from merc.runtime.params import LOADER
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("train", "dev", "test")
 MODALITIES = ("text", "audio", "vision")
@@ -82,6 +86,8 @@ _LABEL_TYPES = {str: pa.string(), tuple: _WORDS, list: _WORDS, dict: pa.map_(pa.
 
 def read_manifests(split: str, corpora: list[str]) -> pd.DataFrame:
     """Read and concatenate the manifests of the corpora, in the given order."""
+    import pandas as pd
+
     frames = [_read_corpus(split_folder(split, corpus) / "manifest.parquet") for corpus in corpora]
     return pd.concat(frames, ignore_index=True)
 
@@ -135,6 +141,8 @@ def rows_digest(manifest: pd.DataFrame) -> str:
 
 def wav_start(row: Any) -> float:
     """Seconds in the clip at which a row's wav begins."""
+    import pandas as pd
+
     return 0.0 if pd.isna(row.wav_start) else float(row.wav_start)
 
 

@@ -5,18 +5,21 @@ shard is a plain tar of whole utterances in the manifest's order, each as its sm
 time or the machine that wrote it. Whoever reads media reads them here.
 """
 
+from __future__ import annotations
+
 import io
 import re
 import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
-
-import pandas as pd
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from merc.runtime.errors import UserError
 from merc.runtime.results import recreate_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ("wav", "tracks", "frame")  # of the manifest, in the order of a shard
 FOLDERS = ("audio", "tracks", "frames")  # below the manifest's folder
@@ -59,6 +62,8 @@ def write_shards(folder: Path, rows: pd.DataFrame, megabytes: int) -> pd.DataFra
 
     Returns the rows with the places of their media in the shards.
     """
+    import pandas as pd
+
     recreate_folder(folder / SHARDS)
     places: dict[str, list[str | None]] = {column: [] for column in COLUMNS}
     remaining, number = cast("Iterator[Any]", rows.itertuples()), 0

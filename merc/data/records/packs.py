@@ -1,18 +1,22 @@
 """Feature packs: ragged features of one corpus, split and modality, concatenated in manifest order."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from merc.data.records import manifest as manifests
 from merc.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)

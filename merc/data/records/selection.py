@@ -1,13 +1,16 @@
 """What selects: the score on dev by which an epoch is chosen, and whether a corpus can be trained on at all."""
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merc.data.records.labels import Kind, LabelSpace, is_labelled, label_space
 from merc.runtime import params
 from merc.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The scores of a task by its kind; `train.select` names a task and one of them (merc/training/core/scores.py).
 METRICS: dict[Kind, tuple[str, ...]] = {

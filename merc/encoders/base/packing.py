@@ -1,13 +1,14 @@
 """Encode the utterances of a manifest into a feature pack, in shards that are independent of the machine."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from merc.data.records import packs
 from merc.data.records.encoder_inputs import AudioInput
@@ -18,6 +19,9 @@ from merc.runtime import workers
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
 from merc.runtime.shards import Shard
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIN_SHARD_ROWS = 128  # minimum number of rows; a shard holds whole dialogues
 

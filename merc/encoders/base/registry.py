@@ -1,16 +1,20 @@
 """Registry entries of named encoders: constructor, source, licence, width."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from merc.encoders.base.encoder import Encoder
 from merc.encoders.pretrained.cards import WEIGHTS
 from merc.runtime.params import StrictModel
 
-Reader = Callable[[Path, pd.DataFrame], list]  # (folder of extract, rows of its manifest) -> raw inputs
+if TYPE_CHECKING:
+    import pandas as pd
+
+Reader = Callable[[Path, "pd.DataFrame"], list]  # (folder of extract, rows of its manifest) -> raw inputs
 
 
 class EncodingSection(StrictModel):

@@ -1,12 +1,13 @@
 """Clips that the lip-sync stage trains and is evaluated on, and its metrics; imports torch only to read clips."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-import pandas as pd
 import soundfile
 
 from merc.data.records import face_tracks, media_files
@@ -15,6 +16,9 @@ from merc.encoders.lipsync import clip_inputs
 from merc.encoders.lipsync.clip_inputs import LipSyncClip
 from merc.runtime import workers
 from merc.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIN_PICTURES = 10  # pictures; a shorter clip is too short to compare
 MAX_SYNCHRONOUS_SHIFT = 1  # maximum shift in pictures between sound and mouth that counts as synchronous
@@ -47,8 +51,8 @@ def read_candidates(split: str, corpora: list[str], limit: int | None = None, se
     """Candidates of a split in its order; of more than `limit` rows a random sample by the seed."""
     rows = manifests.read_manifests(split, corpora)
     is_encoded = manifests.is_present(rows, "audio") & manifests.is_present(rows, "vision")
-    rows = cast(pd.DataFrame, rows[is_encoded])
-    rows = cast(pd.DataFrame, rows[rows["wav"].notna() & rows["tracks"].notna()])
+    rows = cast("pd.DataFrame", rows[is_encoded])
+    rows = cast("pd.DataFrame", rows[rows["wav"].notna() & rows["tracks"].notna()])
     if limit is not None and len(rows) > limit:
         rows = rows.iloc[np.sort(np.random.default_rng(seed).choice(len(rows), limit, replace=False))]
     files = [_clip_files(split, row) for row in rows.itertuples()]

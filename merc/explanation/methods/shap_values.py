@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from merc.encoders.audio import prosody
 from merc.encoders.vision import hog
 from merc.explanation.counterfactual import Change, log_odds
 from merc.explanation.methods.part_attribution import Case
+from merc.runtime import collector
 
 # which of N games (Q,), its coalition (Q, P) bool -> values (Q, outputs)
 Game = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -29,10 +31,12 @@ class ShapValues:
     gap: np.ndarray  # (N,) absolute difference between their sum and the explained difference
 
 
+@cache
 def import_shap():
     """Import shap without numba's compiler, which takes seconds per process for what is a loop over 25 parts."""
     os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
-    import shap
+    with collector.paused():
+        import shap
 
     return shap
 

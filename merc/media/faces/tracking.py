@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from merc.data.records.face_tracks import Track, intersection_over_union
 from merc.media.faces.detectors import Detector, Face
@@ -107,8 +106,18 @@ def _matches(trails: list[_Trail], faces: list[Face]) -> list[tuple[_Trail, int]
     if not overlaps.size:
         return []
     overlaps[overlaps < MIN_OVERLAP] = 0.0
+    return [(trails[i], j) for i, j in _pairs(overlaps)]
+
+
+def _pairs(overlaps: np.ndarray) -> list[tuple[int, int]]:
+    """Row and column of the pairs whose overlaps, all above 0, have the largest sum; by row."""
+    is_overlap = overlaps > 0
+    if max(is_overlap.sum(0).max(), is_overlap.sum(1).max()) < 2:  # no trail and no face has a choice
+        return [(int(i), int(j)) for i, j in np.argwhere(is_overlap)]
+    from scipy.optimize import linear_sum_assignment  # takes 0.3 s to be imported
+
     pairs = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
-    return [(trails[i], int(j)) for i, j in pairs if overlaps[i, j] > 0]
+    return [(int(i), int(j)) for i, j in pairs if overlaps[i, j] > 0]
 
 
 def _track(trail: _Trail, begin: int, end: int, pictures: Pictures, size: int) -> Track:

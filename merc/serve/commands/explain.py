@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from merc.data.records import manifest as manifests
+from merc.runtime import collector
 from merc.runtime.errors import CommandLine
 from merc.serve.commands.predict import add_typicality_option
 
@@ -26,10 +27,9 @@ def command(*words: str) -> None:
     is_clip = _is_clip(arguments)
     _check(parser, arguments, is_clip)
     # imported late, since a mistake on the command line need not wait for torch
-    from merc.explanation.gallery import page
-
     if is_clip:
-        from merc.serve.commands import explain_clip
+        with collector.paused():
+            from merc.serve.commands import explain_clip
 
         path = Path(arguments.names[0])
         name, shown = explain_clip.explain_recording(
@@ -43,12 +43,15 @@ def command(*words: str) -> None:
         )
         content: Any = {utterance.title: utterance.explanation for utterance in shown}
     else:
-        from merc.serve.commands import explain_utterance
+        with collector.paused():
+            from merc.serve.commands import explain_utterance
 
         split = arguments.split or "test"
         name = "-".join([split, *arguments.names])
         shown = [explain_utterance.explain_corpus_utterance(split, *arguments.names)]
         content = shown[0].explanation
+    from merc.explanation.gallery import page
+
     for utterance in shown:
         print("\n".join([utterance.title, *_lines(utterance.explanation)]))
     PAGES_FOLDER.mkdir(parents=True, exist_ok=True)

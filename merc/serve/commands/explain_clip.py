@@ -7,6 +7,7 @@ import pandas as pd
 from merc.explanation import one_utterance
 from merc.explanation.gallery.page import GalleryEntry
 from merc.explanation.methods import token_shap
+from merc.runtime import collector
 from merc.runtime.errors import UserError
 from merc.serve.predictor.dialogue import Dialogue
 from merc.serve.predictor.explanations import PredictionExplainer
@@ -26,7 +27,8 @@ def explain_recording(
     keep_atypical: bool = False,
 ) -> tuple[str, list[GalleryEntry]]:
     """Name of the recording's page, and the explanation of each utterance or of the named one."""
-    predictor = Predictor.load(model, engine="torch", trust=trust, keep_atypical=keep_atypical)
+    with collector.paused():  # imports transformers
+        predictor = Predictor.load(model, engine="torch", trust=trust, keep_atypical=keep_atypical)
     dialogue = predictor.read(path, texts=text, cut=True if cut else None)
     reasons = PredictionExplainer(predictor)
     indices = _chosen_indices(dialogue, utterance, path)

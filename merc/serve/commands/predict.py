@@ -12,6 +12,7 @@ from typing import Any
 
 from merc.encoders.pretrained import transcription
 from merc.encoders.pretrained.transcription import Transcriber
+from merc.runtime import collector
 from merc.runtime.errors import CommandLine, UserError
 from merc.serve.commands import outputs
 from merc.serve.predictor import recording_files
@@ -56,13 +57,17 @@ def _print_unreadable(recordings: list[recording_files.Recording]) -> None:
 
 
 def _predict_recordings(arguments: argparse.Namespace, files: dict[str, Path]) -> list[dict[str, Any]]:
-    from merc.serve.predictor.predictor import Predictor
-
     progress = _Progress()
     try:
-        predictor = Predictor.load(
-            arguments.model, engine=arguments.engine, trust=arguments.trust, keep_atypical=arguments.keep_atypical
-        )
+        with collector.paused():
+            from merc.serve.predictor.predictor import Predictor
+
+            predictor = Predictor.load(
+                arguments.model,
+                engine=arguments.engine,
+                trust=arguments.trust,
+                keep_atypical=arguments.keep_atypical,
+            )
         transcriber = _transcriber(arguments)
         progress(0, 0, "reading")
         dialogue = predictor.read(

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from merc.encoders.pretrained.transcription import SpeechRecogniser, Transcriber
+from merc.runtime import collector
 from merc.runtime.errors import UserError
 from merc.serve.commands import outputs
 from merc.serve.predictor import answers, recording_files
@@ -38,12 +39,13 @@ def print_predictions(
     progress: Callable[[int, int, str], None],
 ) -> None:
     """Print a row for each utterance as soon as it is over, and at the end a summary of the latencies."""
-    from merc.serve.predictor.predictor import Predictor
-    from merc.serve.stream.stream import Stream
+    with collector.paused():
+        from merc.serve.predictor.predictor import Predictor
+        from merc.serve.stream.stream import Stream
 
-    predictor = Predictor.load(
-        arguments.model, engine=arguments.engine, trust=arguments.trust, keep_atypical=arguments.keep_atypical
-    )
+        predictor = Predictor.load(
+            arguments.model, engine=arguments.engine, trust=arguments.trust, keep_atypical=arguments.keep_atypical
+        )
     items, spacing = _flow([*arguments.paths, *arguments.video])
     if isinstance(asr, Transcriber):
         asr.load()  # before the first utterance waits for it

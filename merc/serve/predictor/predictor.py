@@ -1,14 +1,11 @@
 """Predictor: loads an exported model and answers every task for each utterance of recordings."""
 
-import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +29,7 @@ from merc.serve.predictor.dialogue import (
 )
 from merc.serve.predictor.engines import ENGINES
 from merc.serve.predictor.recording_files import Recording, recordings
+from merc.serve.predictor.threads import map_in_threads
 from merc.serve.predictor.transcripts import Texts
 from merc.training.core import typicality
 from models import checkpoint
@@ -41,8 +39,6 @@ MAX_THREADS = 4  # of one read: the pictures of a clip that is being read may ta
 EXPORT_FOLDER = "out/export"
 UNLIKE = "unlike anything the model has learnt (typicality {typicality:.2f}): left out"
 Progress = Callable[[int, int, str], Any]  # steps done, total, description
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def _report_nothing(done: int, total: int, what: str) -> None:
@@ -124,7 +120,7 @@ class Predictor:
         read_file = partial(
             self._read_recording, reader, texts, cut, is_cancelled, report if len(files) == 1 else None
         )
-        with _map_in_threads(read_file, files, self.max_threads) as results_in_order:
+        with map_in_threads(read_file, files, self.max_threads) as results_in_order:
             try:
                 for number, recording in enumerate(files):
                     report(number, len(files), f"reading {recording.path.name}")
@@ -204,7 +200,7 @@ class Predictor:
                 recording_reader.vision_encoder_input(utterance, self.whole_frame_rate) for utterance in utterances
             ],
         }
-        with _map_in_threads(
+        with map_in_threads(
             lambda modality: self._encode_modality(modality, utterances, inputs[modality]),
             self.encoders,
             self.max_threads,
@@ -284,26 +280,6 @@ class Predictor:
         if self._picture_kind == "frame":
             return lambda tracks, sound: None
         return lambda tracks, sound: synchrony.choose_speaker(tracks, sound, scorer)
-
-
-@contextmanager
-def _map_in_threads(
-    function: Callable[[T], R], items: Iterable[T], max_threads: int
-) -> Generator[Iterator[R], None, None]:
-    """Map `function`, which releases Python's lock, over items in parallel, results in order.
-
-    Leaving the context early cancels pending calls.
-    """
-    items = list(items)
-    num_threads = min(len(items), max_threads, os.cpu_count() or 1)
-    if num_threads < 2:
-        yield map(function, items)
-        return
-    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="merc")
-    try:
-        yield (future.result() for future in [pool.submit(function, item) for item in items])
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _refuse_empty(utterances: Sequence[RecordedUtterance], files: Sequence[Recording]) -> None:
