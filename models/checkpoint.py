@@ -22,6 +22,7 @@ def save(folder: Path | str, network: Network) -> None:
     config = {"model": network.config.model_dump(), "streams": network.streams, "labels": network.labels}
     kinds = {task: kind.model_dump(exclude_defaults=True) for task, kind in network.kinds.items()}
     config |= {"kinds": kinds} if any(kinds.values()) else {}
+    config |= {"directions": network.directions} if network.directions else {}
     Path(folder).mkdir(parents=True, exist_ok=True)
     (Path(folder) / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -52,7 +53,11 @@ def _from_config(path: Path) -> Network:
     try:
         labels = {task: tuple(names) for task, names in config["labels"].items()}
         return Network(
-            NetworkConfig.model_validate(config["model"]), config["streams"], labels, config.get("kinds")
+            NetworkConfig.model_validate(config["model"]),
+            config["streams"],
+            labels,
+            config.get("kinds"),
+            config.get("directions"),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnreadableCheckpoint(

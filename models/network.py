@@ -78,7 +78,8 @@ class Network(nn.Module):
     """logits = heads(context(fusion(MISLS(stems(x))) + role embedding of the speaker)).
 
     streams: feature dimension of each "<modality>/<encoder>"; labels: the names of each task's outputs, in order;
-    kinds: what they mean, logits of one class among several where a task has none.
+    kinds: what they mean, logits of one class among several where a task has none; directions: how many are
+    taken out of a stream's features, none where it is not named.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Network(nn.Module):
         streams: dict[str, int],
         labels: dict[str, tuple[str, ...]],
         kinds: Mapping[str, Any] | None = None,
+        directions: Mapping[str, int] | None = None,
     ):
         super().__init__()
         self.config, self.labels = config, {task: tuple(names) for task, names in labels.items()}
@@ -94,7 +96,9 @@ class Network(nn.Module):
         self.modalities = tuple(config.modalities)
         self.streams = {s: dim for s, dim in sorted(streams.items()) if modality_of(s) in self.modalities}
         stem = {s: STEMS[config.stem[modality_of(s)]] for s in self.streams}
-        self.standards = nn.ModuleDict({_key(s): Standardise(dim) for s, dim in self.streams.items()})
+        self.standards = nn.ModuleDict(
+            {_key(s): Standardise(dim, (directions or {}).get(s, 0)) for s, dim in self.streams.items()}
+        )
         self.stems = nn.ModuleDict(
             {_key(s): stem[s](dim, config.dim, config.dropout) for s, dim in self.streams.items()}
         )
@@ -124,6 +128,12 @@ class Network(nn.Module):
     def standardise(self, stream: str, mean: Tensor, std: Tensor) -> None:
         """Set the mean and standard deviation (D,) of a stream on the training split."""
         self._standard(stream).fill(mean, std)
+
+    @property
+    def directions(self) -> dict[str, int]:
+        """How many directions are taken out of each stream's features; only of streams with any."""
+        taken = {stream: self._standard(stream).directions for stream in self.streams}
+        return {stream: one.shape[1] for stream, one in taken.items() if one is not None}
 
     def take_out(self, stream: str, directions: Tensor) -> None:
         """Take these directions (D, K) out of a stream's standardised features."""

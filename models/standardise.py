@@ -8,24 +8,23 @@ from torch import Tensor, nn
 from models.sequences import longest, pad
 
 MAX_DEVIATION = 20.0  # upper bound, above any real feature's: infinite values must give a finite number
-MAX_DIRECTIONS = 8  # that can be taken out of a stream
 
 
 class Standardise(nn.Module):
     """x' = z - U U^T z with z = (x - mean) / std by the training split; NaN and infinities become 0, the mean.
 
-    The columns of U (D, 8) are the directions of the speakers (docs/pretraining.md), or 0: none.
+    The columns of U (D, K) are the directions of the speakers (docs/pretraining.md); without any x' = z.
     """
 
     mean: Tensor
     std: Tensor
-    directions: Tensor
+    directions: Tensor | None
 
-    def __init__(self, dim: int):
+    def __init__(self, dim: int, directions: int = 0):
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
-        self.register_buffer("directions", torch.zeros(dim, MAX_DIRECTIONS))
+        self.register_buffer("directions", torch.zeros(dim, directions) if directions else None)
 
     def fill(self, mean: Tensor, std: Tensor) -> None:
         """Set the statistics (D,); a constant or never observed dimension (NaN) is centred but not scaled."""
@@ -34,14 +33,13 @@ class Standardise(nn.Module):
         self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
     def take_out(self, directions: Tensor) -> None:
-        """Set the directions (D, K), orthonormal, the most important first; the first 8 are taken."""
-        first = directions[:, :MAX_DIRECTIONS]
-        self.directions.zero_()[:, : first.shape[1]] = first
+        """Set the directions (D, K), orthonormal."""
+        self.directions = directions.to(self.mean) if directions.shape[1] else None
 
     def forward(self, values: Tensor) -> Tensor:
         scaled = torch.addcmul(-self.mean / self.std, values.float(), 1 / self.std)
         scaled = torch.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
-        return scaled - (scaled @ self.directions) @ self.directions.T
+        return scaled if self.directions is None else scaled - (scaled @ self.directions) @ self.directions.T
 
 
 def feature_deviation(values: Tensor, steps: Tensor) -> Tensor:

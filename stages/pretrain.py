@@ -21,7 +21,6 @@ from merc.training.pretrain.objectives import (
 from merc.training.pretrain.speaker_directions import find_speaker_directions
 from models import checkpoint
 from models.network import Network, NetworkConfig
-from models.standardise import MAX_DIRECTIONS
 
 OUT = Path("out/pretrain")
 WHEN = ("before", "after", "chance")
@@ -81,21 +80,13 @@ def pretrain(job: PretrainJob, folder: Path, callback: loop.EpochCallback) -> Pr
     loop.standardise(network, train)
     network.to(select_device())
     before, _ = measure_latent_space(network, dev)
-    counts = _take_out_speakers(network, train, job.config.speaker_share)
+    if job.config.speaker_share < 1:
+        for stream, directions in find_speaker_directions(network, train, job.config.speaker_share).items():
+            network.take_out(stream, directions)
     history = _train(job, network, train, dev, seed, callback) if _has_epochs(job.config, job.model) else []
     checkpoint.save(folder, network)
     after, chance = measure_latent_space(network, dev)
-    return PretrainResult(history, counts, before, after, chance)
-
-
-def _take_out_speakers(network: Network, train: Split, share: float) -> dict[str, int]:
-    """Take out of each stream what tells speakers apart; returns how many directions that are."""
-    if share == 1:
-        return dict.fromkeys(network.streams, 0)
-    found = find_speaker_directions(network, train, share)
-    for stream, directions in found.items():
-        network.take_out(stream, directions)
-    return {stream: min(directions.shape[1], MAX_DIRECTIONS) for stream, directions in found.items()}
+    return PretrainResult(history, network.directions, before, after, chance)
 
 
 def _train(

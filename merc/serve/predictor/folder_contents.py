@@ -82,6 +82,7 @@ class NetworkDescription(StrictModel):
     streams: dict[str, Width]  # feature dimension by <modality>/<encoder>
     labels: Labels
     kinds: dict[str, HeadKind] = Field(default_factory=dict)  # of the tasks that are no plain classification
+    directions: dict[str, Width] = Field(default_factory=dict)  # taken out of a stream's features, if any
 
     def task(self, name: str) -> Task:
         """What the task's answers are."""
@@ -137,7 +138,8 @@ def read(folder: Path) -> FolderContents:
     extraction_config.check_values(settings, f"{folder / 'extraction.json'}: ")
     encoders = _read(folder / "encoders.json", dict[str, EncoderDescription])
     _check_encoders(folder, network, encoders)
-    _check_shapes(folder, lambda: Network(network.model, network.streams, _tuples(network.labels), network.kinds))
+    parts = network.model, network.streams, _tuples(network.labels), network.kinds, network.directions
+    _check_shapes(folder, lambda: Network(*parts))
     if (folder / "lipsync" / WEIGHTS_FILE).is_file():
         _check_towers(folder / "lipsync", Synchrony)
     return FolderContents(
