@@ -23,6 +23,7 @@ def save(folder: Path | str, network: Network) -> None:
     kinds = {task: kind.model_dump(exclude_defaults=True) for task, kind in network.kinds.items()}
     config |= {"kinds": kinds} if any(kinds.values()) else {}
     config |= {"directions": network.directions} if network.directions else {}
+    config |= {"offsets": network.offsets.filled} if network.offsets.filled else {}
     Path(folder).mkdir(parents=True, exist_ok=True)
     (Path(folder) / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -58,6 +59,7 @@ def _from_config(path: Path) -> Network:
             labels,
             config.get("kinds"),
             config.get("directions"),
+            config.get("offsets", ()),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnreadableCheckpoint(

@@ -79,7 +79,8 @@ class Network(nn.Module):
 
     streams: feature dimension of each "<modality>/<encoder>"; labels: the names of each task's outputs, in order;
     kinds: what they mean, logits of one class among several where a task has none; directions: how many are
-    taken out of a stream's features, none where it is not named.
+    taken out of a stream's features, none where it is not named; offsets: the tasks whose answers depend on what is
+    missing by a table.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Network(nn.Module):
         labels: dict[str, tuple[str, ...]],
         kinds: Mapping[str, Any] | None = None,
         directions: Mapping[str, int] | None = None,
+        offsets: Iterable[str] = (),
     ):
         super().__init__()
         self.config, self.labels = config, {task: tuple(names) for task, names in labels.items()}
@@ -110,7 +112,7 @@ class Network(nn.Module):
         self.context = CONTEXTS[config.context](config.fused, config.dropout)
         self.heads = HEADS[config.heads](config.fused, classes, config.dropout, self.lead)
         self.answers = Answers(self.labels, self.kinds)
-        self.offsets = SubsetOffsets(len(self.modalities), self.labels)
+        self.offsets = SubsetOffsets(len(self.modalities), self.labels, offsets)
 
     @property
     def lead(self) -> str:

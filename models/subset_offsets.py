@@ -1,6 +1,6 @@
 """Offsets of logits by the subset of the modalities that an utterance has."""
 
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,15 @@ class SubsetOffsets(nn.Module):
     and with every modality there, logits stay as they are. A checkpoint has the tables that were filled.
     """
 
-    def __init__(self, num_modalities: int, labels: dict[str, tuple[str, ...]]):
+    def __init__(self, num_modalities: int, labels: dict[str, tuple[str, ...]], filled: Iterable[str] = ()):
+        """`filled`: the tasks that have a table."""
         super().__init__()
-        self.num_modalities, self.labels = num_modalities, labels
+        self.fill({task: torch.zeros(2**num_modalities, len(labels[task])) for task in filled})
+
+    @property
+    def filled(self) -> list[str]:
+        """The tasks that have a table."""
+        return list(self._buffers)
 
     def fill(self, tables: dict[str, Tensor]) -> None:
         """Set the tables (2^M, C) of these tasks."""
@@ -29,16 +35,6 @@ class SubsetOffsets(nn.Module):
         subset = subset_numbers(present)
         tables = dict(self.named_buffers())
         return {task: one - tables[task][subset] if task in tables else one for task, one in outputs.items()}
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *arguments: Any, **keywords: Any
-    ) -> None:
-        for task, names in self.labels.items():
-            table = state_dict.get(prefix + task)
-            if table is not None and table.shape == (2**self.num_modalities, len(names)):
-                self.register_buffer(task, torch.zeros_like(table))
-        load: Any = super()._load_from_state_dict  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        load(state_dict, prefix, *arguments, **keywords)
 
 
 def subset_numbers(present: Tensor) -> Tensor:

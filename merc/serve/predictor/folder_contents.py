@@ -83,6 +83,7 @@ class NetworkDescription(StrictModel):
     labels: Labels
     kinds: dict[str, HeadKind] = Field(default_factory=dict)  # of the tasks that are no plain classification
     directions: dict[str, Width] = Field(default_factory=dict)  # taken out of a stream's features, if any
+    offsets: list[str] = Field(default_factory=list)  # tasks with a table of logits by what is missing
 
     def task(self, name: str) -> Task:
         """What the task's answers are."""
@@ -138,8 +139,17 @@ def read(folder: Path) -> FolderContents:
     extraction_config.check_values(settings, f"{folder / 'extraction.json'}: ")
     encoders = _read(folder / "encoders.json", dict[str, EncoderDescription])
     _check_encoders(folder, network, encoders)
-    parts = network.model, network.streams, _tuples(network.labels), network.kinds, network.directions
-    _check_shapes(folder, lambda: Network(*parts))
+    _check_shapes(
+        folder,
+        lambda: Network(
+            network.model,
+            network.streams,
+            _tuples(network.labels),
+            network.kinds,
+            network.directions,
+            network.offsets,
+        ),
+    )
     if (folder / "lipsync" / WEIGHTS_FILE).is_file():
         _check_towers(folder / "lipsync", Synchrony)
     return FolderContents(
@@ -190,6 +200,10 @@ def _check_labels(folder: Path, network: NetworkDescription) -> None:
         raise _misfit(path, "labels", {}, "there is no task")
     if unknown := sorted(set(network.kinds) - set(network.labels)):
         raise _misfit(path, "kinds", unknown[0], f"the tasks are {', '.join(network.labels)}")
+    if unknown := sorted(set(network.offsets) - set(network.labels)):
+        raise _misfit(path, "offsets", unknown[0], f"the tasks are {', '.join(network.labels)}")
+    if unknown := sorted(set(network.directions) - set(network.streams)):
+        raise _misfit(path, "directions", unknown[0], f"the streams are {', '.join(network.streams)}")
     labels = _read(folder / "labels.json", Labels)
     if labels != network.labels:
         task = next(task for task in (*labels, *network.labels) if labels.get(task) != network.labels.get(task))
