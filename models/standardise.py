@@ -34,7 +34,7 @@ class Standardise(nn.Module):
 
     def take_out(self, directions: Tensor) -> None:
         """Set the directions (D, K), orthonormal."""
-        self.directions = directions.to(self.mean) if directions.shape[1] else None
+        self.directions = directions.to(self.mean).contiguous() if directions.shape[1] else None
 
     def forward(self, values: Tensor) -> Tensor:
         scaled = torch.addcmul(-self.mean / self.std, values.float(), 1 / self.std)
