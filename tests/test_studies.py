@@ -18,7 +18,7 @@ from merc.runtime import params
 from merc.runtime.errors import UserError
 from merc.runtime.results import read_json
 from merc.studies import cells, definitions, label_studies, measure, presets, results_page, run, typicality
-from merc.studies.definitions import STUDIES, Study, StudyRow
+from merc.studies.definitions import PRETRAINED_SUFFIX, STUDIES, Study, StudyRow
 from merc.training.core.scores import HEADLINE_METRICS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -282,11 +282,11 @@ def test_the_table_by_corpus_has_the_differences_and_the_verdicts():
 
 
 def test_the_curve_of_label_shares_has_both_lines_and_their_intervals():
-    def row(share, values, **flags):
+    def row(share, values, suffix=PRETRAINED_SUFFIX):
         dev = {"teacher": {"by_seed": dict(zip("123", values, strict=True))}}
-        return {"flags": {"data.label_fraction": share} | flags, "dev": dev}
+        return {"name": f"{share}{suffix}", "flags": {"data.label_fraction": share}, "dev": dev}
 
-    plain = row(0.5, VALUES[1], **{"pretrain.epochs": 0})
+    plain = row(0.5, VALUES[1], "")
     table = label_studies.label_fraction_curves({"rows": [row(1.0, VALUES[0]), row(0.5, VALUES[0]), plain]})
     assert list(table["share"]) == [0.5, 1.0] and table["without"].isna().tolist() == [False, True]
     low, high = stats.ttest_1samp(VALUES[1], 0).confidence_interval()
@@ -336,13 +336,12 @@ def test_the_tables_across_studies_take_the_rows_that_they_name():
 
 
 def test_what_pretraining_saves_is_told_by_share_of_labels():
-    def row(share, flags, *scores):
+    def row(share, suffix, *scores):
         by_seed = {str(seed): score for seed, score in enumerate(scores)}
         dev = {"teacher": {"emotion": {"macro_f1": np.mean(scores)}, "by_seed": by_seed}}
-        return {"flags": {"data.label_fraction": share} | flags, "dev": dev}
+        return {"name": f"{share}{suffix}", "flags": {"data.label_fraction": share}, "dev": dev}
 
-    without = {"pretrain.epochs": 0}
-    rows = [row(0.05, {}, 0.2, 0.4), row(0.05, without, 0.1, 0.2), row(1.0, {}, 0.5, 0.5)]
+    rows = [row(0.05, PRETRAINED_SUFFIX, 0.2, 0.4), row(0.05, "", 0.1, 0.2), row(1.0, PRETRAINED_SUFFIX, 0.5, 0.5)]
     told = label_studies.label_fraction_cells({"rows": rows})
     wide = 12.706 * 0.05  # Student's t of one degree of freedom times the standard error
     assert told == [("5%", "0.300", "0.150", f"+0.150 [{0.15 - wide:+.3f}, {0.15 + wide:+.3f}]")]

@@ -63,13 +63,15 @@ MPNET_ADAPTED = {
     "adapt.text.batch": 16,
 }
 
+PRETRAINED_SUFFIX = ", pretrained"  # how the name of such a row ends
+
 
 def label_fraction_rows(pretrained: dict[str, Any], otherwise: dict[str, Any]) -> tuple[StudyRow, ...]:
     """Two rows for every fraction of the labels, with and without pretraining."""
     return tuple(
         StudyRow(f"{fraction:.0%} of the labels{suffix}", {"data.label_fraction": fraction} | flags)
         for fraction in (0.05, 0.1, 0.25, 0.5, 1.0)
-        for suffix, flags in ((", pretrained", pretrained), ("", otherwise))
+        for suffix, flags in ((PRETRAINED_SUFFIX, pretrained), ("", otherwise))
     )
 
 

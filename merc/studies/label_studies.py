@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from merc.studies.cells import format_number, format_paired_gain, half_width
+from merc.studies.definitions import PRETRAINED_SUFFIX
 
 LABEL_FRACTION = "data.label_fraction"
 AXES = {"x": "share of the train dialogues with labels", "y": "macro F1 on dev, 95 % over seeds"}
@@ -17,8 +18,8 @@ def varies_label_fraction(study: dict) -> bool:
 
 
 def is_pretrained(row: dict) -> bool:
-    """Whether the network of this row was pretrained."""
-    return row["flags"].get("pretrain.epochs") != 0
+    """Whether the network of this row was pretrained, however the study does that."""
+    return row["name"].endswith(PRETRAINED_SUFFIX)
 
 
 def label_fraction_cells(study: dict) -> list[tuple[str, ...]]:
