@@ -1,4 +1,4 @@
-"""Pretrain every seed's network without labels: take out who speaks, then, if asked, epochs of self-supervision."""
+"""Pretrain every seed's network without labels: take out what tells speakers apart; epochs of self-supervision."""
 
 import shutil
 from pathlib import Path

@@ -1,8 +1,8 @@
 """The directions of a stream's features that tell speakers apart, found without a label.
 
 The network takes them out, so that what is left of a feature is less who speaks and more how: nuisance attribute
-projection (Solomonoff et al., ICASSP 2005), by speakers in place of telephone lines. A new speaker needs no
-recordings of his own.
+projection (Solomonoff et al., ICASSP 2005), by speakers in place of telephone lines. Nothing has to be
+known of a new speaker.
 """
 
 import numpy as np
