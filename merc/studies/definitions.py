@@ -338,4 +338,28 @@ STUDIES: dict[str, Study] = {
         rows=label_fraction_rows(PRETRAINED, {}),  # no direction there is the speakers' by half
         models=("teacher",),
     ),
+    "ravdess-labels": Study(
+        title=(
+            "How many labels does pretraining save on RAVDESS? Its teacher on fold 1's dev actors, by the share of "
+            "the train recordings whose labels it learns from; Whisper base, frozen; pretrained: without what "
+            "tells speakers apart"
+        ),
+        preset="ravdess",
+        until="train",
+        flags={
+            "numerics": "fast",
+            "adapt.audio.epochs": 0,
+            "encode.audio.encoder": "whisper-base",
+            "encode.audio.layer": 3,
+            "encode.audio.frame_rate": 1.0,
+            "model.dim": 192,
+            "model.fused": 192,
+            "train.seeds": [1, 2, 3, 4, 5],
+            "train.epochs": 30,
+            "train.patience": 8,
+            "train.lr": 0.001,
+        },
+        rows=label_fraction_rows({"pretrain.speaker_share": 0.5}, {}),
+        models=("teacher",),
+    ),
 }
