@@ -22,7 +22,6 @@ def save(folder: Path | str, network: Network) -> None:
     config = {"model": network.config.model_dump(), "streams": network.streams, "labels": network.labels}
     kinds = {task: kind.model_dump(exclude_defaults=True) for task, kind in network.kinds.items()}
     config |= {"kinds": kinds} if any(kinds.values()) else {}
-    config |= {"directions": network.directions} if network.directions else {}
     config |= {"offsets": network.offsets.filled} if network.offsets.filled else {}
     Path(folder).mkdir(parents=True, exist_ok=True)
     (Path(folder) / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -58,7 +57,6 @@ def _from_config(path: Path) -> Network:
             config["streams"],
             labels,
             config.get("kinds"),
-            config.get("directions"),
             config.get("offsets", ()),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:

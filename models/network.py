@@ -19,7 +19,7 @@ from models.latents import Latents
 from models.misls import MISLS
 from models.multiattn import MultiAttn
 from models.sequences import longest, pack, pad
-from models.standardise import Standardise, feature_deviation
+from models.standardise import Standardise, feature_deviation, speaker_centred
 from models.stems import STEMS
 from models.subset_offsets import SubsetOffsets
 
@@ -78,9 +78,8 @@ class Network(nn.Module):
     """logits = heads(context(fusion(MISLS(stems(x))) + role embedding of the speaker)).
 
     streams: feature dimension of each "<modality>/<encoder>"; labels: the names of each task's outputs, in order;
-    kinds: what they mean, logits of one class among several where a task has none; directions: how many are
-    taken out of a stream's features, none where it is not named; offsets: the tasks whose answers depend on what is
-    missing by a table.
+    kinds: what they mean, logits of one class among several where a task has none; offsets: the tasks whose answers
+    depend on what is missing by a table.
     """
 
     def __init__(
@@ -89,7 +88,6 @@ class Network(nn.Module):
         streams: dict[str, int],
         labels: dict[str, tuple[str, ...]],
         kinds: Mapping[str, Any] | None = None,
-        directions: Mapping[str, int] | None = None,
         offsets: Iterable[str] = (),
     ):
         super().__init__()
@@ -98,9 +96,7 @@ class Network(nn.Module):
         self.modalities = tuple(config.modalities)
         self.streams = {s: dim for s, dim in sorted(streams.items()) if modality_of(s) in self.modalities}
         stem = {s: STEMS[config.stem[modality_of(s)]] for s in self.streams}
-        self.standards = nn.ModuleDict(
-            {_key(s): Standardise(dim, (directions or {}).get(s, 0)) for s, dim in self.streams.items()}
-        )
+        self.standards = nn.ModuleDict({_key(s): Standardise(dim) for s, dim in self.streams.items()})
         self.stems = nn.ModuleDict(
             {_key(s): stem[s](dim, config.dim, config.dropout) for s, dim in self.streams.items()}
         )
@@ -131,23 +127,13 @@ class Network(nn.Module):
         """Set the mean and standard deviation (D,) of a stream on the training split."""
         self._standard(stream).fill(mean, std)
 
-    @property
-    def directions(self) -> dict[str, int]:
-        """How many directions are taken out of each stream's features; only of streams with any."""
-        taken = {stream: self._standard(stream).directions for stream in self.streams}
-        return {stream: one.shape[1] for stream, one in taken.items() if one is not None}
-
-    def take_out(self, stream: str, directions: Tensor) -> None:
-        """Take these directions (D, K) out of a stream's standardised features."""
-        self._standard(stream).take_out(directions)
-
     def spread(self, stream: str) -> Tensor:
         """The standard deviation (D,) of a stream's features on the training split."""
         return self._standard(stream).std
 
-    def standardised(self, stream: str, values: Tensor) -> Tensor:
-        """Values (..., D) of a stream as its stem takes them."""
-        return self._standard(stream)(values)
+    def standardised(self, stream: str, batch: dict[str, Any]) -> Tensor:
+        """(n, S, D) the batch's values of a stream as its stem takes them."""
+        return self._standard(stream)(speaker_centred(batch, stream))
 
     def parameters_of(self, modality: str) -> list[nn.Parameter]:
         """The parameters of one modality before fusion: its stems and its projection into the latent space."""
@@ -225,7 +211,8 @@ class Network(nn.Module):
         parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         for stream in self.streams:
             if modality_of(stream) == modality and stream in batch["values"]:
-                values = self._standard(stream)(pack(batch["values"][stream], batch["steps"][stream]))  # (R, D_in)
+                centred = speaker_centred(batch, stream)
+                values = self._standard(stream)(pack(centred, batch["steps"][stream]))  # (R, D_in)
                 deviation = feature_deviation(values, batch["steps"][stream])
                 parts.append(
                     (*self.stems[_key(stream)](values, batch["steps"][stream]), batch["rows"][stream], deviation)

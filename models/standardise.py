@@ -1,6 +1,6 @@
-"""Standardise features by the training split's statistics, take out the directions that tell speakers apart, and
-measure how far an utterance deviates from that split.
-"""
+"""Standardise features by the training split's statistics, and measure how far an utterance deviates from it."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +11,15 @@ MAX_DEVIATION = 20.0  # upper bound, above any real feature's: infinite values m
 
 
 class Standardise(nn.Module):
-    """x' = z - U U^T z with z = (x - mean) / std by the training split; NaN and infinities become 0, the mean.
-
-    The columns of U (D, K) are the directions of the speakers (docs/pretraining.md); without any x' = z.
-    """
+    """x' = (x - mean) / std by the training split; NaN and infinities become 0, the mean."""
 
     mean: Tensor
     std: Tensor
-    directions: Tensor | None
 
-    def __init__(self, dim: int, directions: int = 0):
+    def __init__(self, dim: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
-        self.register_buffer("directions", torch.zeros(dim, directions) if directions else None)
 
     def fill(self, mean: Tensor, std: Tensor) -> None:
         """Set the statistics (D,); a constant or never observed dimension (NaN) is centred but not scaled."""
@@ -32,14 +27,15 @@ class Standardise(nn.Module):
         std = torch.as_tensor(std, dtype=torch.float32)
         self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
-    def take_out(self, directions: Tensor) -> None:
-        """Set the directions (D, K), orthonormal."""
-        self.directions = directions.to(self.mean).contiguous() if directions.shape[1] else None
-
     def forward(self, values: Tensor) -> Tensor:
         scaled = torch.addcmul(-self.mean / self.std, values.float(), 1 / self.std)
-        scaled = torch.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
-        return scaled if self.directions is None else scaled - (scaled @ self.directions) @ self.directions.T
+        return torch.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def speaker_centred(batch: dict[str, Any], stream: str) -> Tensor:
+    """(n, S, D) values of a stream less the offsets of the speakers, if the batch has any."""
+    values, offsets = batch["values"][stream], batch.get("speaker_offsets", {}).get(stream)  # offsets (N, D)
+    return values if offsets is None else values - offsets[batch["rows"][stream]].unsqueeze(1)
 
 
 def feature_deviation(values: Tensor, steps: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """Distill: train each seed's student on its teacher, first with all modalities, then with any subset of them.
 
-What the students learnt from also says how typical an utterance is, once for all seeds.
+What the students learnt from also says how typical an utterance is, once for all seeds. What is usual of a speaker
+is kept beside it, for whoever asks a student.
 """
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,7 +18,7 @@ from merc.data.batches.label_fraction import LabelSubset
 from merc.data.records.selection import Selection, selection
 from merc.runtime import entry_point, params, results
 from merc.runtime.device import select_device
-from merc.training.core import loop, seeds, stage_checkpoints, supervision, typicality
+from merc.training.core import loop, seeds, speaker_offsets, stage_checkpoints, supervision, typicality
 from merc.training.core.loop_config import MAX_COUNT
 from merc.training.core.network import MultimodalNetwork
 from merc.training.distill.distillation_loss import (
@@ -78,6 +80,8 @@ def main() -> None:
     sources = [*data.files(), *supervision.weight_files(supervision.PRETRAINED, TEACHER)]
     outcomes = seeds.train_seeds(OUT, jobs, distil, [config.model_dump(), numbers, data, chosen, fraction], sources)
     typicality.save(OUT / typicality.FILE, typicality.fit(data.read("train"), data.read("dev")))
+    if (speakers := supervision.PRETRAINED / speaker_offsets.FILE).is_file():
+        shutil.copyfile(speakers, OUT / speaker_offsets.FILE)
     supervision.write_metrics(
         "distill", numbers, [supervision.SeedResult(*outcome) for outcome in outcomes], data.space, chosen
     )
@@ -86,7 +90,8 @@ def main() -> None:
 def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> supervision.SeedResult:
     """Distil one seed's teacher into a student with the teacher's initial weights; save it and its calibration."""
     seed, config = supervision.SeedRandomness.seed_all(job.seed), job.config
-    train, dev = LabelSubset(job.fraction, job.seed).hide_labels(job.data.read("train")), job.data.read("dev")
+    train, dev = (job.data.read_for_network(name) for name in ("train", "dev"))
+    train = LabelSubset(job.fraction, job.seed).hide_labels(train)
     teacher = stage_checkpoints.load_network(checkpoint.load, TEACHER / f"seed-{job.seed}").to(select_device())
     student = supervision.initial_network(
         seed.number,

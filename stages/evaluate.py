@@ -37,7 +37,7 @@ from merc.evaluation.report import result_files
 from merc.runtime import entry_point, params, results, workers
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
-from merc.training.core import stage_checkpoints, supervision, typicality
+from merc.training.core import speaker_offsets, stage_checkpoints, supervision, typicality
 from models import checkpoint
 
 MODELS = {"teacher": Path("out/train"), "student": Path("out/distill")}
@@ -87,6 +87,9 @@ def main() -> None:
     lost = {name: left_out.shares(split, of_rule) for name, of_rule in kept.items()}
     masks[left_out.CONDITION] = kept[missing_modalities.FULL]
     damaged |= {left_out.condition(name): each.without(~kept[name]) for name, each in damaged.items()}
+    speakers = speaker_offsets.load(MODELS[findings.STUDENT] / speaker_offsets.FILE)
+    split, train, dev = (speaker_offsets.with_offsets(each, speakers) for each in (split, train, dev))
+    damaged = {name: speaker_offsets.with_offsets(each, speakers) for name, each in damaged.items()}
     fits = floor.fit_seeds(train, dev, label_fraction.read(), seeds)
     with TemporaryDirectory(dir=result_files.OUT.parent) as folder:
         predicted, dev_predictions = _predict(Path(folder), split, dev, damaged, masks, space, folders, fits)

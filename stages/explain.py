@@ -23,7 +23,7 @@ from merc.explanation.methods import word_masking
 from merc.runtime import entry_point, params, results, workers
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
-from merc.training.core import stage_checkpoints
+from merc.training.core import speaker_offsets, stage_checkpoints
 from models import checkpoint
 
 OUT, METRICS, PLOTS = Path("out/explain"), Path("metrics/explain.json"), Path("plots/explain")
@@ -42,6 +42,7 @@ def main() -> None:
     config, space = params.read("explain", ExplainConfig), labels.label_space(params.read("data.labels", str))
     network = stage_checkpoints.load_network(checkpoint.load, STUDENT / f"seed-{seeds[0]}")
     split = read_split("test", corpora, network.modalities, space).with_streams(list(network.streams))
+    split = speaker_offsets.with_offsets(split, speaker_offsets.load(STUDENT / speaker_offsets.FILE))
     sources = Sources(split, units.read("test", corpora, split), word_masking.read("test", corpora, split))
     known_truth = truth.read_truth("test", corpora)
     pieces = choose(split, config.utterances)

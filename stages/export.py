@@ -12,7 +12,7 @@ from merc.export import agreement, bundle, model_card, needed_encoders, onnx_fil
 from merc.export import onnx_encoders as portable_encoders
 from merc.export.bundle import ExportConfig
 from merc.runtime import entry_point, params, results
-from merc.training.core import loop, stage_checkpoints, task_scores, typicality
+from merc.training.core import loop, speaker_offsets, stage_checkpoints, task_scores, typicality
 from models import checkpoint
 
 OUT, METRICS, DISTILLED = Path("out/export"), Path("metrics/export.json"), Path("out/distill")
@@ -33,6 +33,9 @@ def main() -> None:
     OUT.mkdir(parents=True)
     bundle.copy_checkpoint(source, OUT)
     shutil.copyfile(DISTILLED / typicality.FILE, OUT / typicality.FILE)
+    speakers = speaker_offsets.load(DISTILLED / speaker_offsets.FILE)
+    if speakers:
+        shutil.copyfile(DISTILLED / speaker_offsets.FILE, OUT / speaker_offsets.FILE)
     network = stage_checkpoints.load_network(checkpoint.load, source)
     results.write_json(OUT / "labels.json", network.labels)
     if colours := {label: colour for task in space.tasks.values() for label, colour in task.colours.items()}:
@@ -41,6 +44,7 @@ def main() -> None:
     needed = write_encoders(network)
     onnx_network.export_network(OUT, network)
     split = read_split("dev", corpora, network.modalities, space).with_streams(list(network.streams))
+    split = speaker_offsets.with_offsets(split, speakers)
     logits = loop.predict(network, split)
     card = model_card.render_card(
         network,

@@ -52,7 +52,8 @@ def main() -> None:
 def train_teacher(job: TrainJob, folder: Path, callback: loop.EpochCallback) -> supervision.SeedResult:
     """Train one seed's teacher, save it and its calibration; for the first seed, also some epochs' weights."""
     seed, config = supervision.SeedRandomness.seed_all(job.seed), job.config
-    train, dev = LabelSubset(job.fraction, job.seed).hide_labels(job.data.read("train")), job.data.read("dev")
+    train, dev = (job.data.read_for_network(name) for name in ("train", "dev"))
+    train = LabelSubset(job.fraction, job.seed).hide_labels(train)
     network = supervision.initial_network(
         seed.number, checkpoint.load, lambda: Network(job.model, train.streams, train.heads(), train.kinds()), train
     )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 import typical
 
@@ -9,6 +10,8 @@ from merc.corpora.synthesis.clip import Utterance, synthesise
 from merc.data.records.labels import MELD_EMOTIONS, MELD_SENTIMENTS
 from merc.export import bundle
 from merc.runtime import results
+from merc.training.core import speaker_offsets
+from merc.training.core.speaker_offsets import StreamSpeakers
 from models import checkpoint
 from models.network import Network, NetworkConfig
 
@@ -30,6 +33,11 @@ CALIBRATION = {
     "sentiment": {"temperature": 1.5, "threshold": 0.3},
 }
 SPEAKERS = ("Priya", "Viktor")
+
+
+def speakers(dim: int) -> StreamSpeakers:
+    """Speakers that differ as much as what they do."""
+    return StreamSpeakers(np.zeros(dim, np.float32), np.ones(dim, np.float32))
 
 
 def write_model(folder: Path, **changes) -> Path:
@@ -54,7 +62,6 @@ def write_model(folder: Path, **changes) -> Path:
             parameter.mul_(8.0)  # so that answers differ
     for stream in network.streams:  # as if it had seen data
         network.standardise(stream, torch.zeros(STREAMS[stream]), torch.full((STREAMS[stream],), 2.0))
-        network.take_out(stream, torch.linalg.qr(torch.randn(STREAMS[stream], 2))[0])
     tables = {task: 0.1 * torch.randn(2 ** len(network.modalities), len(names)) for task, names in LABELS.items()}
     network.offsets.fill(
         {task: table * (torch.arange(len(table)) < len(table) - 1)[:, None] for task, table in tables.items()}
@@ -64,6 +71,7 @@ def write_model(folder: Path, **changes) -> Path:
     results.write_json(folder / "calibration.json", CALIBRATION)
     results.write_json(folder / "extraction.json", EXTRACTION)
     typical.write(folder, network.streams)
+    speaker_offsets.save(folder / speaker_offsets.FILE, {s: speakers(dim) for s, dim in network.streams.items()})
     names = {stream.split("/")[0]: stream.split("/")[1] for stream in network.streams}
     needed = {
         modality: {"encoder": name, "source": "", "licence": "", "settings": SETTINGS[modality]}

@@ -40,7 +40,6 @@ def network(seed: int = 0, streams: dict = STREAMS, **changes) -> Network:
     made = Network(config(**changes), streams, LABELS)
     for stream, dim in made.streams.items():
         made.standardise(stream, torch.randn(dim), torch.rand(dim) + 0.5)
-        made.take_out(stream, torch.linalg.qr(torch.randn(dim, 2))[0])
     return made.eval()
 
 
@@ -62,7 +61,9 @@ def batch(dialogues=DIALOGUES, seed: int = 1, extra: int = 0, streams: dict = ST
         longest = int(steps.max()) if len(steps) else 1
         values = functional.pad(values[:, :longest], (0, 0, 0, extra))
         made["values"][stream], made["rows"][stream], made["steps"][stream] = values, rows, steps
+    offsets = {stream: torch.randn(count, dim, generator=generator) for stream, dim in streams.items()}
     return made | {
+        "speaker_offsets": offsets,
         "present": present,
         "place": place,
         "speaker": torch.randint(0, 5, (count,), generator=generator),
@@ -79,6 +80,7 @@ def only(made: dict, dialogue: int) -> dict:
     cut = {name: made[name][keep] for name in ("present", "speaker", "emotion", "sentiment", "index")}
     cut |= {"place": torch.stack([torch.zeros_like(made["place"][keep][:, 1]), made["place"][keep][:, 1]], 1)}
     cut |= {"values": {}, "rows": {}, "steps": {}}
+    cut["speaker_offsets"] = {stream: of_rows[keep] for stream, of_rows in made["speaker_offsets"].items()}
     for stream, rows in made["rows"].items():
         here = keep[rows]
         cut["rows"][stream] = new_row[rows[here]]

@@ -90,7 +90,7 @@ def test_a_foreign_file_a_newer_format_and_no_model_are_refused(exported):
     results.write_json(exported / "hashes.json", known | {"format": bundle.FORMAT + 1})
     with pytest.raises(UserError, match="newer"):
         bundle.verify(exported)
-    results.write_json(exported / "hashes.json", known | {"format": bundle.FORMAT - 1})
+    results.write_json(exported / "hashes.json", known | {"format": bundle.OLDEST - 1})
     with pytest.raises(UserError, match="old; export it again"):
         bundle.verify(exported)
     with pytest.raises(UserError, match="dvc repro export"):

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from exported import write_model
+from safetensors import numpy as arrays_files
 from safetensors.torch import load_file, save_file
 
 from merc.encoders.lipsync import clip_inputs
@@ -20,6 +22,7 @@ from merc.runtime.errors import UserError
 from merc.serve.commands.predict import predict
 from merc.serve.predictor import folder_contents
 from merc.serve.predictor.predictor import Predictor
+from merc.training.core import speaker_offsets
 from models import checkpoint, lipsync
 from models.lipsync import Synchrony, TowersConfig
 
@@ -150,8 +153,6 @@ MISTAKES: list[tuple[str, Change, str]] = [
     ("config.json", put("streams", value=[]), "streams = "),
     ("config.json", put("offsets", value=["mood"]), "offsets = 'mood': the tasks are"),
     ("config.json", put("offsets", value=[]), r"model\.safetensors"),
-    ("config.json", put("directions", "text/other", value=2), "directions = 'text/other': the streams are"),
-    ("config.json", put("directions", "text/minilm", value=3), r"model\.safetensors"),
     ("config.json", drop("labels", "emotion"), "emotion"),
     ("config.json", put("labels", "emotion", value=["joy", "joy"]), "each label once"),
     ("config.json", put("labels", "emotion", value=["joy", "anger"]), r"labels\.json"),
@@ -198,6 +199,26 @@ def test_damaged_weights_are_named(folder, name):
         (folder / name).write_bytes(damage)
         refusal(folder, name, reseal=False)
         refusal(folder, name)
+
+
+SPEAKER_MISTAKES = [
+    ({"text/other/usual": np.zeros(384, np.float32)}, "text/other"),
+    ({"text/minilm/usual": np.zeros(383, np.float32)}, r"\[383\]"),
+    ({"text/minilm/ratio": None}, "text/minilm/ratio = 'missing'"),
+    ({"text/minilm/more": np.zeros(384, np.float32)}, "text/minilm/more"),
+    ({"text/minilm/ratio": np.full(384, -1, np.float32)}, "ratio 0 at least"),
+    ({"text/minilm/ratio": np.full(384, np.nan, np.float32)}, "ratio 0 at least"),
+    ({"text/minilm/usual": np.full(384, np.inf, np.float32)}, "usual is finite"),
+    ({"text/minilm/usual": np.zeros(384, np.float64)}, "F64"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), SPEAKER_MISTAKES)
+def test_a_mistake_in_what_is_said_of_speakers_is_named(folder, change, words):
+    path = folder / speaker_offsets.FILE
+    arrays = arrays_files.load_file(path) | change
+    arrays_files.save_file({name: array for name, array in arrays.items() if array is not None}, path)
+    assert re.search(words, message := refusal(folder, path.name)), message
 
 
 def test_damaged_onnx_files_are_named(whole, tmp_path):

@@ -174,7 +174,7 @@ def test_the_export_answers_as_evaluate_did(shipped):
     )
     for engine, tolerance in (("torch", 1e-4), ("onnx", 2e-3)):
         predictor = Predictor.load("out/export", engine=engine)
-        answers = inference.predict_outputs(predictor.forward, dialogue, predictor.modalities, STREAMS)
+        answers = inference.predict_outputs(predictor.forward, dialogue, predictor.modalities, STREAMS, {})
         about = predictor.tasks, predictor.calibration, predictor.modalities
         rows = inference.prediction_rows(dialogue, answers, *about, hide=())
         for name, task in labels.label_space(f"like_{shipped}").tasks.items():

@@ -227,7 +227,8 @@ def test_a_summary_is_the_mean_and_the_spread_of_the_standardised_steps():
         for row, steps, features in zip(
             batch["rows"][stream], batch["steps"][stream], batch["values"][stream], strict=True
         ):
-            own = made.network.standardised(stream, features[:steps])
+            own = {**batch, "values": {stream: features[:steps][None]}, "rows": {stream: row[None]}}
+            own = made.network.standardised(stream, own)[0]
             spread = (own.var(0, correction=0) + objectives.VARIANCE_FLOOR).sqrt()
             torch.testing.assert_close(values[row], torch.cat([own.mean(0), spread]))
         assert not values[~present].any()

@@ -60,7 +60,9 @@ class Pooling(NamedTuple):
         standards = {}
         centres = {name: stream.statistics()[0].numpy() for name, stream in train.features.items()}
         for name, stream in train.features.items():
-            values = _pool(stream, centres[name])[stream.lengths.numpy() > 0]
+            values = _pool(stream, centres[name])
+            _centre(values, train, name, torch.arange(len(train)))
+            values = values[stream.lengths.numpy() > 0]
             deviation = values.std(0) if len(values) else np.ones(values.shape[1])
             mean = values.mean(0) if len(values) else np.zeros(values.shape[1])
             standards[name] = mean, np.where(deviation < SMALLEST_SPREAD, 1.0, deviation)
@@ -83,12 +85,20 @@ class Pooling(NamedTuple):
         mean, deviation = self.standards[name]
         if name not in split.features:
             return np.zeros((rows.stop - rows.start, len(mean)))
-        stream = split.features[name].take(torch.arange(rows.start, rows.stop))
+        indices = torch.arange(rows.start, rows.stop)
+        stream = split.features[name].take(indices)
         pooled = _pool(stream, self.centres[name])
+        _centre(pooled, split, name, indices)
         pooled -= mean
         pooled /= deviation
         pooled[stream.lengths.numpy() == 0] = 0.0
         return pooled
+
+
+def _centre(pooled: np.ndarray, split: Split, stream: str, rows: torch.Tensor) -> None:
+    """Subtract the speakers' offsets from the means, as the networks do."""
+    if stream in split.speaker_offsets:
+        pooled[:, : pooled.shape[1] // 2] -= split.offsets_of(stream, rows).numpy()
 
 
 def _pool(stream: FeatureStream, centre: np.ndarray) -> np.ndarray:

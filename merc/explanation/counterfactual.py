@@ -182,6 +182,8 @@ class Probe:
         A modality is left out if `change` returns the values of all its streams as they are, as the same tensors.
         """
         batch: dict[str, Any] = {"values": {}, "rows": {}, "steps": {}, "present": self.batch["present"][rows]}
+        offsets = self.batch.get("speaker_offsets", {})
+        batch["speaker_offsets"] = {stream: of_rows[rows] for stream, of_rows in offsets.items()}
         changed = set()  # modalities
         for stream, entries in self.entries.items():
             queries = (entries[rows] >= 0).nonzero().squeeze(1)

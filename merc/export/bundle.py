@@ -10,7 +10,9 @@ from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
 from merc.runtime.results import read_json, write_json
 
-FORMAT = 3  # version of the folder's format: 2 has tokenizers and transformers' digests of weights, 3 typicality
+# version of the folder's format: 2 has tokenizers and transformers' digests of weights, 3 typicality, 4 may have
+# what is usual of speakers
+FORMAT, OLDEST = 4, 3
 HASHES = "hashes.json"
 COLOURS = "colours.json"  # class -> #rrggbb, where the label space has any
 REMEDY = "export or copy the model again"
@@ -72,7 +74,7 @@ def verify(folder: Path, trust: str | None = None) -> dict[str, str]:
     version, files = (hashes.get(key) if isinstance(hashes, dict) else None for key in ("format", "files"))
     if not isinstance(version, int) or not isinstance(files, dict):
         raise UserError(f"{path}: holds no format and hashes of a model; {REMEDY}")
-    if version != FORMAT:
+    if not OLDEST <= version <= FORMAT:
         remedy = f"newer than this code's {FORMAT}; update merc" if version > FORMAT else "old; export it again"
         raise UserError(f"{folder}: format {version} is {remedy}")
     names = set(_files(folder))

@@ -44,6 +44,8 @@ def named_tensors(batch: Mapping[str, Any], streams: Mapping[str, int]) -> dict[
         num_steps = _max_steps(batch["values"], StreamName.parse(stream).modality)
         parts = [batch[part].get(stream) for part in PARTS]
         values, rows, steps = _empty_stream(num_steps, width) if parts[0] is None else parts
+        if (offsets := batch.get("speaker_offsets", {}).get(stream)) is not None:
+            values = values - offsets[rows].unsqueeze(1)  # which the exported network leaves to its caller
         padded = nn.functional.pad(values, (0, 0, 0, num_steps - values.shape[1]))
         named |= {f"{part}/{stream}": tensor for part, tensor in zip(PARTS, (padded, rows, steps), strict=True)}
     named |= {name: batch[name] for name in ROWS}

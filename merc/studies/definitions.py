@@ -135,11 +135,11 @@ STUDIES: dict[str, Study] = {
     "labels": Study(
         title=(
             "How many labels does pretraining save? The sample's teacher on dev, by the share of the train "
-            "dialogues whose labels it learns from; pretrained: without what tells speakers apart"
+            "dialogues whose labels it learns from; pretrained: less what is usual of the speaker"
         ),
         preset="sample",
         until="train",
-        rows=label_fraction_rows({"pretrain.speaker_share": 0.5}, {}),
+        rows=label_fraction_rows({"pretrain.speakers": True}, {}),
         models=("teacher",),
     ),
     "objectives": Study(
@@ -152,7 +152,7 @@ STUDIES: dict[str, Study] = {
         flags={"data.label_fraction": 0.1},
         rows=(
             StudyRow("not pretrained"),
-            StudyRow("speakers taken out", {"pretrain.speaker_share": 0.5}, "no epochs"),
+            StudyRow("speakers", {"pretrain.speakers": True}, "what is usual of a speaker; no epochs"),
             StudyRow("align and reconstruct", PRETRAINED),
             *(
                 StudyRow(
@@ -331,18 +331,18 @@ STUDIES: dict[str, Study] = {
     "meld-labels": Study(
         title=(
             "How many labels does pretraining save on MELD? Its teacher on dev, by the share of the train "
-            "dialogues whose labels it learns from; pretrained: epochs of alignment and reconstruction"
+            "dialogues whose labels it learns from; pretrained: less what is usual of the speaker"
         ),
         preset="meld-features",
         until="train",
-        rows=label_fraction_rows(PRETRAINED, {}),  # no direction there is the speakers' by half
+        rows=label_fraction_rows({"pretrain.speakers": True}, {}),
         models=("teacher",),
     ),
     "ravdess-labels": Study(
         title=(
             "How many labels does pretraining save on RAVDESS? Its teacher on fold 1's dev actors, by the share of "
-            "the train recordings whose labels it learns from; Whisper base, frozen; pretrained: without what "
-            "tells speakers apart"
+            "the train recordings whose labels it learns from; Whisper base, frozen; pretrained: less what is "
+            "usual of the speaker"
         ),
         preset="ravdess",
         until="train",
@@ -359,7 +359,7 @@ STUDIES: dict[str, Study] = {
             "train.patience": 8,
             "train.lr": 0.001,
         },
-        rows=label_fraction_rows({"pretrain.speaker_share": 0.5}, {}),
+        rows=label_fraction_rows({"pretrain.speakers": True}, {}),
         models=("teacher",),
     ),
 }

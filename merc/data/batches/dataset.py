@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -36,6 +37,9 @@ class Split:
     present: Tensor  # (N, M) bool: which modalities an utterance has
     speaker: Tensor  # (N,) long: speaker index within the dialogue, by order of first appearance
     starts: Tensor  # (dialogues + 1,) long: dialogue d owns rows starts[d]:starts[d + 1]
+    # by stream: (K, D) what is usual of each speaker (merc/training/core/speaker_offsets.py)
+    speaker_offsets: dict[str, Tensor] = field(default_factory=dict)
+    who: Tensor | None = None  # (N,) long: the speaker's row there, the same one in all dialogues
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -84,8 +88,15 @@ class Split:
         return next((task for task in self.heads() if self.tasks[task].kind == "classification"), "")
 
     def statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Mean and standard deviation (D,) of each stream over all steps."""
-        return {name: stream.statistics() for name, stream in self.features.items()}
+        """Mean and standard deviation (D,) of each stream over all steps, less the speakers' offsets."""
+        return {
+            name: stream.statistics(partial(self.offsets_of, name) if name in self.speaker_offsets else None)
+            for name, stream in self.features.items()
+        }
+
+    def offsets_of(self, stream: str, rows: Tensor) -> Tensor:
+        """(n, D) what is usual of the speakers of these rows, of a stream that has `speaker_offsets`."""
+        return self.speaker_offsets[stream][cast("Tensor", self.who)[rows]]
 
     def with_streams(self, streams: Sequence[str]) -> Split:
         """This split restricted to the given streams, a network's inputs; features of other encoders are absent."""
@@ -110,6 +121,7 @@ class Split:
             present=self.present[rows],
             speaker=self.speaker[rows],
             starts=torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
+            who=None if self.who is None else self.who[rows],
         )
 
     def without(self, hidden: np.ndarray) -> Split:
@@ -130,6 +142,8 @@ class Split:
             targets={task: target.to(device) for task, target in self.targets.items()},
             votes={task: shares.to(device) for task, shares in self.votes.items()},
             **{name: getattr(self, name).to(device) for name in ("present", "speaker", "starts")},
+            speaker_offsets={name: table.to(device) for name, table in self.speaker_offsets.items()},
+            who=None if self.who is None else self.who.to(device),
         )
 
     def batch(self, dialogues: Sequence[int] | Tensor, device: torch.device | str | None = None) -> dict:
@@ -137,7 +151,7 @@ class Split:
 
         With n of the batch's N utterances present in a stream, `values` is (n, S, D), zero-padded to the longest
         utterance. `rows` (n,) are positions within the batch, `steps` (n,) the lengths, `place` (N, 2) dialogue and
-        turn, `index` (N,) the rows of the split.
+        turn, `index` (N,) the rows of the split, `speaker_offsets` (N, D) by stream, where the split has any.
         """
         selected = torch.as_tensor(dialogues, dtype=torch.long, device=self.starts.device)
         place, index = self._rows(selected)
@@ -155,6 +169,8 @@ class Split:
             **{votes_key(task): shares[index] for task, shares in self.votes.items()},
             "index": index,
         }
+        if self.speaker_offsets:
+            batch["speaker_offsets"] = {s: self.offsets_of(s, index) for s in inputs if s in self.speaker_offsets}
         return batch if device is None else move_batch(batch, device)
 
     def batches(self, size: int) -> Iterator[dict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BLOCK = 16_384  # steps that are looked at once: 50 MB of 768 numbers
+BLOCK_ROWS = 1024  # rows whose steps are looked at once
 SMALLEST_SPREAD = 1e-6  # standard deviation below which a feature counts as constant and is not scaled
 
 
@@ -82,21 +84,33 @@ class FeatureStream:
             for block in part.split(BLOCK):
                 yield self._numbers(block)
 
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (D,) over all steps, ignoring NaN; 1 for a constant feature."""
-        count = np.maximum(sum(np.isfinite(block).sum(0) for block in self._arrays()), 1)
-        mean = self._sum(lambda block: block) / count
-        deviation = np.sqrt(self._sum(lambda block: (block - mean) ** 2) / count)
+    def statistics(self, offsets: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (D,) over all steps, ignoring NaN; 1 for a constant feature.
+
+        `offsets`: rows (n,) -> (n, D), subtracted from their steps.
+        """
+        blocks = self._arrays if offsets is None else partial(self._less, offsets)
+        count = np.maximum(sum(np.isfinite(block).sum(0) for block in blocks()), 1)
+        mean = self._sum(blocks, lambda block: block) / count
+        deviation = np.sqrt(self._sum(blocks, lambda block: (block - mean) ** 2) / count)
         scale = np.where(deviation < SMALLEST_SPREAD, 1.0, deviation)
         return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(scale.astype(np.float32))
 
     def _arrays(self) -> Iterator[np.ndarray]:
         return (block.cpu().numpy() for block in self.blocks())
 
-    def _sum(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def _less(self, offsets: Callable[[Tensor], Tensor]) -> Iterator[np.ndarray]:
+        """The steps of all rows, less the offset of their row."""
+        for rows in torch.arange(len(self.lengths), device=self.lengths.device).split(BLOCK_ROWS):
+            less = offsets(rows).repeat_interleave(self.lengths[rows], 0)
+            yield (self.steps_of(rows) - less).cpu().numpy()
+
+    def _sum(
+        self, blocks: Callable[[], Iterator[np.ndarray]], function: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
         """(D,) sum over all steps of a function of them, step after step."""
         total = np.zeros((1, self.dim))
-        for block in self._arrays():
+        for block in blocks():
             values = np.concatenate([total, function(block)])
             total = np.sum(values, axis=0, where=np.isfinite(values), keepdims=True)
         return total[0]

@@ -13,7 +13,7 @@ from merc.explanation.methods import token_shap
 from merc.runtime import params
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
-from merc.training.core import typicality
+from merc.training.core import speaker_offsets, typicality
 from models import checkpoint
 
 STUDENTS = Path("out/distill")
@@ -29,6 +29,7 @@ def explain_corpus_utterance(split: str, corpus: str, dialogue: str, utterance: 
         .with_streams(list(network.streams))
         .to(select_device())
     )
+    dataset = speaker_offsets.with_offsets(dataset, speaker_offsets.load(STUDENTS / speaker_offsets.FILE))
     row = _find(dataset, corpus, dialogue, utterance, split)
     picks = [(row, dataset.manifest["utterance"].iloc[row])]
     ((name, rows, index, raw, batch, encoders),) = selection.inputs_of(split, dataset, picks)

@@ -96,6 +96,11 @@ class Dialogue:
     def __iter__(self) -> Iterator[RecordedUtterance]:
         return iter(self.utterances)
 
+    def features(self, modality: str) -> list[np.ndarray | None]:
+        """(steps, dim) features of each utterance, None where it lacks the modality."""
+        encoded = (utterance.features.get(modality) for utterance in self)
+        return [None if one is None else one.values for one in encoded]
+
     def prefix(self, count: int) -> "Dialogue":
         """The first `count` utterances, with the features that they have."""
         return Dialogue(self.utterances[:count])

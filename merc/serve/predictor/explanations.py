@@ -57,12 +57,11 @@ class PredictionExplainer:
             if begin <= number < end
         )
         predictor = self.predictor
-        window = predictor.trusted(Dialogue(dialogue.utterances[first:last])).utterances
-        batch = inference.collate_dialogue(
-            window, dialogue.speakers[first:last], predictor.modalities, predictor.streams
-        )
+        trusted, window, streams = predictor.trusted(dialogue), slice(first, last), predictor.streams
+        offsets = inference.usual_of_speakers(trusted, streams, predictor.speakers)
+        batch = inference.collate_window(trusted, window, predictor.modalities, streams, offsets)
         batch = inference.hide_modalities(batch, predictor.modalities, hide)
-        raw = self._raw(window, number - first, hide)
+        raw = self._raw(trusted.utterances[window], number - first, hide)
         encoders = {
             predictor.streams[modality]: encoder
             for modality, encoder in predictor.encoders.items()

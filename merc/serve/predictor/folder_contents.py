@@ -27,8 +27,9 @@ from merc.media.extraction import extraction_config
 from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.runtime.errors import UserError
 from merc.runtime.params import StrictModel
-from merc.training.core import typicality
+from merc.training.core import speaker_offsets, typicality
 from merc.training.core.calibration import Calibration
+from merc.training.core.speaker_offsets import StreamSpeakers
 from merc.training.core.typicality import StreamTypicality
 from models.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from models.heads import HeadKind
@@ -82,7 +83,6 @@ class NetworkDescription(StrictModel):
     streams: dict[str, Width]  # feature dimension by <modality>/<encoder>
     labels: Labels
     kinds: dict[str, HeadKind] = Field(default_factory=dict)  # of the tasks that are no plain classification
-    directions: dict[str, Width] = Field(default_factory=dict)  # taken out of a stream's features, if any
     offsets: list[str] = Field(default_factory=list)  # tasks with a table of logits by what is missing
 
     def task(self, name: str) -> Task:
@@ -123,6 +123,7 @@ class FolderContents:
     settings: ExtractionConfig
     encoders: dict[str, dict[str, Any]]  # by modality
     typicality: dict[str, StreamTypicality]  # by stream; none of a stream that could not be judged
+    speakers: dict[str, StreamSpeakers]  # by stream; none where speakers could not be told apart, or need not be
     colours: dict[str, str]  # class -> #rrggbb
 
 
@@ -146,7 +147,6 @@ def read(folder: Path) -> FolderContents:
             network.streams,
             _tuples(network.labels),
             network.kinds,
-            network.directions,
             network.offsets,
         ),
     )
@@ -158,6 +158,7 @@ def read(folder: Path) -> FolderContents:
         settings,
         {modality: entry.model_dump() for modality, entry in encoders.items()},
         _read_typicality(folder / typicality.FILE, network.streams),
+        _read_speakers(folder / speaker_offsets.FILE, network.streams),
         _read(folder / bundle.COLOURS, dict[Label, Colour]) if (folder / bundle.COLOURS).is_file() else {},
     )
 
@@ -202,8 +203,6 @@ def _check_labels(folder: Path, network: NetworkDescription) -> None:
         raise _misfit(path, "kinds", unknown[0], f"the tasks are {', '.join(network.labels)}")
     if unknown := sorted(set(network.offsets) - set(network.labels)):
         raise _misfit(path, "offsets", unknown[0], f"the tasks are {', '.join(network.labels)}")
-    if unknown := sorted(set(network.directions) - set(network.streams)):
-        raise _misfit(path, "directions", unknown[0], f"the streams are {', '.join(network.streams)}")
     labels = _read(folder / "labels.json", Labels)
     if labels != network.labels:
         task = next(task for task in (*labels, *network.labels) if labels.get(task) != network.labels.get(task))
@@ -305,6 +304,27 @@ def _read_typicality(path: Path, streams: Mapping[str, int]) -> dict[str, Stream
                 raise _misfit(path, f"{stream}/{part}", array[~np.isfinite(array)][0], "finite numbers")
         if not (arrays.scale > 0).all() or (np.diff(arrays.dev) < 0).any():
             raise _misfit(path, stream, "scale, dev", "scales are above 0, and dev's distances ascend")
+    return fitted
+
+
+def _read_speakers(path: Path, streams: Mapping[str, int]) -> dict[str, StreamSpeakers]:
+    """{} without the file; refuse arrays of other streams, other shapes or values than `pretrain` writes."""
+    try:
+        found = speaker_offsets.shapes(path) if path.is_file() else {}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read ({_one_line(error)}); {REMEDY}") from None
+    named = {name.rpartition("/")[0] for name in found}
+    for name in sorted({*found, *(f"{stream}/{part}" for stream in named for part in StreamSpeakers._fields)}):
+        stream, _, part = name.rpartition("/")
+        expected = [streams[stream]] if stream in streams and part in StreamSpeakers._fields else None
+        if found.get(name) != expected:
+            raise _misfit(
+                path, name, found.get(name, "missing"), f"{CONFIG_FILE} describes {expected or 'no such stream'}"
+            )
+    fitted = speaker_offsets.load(path)
+    for stream, arrays in fitted.items():
+        if not np.isfinite(arrays.usual).all() or not (arrays.ratio >= 0).all():
+            raise _misfit(path, stream, "usual, ratio", "usual is finite, and ratio 0 at least")
     return fitted
 
 

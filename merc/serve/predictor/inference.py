@@ -11,8 +11,9 @@ from merc.data.batches.streams import FeatureStream
 from merc.data.records.labels import Task
 from merc.serve.predictor import answers
 from merc.serve.predictor.dialogue import Dialogue, PredictionRow, RecordedUtterance
-from merc.training.core import typicality
+from merc.training.core import speaker_offsets, typicality
 from merc.training.core.calibration import Calibration
+from merc.training.core.speaker_offsets import Speakers
 
 # Utterances of a dialogue that the network gets at once, and how many of them on each side are context only. The
 # longest dialogue of MELD has 33.
@@ -23,12 +24,12 @@ Forward = Callable[[dict[str, Any]], Outputs]
 
 
 def predict_outputs(
-    ask: Forward, dialogue: Dialogue, modalities: Sequence[str], streams: dict[str, str]
+    ask: Forward, dialogue: Dialogue, modalities: Sequence[str], streams: dict[str, str], fitted: Speakers
 ) -> Outputs:
     """Network outputs for all utterances; `streams` maps each modality to its feature stream."""
-    roles, chunks = dialogue.speakers, []
+    offsets, chunks = usual_of_speakers(dialogue, streams, fitted), []
     for first, last, begin, end in context_windows(dialogue.starts):
-        batch = collate_dialogue(dialogue.utterances[first:last], roles[first:last], modalities, streams)
+        batch = collate_window(dialogue, slice(first, last), modalities, streams, offsets)
         chunks.append({name: values[begin - first : end - first] for name, values in ask(batch).items()})
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in (chunks[0] if chunks else ())}
 
@@ -44,13 +45,21 @@ def context_windows(starts: Sequence[int]) -> Iterator[tuple[int, int, int, int]
             yield max(begin - CONTEXT_MARGIN, start), min(end + CONTEXT_MARGIN, stop), begin, end
 
 
-def collate_dialogue(
-    utterances: Sequence[RecordedUtterance],
-    roles: Sequence[int],
+def usual_of_speakers(dialogue: Dialogue, streams: dict[str, str], fitted: Speakers) -> dict[str, torch.Tensor]:
+    """(N, D) offset of each utterance's speaker by stream, told by all utterances that the speaker has here."""
+    features = {name: dialogue.features(modality) for modality, name in streams.items() if name in fitted}
+    return speaker_offsets.of_utterances(fitted, features, [one.speaker for one in dialogue])
+
+
+def collate_window(
+    dialogue: Dialogue,
+    window: slice,
     modalities: Sequence[str],
     streams: dict[str, str],
+    offsets: dict[str, torch.Tensor],
 ) -> dict[str, Any]:
-    """Collate one dialogue into a batch of the network (merc/data/batches/dataset.py)."""
+    """Collate a window of one dialogue into a batch of the network (merc/data/batches/dataset.py)."""
+    utterances, roles = dialogue.utterances[window], dialogue.speakers[window]
     count = len(utterances)
     indices = torch.arange(count)
     batch = {"values": {}, "rows": {}, "steps": {}}
@@ -61,6 +70,7 @@ def collate_dialogue(
             for part, tensor in zip(("values", "rows", "steps"), stream.gather(indices), strict=True):
                 batch[part][name] = tensor
             is_present[batch["rows"][name], modalities.index(modality)] = True
+    batch["speaker_offsets"] = {name: of_rows[window] for name, of_rows in offsets.items()}
     return batch | {
         "present": is_present,
         "place": torch.stack([torch.zeros_like(indices), indices], 1),
@@ -70,9 +80,7 @@ def collate_dialogue(
 
 def _stream(utterances: Sequence[RecordedUtterance], modality: str) -> FeatureStream | None:
     """Features of the utterances that have any finite value; None if there are none."""
-    features = [
-        utterance.features[modality].values if modality in utterance.features else None for utterance in utterances
-    ]
+    features = Dialogue(list(utterances)).features(modality)
     features = [None if values is None or not np.isfinite(values).any() else values for values in features]
     present = [values for values in features if values is not None]
     if not present:

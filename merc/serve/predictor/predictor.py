@@ -56,6 +56,7 @@ class Predictor:
         self.tasks = {name: contents.network.task(name) for name in self.labels}
         self.settings, self.needs = contents.settings, contents.encoders
         self.modalities, self.typicality = tuple(contents.network.model.modalities), contents.typicality
+        self.speakers = contents.speakers
         self.encoders = {
             modality: encoder
             for modality, description in self.needs.items()
@@ -143,7 +144,7 @@ class Predictor:
         def forward(batch: dict[str, Any]) -> inference.Outputs:
             return self.forward(inference.hide_modalities(batch, self.modalities, hide))
 
-        outputs = inference.predict_outputs(forward, dialogue, self.modalities, self.streams)
+        outputs = inference.predict_outputs(forward, dialogue, self.modalities, self.streams, self.speakers)
         return inference.prediction_rows(dialogue, outputs, self.tasks, self.calibration, self.modalities, hide)
 
     def trusted(self, dialogue: Dialogue) -> Dialogue:

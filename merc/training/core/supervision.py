@@ -23,7 +23,7 @@ from merc.data.records.selection import METRICS, Selection
 from merc.runtime import params, results
 from merc.runtime.device import select_device
 from merc.runtime.errors import UserError
-from merc.training.core import calibration, stage_checkpoints
+from merc.training.core import calibration, speaker_offsets, stage_checkpoints
 from merc.training.core.loop import (
     SCORE,
     History,
@@ -71,6 +71,12 @@ class TrainingData(NamedTuple):
     def read(self, split: str) -> Split:
         """The split of the corpora with a share above 0, on the device."""
         return dataset.read_split(split, self.trained_corpora, self.modalities, self.space).to(select_device())
+
+    def read_for_network(self, split: str) -> Split:
+        """The split as networks take it: with the offsets of its speakers, if `pretrain` has fitted them."""
+        return speaker_offsets.with_offsets(
+            self.read(split), speaker_offsets.load(PRETRAINED / speaker_offsets.FILE)
+        )
 
     def files(self) -> list[Path]:
         """The files that `read` reads for train and dev."""

@@ -194,7 +194,7 @@ def summarise(network: MultimodalNetwork, batch: dict) -> dict[str, Summary]:
         has = batch["present"].new_zeros(rows)
         if stream in batch["values"]:
             steps, here = batch["steps"][stream].view(-1, 1, 1), batch["rows"][stream]
-            values = network.standardised(stream, batch["values"][stream])  # (n, S, D_in)
+            values = network.standardised(stream, batch)  # (n, S, D_in)
             is_real = torch.arange(values.shape[1], device=steps.device).view(1, -1, 1) < steps
             mean = (values * is_real).sum(1, keepdim=True) / steps
             variance = ((values - mean).square() * is_real).sum(1) / steps.squeeze(1)
