@@ -111,6 +111,7 @@ def folder(tmp_path, monkeypatch) -> Path:
                 values[:, 0] += 10.0 * (row % 3)
         packed.packs.write_pack(packed.packs.pack_path(split, "sample", "audio"), packed.pack(heard, 9), table)
     changes = {"pretrain__epochs": 0, "pretrain__speakers": True, "compute__workers": 1, "train__seeds": [3]}
+    changes |= {"evaluate__corruptions": ["shuffle:audio"], "evaluate__repeats": 1, "evaluate__rounds": 20}
     packed.copy_parameters(tmp_path, **(packed.QUICK | changes))
     return tmp_path
 
