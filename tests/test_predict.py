@@ -3,7 +3,10 @@
 import json
 import shutil
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import drawn
 import numpy as np
@@ -25,7 +28,7 @@ from merc.serve import Predictor
 from merc.serve.predictor import inference, recording_files
 from merc.serve.predictor.dialogue import Dialogue, EncodedFeatures
 from merc.serve.predictor.dialogue import RecordedUtterance as Read
-from merc.training.core import calibration
+from merc.training.core import calibration, speaker_offsets
 from models import checkpoint
 
 NAMED = ("utterance", "start", "end", "speaker", "text", "text_source", "emotion", "sentiment", "gates")
@@ -132,6 +135,10 @@ def test_answers_are_the_networks(predictor, folder, read):
         "place": torch.tensor([[0, 0], [0, 1], [0, 2]]),
         "speaker": torch.tensor([0, 1, 0]),
     }
+    batch["speaker_offsets"] = {s: torch.zeros(3, network.streams[s]) for s in values}
+    for stream, own in values.items():  # of variances that are equal, of speakers who are Ann, Bob and Ann
+        first, second, third = (one.mean(0) for one in own)
+        batch["speaker_offsets"][stream][:] = torch.stack([(first + third) / 3, second / 2, (first + third) / 3])
     with torch.no_grad():
         output = network(batch)
     known = results.read_json(folder / "calibration.json")["emotion"]
@@ -324,14 +331,42 @@ def test_long_dialogues_are_answered_in_windows(predictor):
         assert last - end == inference.CONTEXT_MARGIN or last == len(whole)
 
 
-def test_dialogues_do_not_hear_each_other(predictor):
+def test_dialogues_hear_nothing_of_each_other_but_what_is_usual_of_a_speaker(predictor):
     one, other = _made_up(3, 1), _made_up(4, 2)
+    apart = predictor.answer(one) + predictor.answer(other)
     for part in other:
         part.dialogue = "other"
+    shared = predictor.answer(Dialogue([*one, *other]))  # of people with the same names
+    for part in other:
+        part.speaker += " of the other"
     both = predictor.answer(Dialogue([*one, *other]))
-    apart = predictor.answer(one) + predictor.answer(other)
-    for row, alone in zip(both, apart, strict=True):
-        assert list(row["emotion"].values()) == pytest.approx(list(alone["emotion"].values()), abs=1e-5)
+    answers = [np.array([[*row["emotion"].values()] for row in rows]) for rows in (apart, both, shared)]
+    assert answers[1] == pytest.approx(answers[0], abs=1e-5)
+    assert not np.allclose(answers[2], answers[0], atol=1e-3)
+
+
+def test_what_is_usual_of_a_speaker_is_subtracted(predictor, folder):
+    """Adding the same to all that a speaker does changes little, where it would change much."""
+    read = _made_up(40, 1)
+    fitted = speaker_offsets.load(folder / speaker_offsets.FILE)
+    assert fitted.keys() == set(predictor.streams.values()) and predictor.speakers.keys() == fitted.keys()
+
+    def moved(chosen: Callable[[int], bool]) -> Dialogue:
+        parts = [
+            replace(one, features={m: encoded._replace(values=encoded.values + 20.0 * chosen(number))
+                                   for m, encoded in one.features.items()})
+            for number, one in enumerate(read)
+        ]  # fmt: skip
+        return Dialogue(parts)
+
+    def answers(dialogue: Dialogue) -> np.ndarray:
+        return np.array([[*row["emotion"].values()] for row in predictor.answer(dialogue)])
+
+    shifted = moved(lambda number: number % 2 == 0)
+    as_read, of_speaker = answers(read), answers(shifted)
+    with patch.object(predictor, "speakers", {}):
+        bare = np.abs(answers(read) - answers(shifted)).mean()
+    assert np.abs(of_speaker - as_read).mean() < 0.3 * bare
 
 
 def test_no_utterance_gives_no_row(predictor):
