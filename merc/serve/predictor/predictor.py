@@ -29,7 +29,7 @@ from merc.serve.predictor.dialogue import (
 )
 from merc.serve.predictor.engines import ENGINES
 from merc.serve.predictor.recording_files import Recording, recordings
-from merc.serve.predictor.threads import map_in_threads
+from merc.serve.predictor.threads import Helpers, helpers_for
 from merc.serve.predictor.transcripts import Texts
 from merc.training.core import typicality
 from models import checkpoint
@@ -113,14 +113,14 @@ class Predictor:
         if frames is not None and frames < 1:
             raise UserError(f"frames = {frames}: at least 1")
         report = progress or _report_nothing
-        reader = replace(self.reader, max_frames=frames or 0)
+        reader = replace(self.reader, max_frames=frames or 0, spare=self._helpers)
         files = recordings(paths)
         utterances: list[RecordedUtterance] = []
         is_cancelled = threading.Event()  # set on an interrupt, since threads cannot be ended from outside
         read_file = partial(
             self._read_recording, reader, texts, cut, is_cancelled, report if len(files) == 1 else None
         )
-        with map_in_threads(read_file, files, self.max_threads) as results_in_order:
+        with self._helpers.results(read_file, files) as results_in_order:
             try:
                 for number, recording in enumerate(files):
                     report(number, len(files), f"reading {recording.path.name}")
@@ -182,6 +182,10 @@ class Predictor:
         return {modality: str(StreamName(modality, encoder.name)) for modality, encoder in self.encoders.items()}
 
     @property
+    def _helpers(self) -> Helpers:
+        return helpers_for(self.max_threads)
+
+    @property
     def _picture_kind(self) -> str:
         return self.needs["vision"]["settings"]["picture"] if "vision" in self.needs else "face"
 
@@ -200,13 +204,9 @@ class Predictor:
                 recording_reader.vision_encoder_input(utterance, self.whole_frame_rate) for utterance in utterances
             ],
         }
-        with map_in_threads(
-            lambda modality: self._encode_modality(modality, utterances, inputs[modality]),
-            self.encoders,
-            self.max_threads,
-        ) as modalities:
-            for _ in modalities:
-                pass
+        self._helpers.share(
+            lambda modality: self._encode_modality(modality, utterances, inputs[modality]), list(self.encoders)
+        )
 
     def _encode_modality(
         self, modality: str, utterances: Sequence[RecordedUtterance], inputs: Sequence[Any]

@@ -17,6 +17,7 @@ from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.media.extraction.processing import ProcessedPictures
 from merc.media.images import Pictures
 from merc.media.sound import ClipSound
+from merc.media.spare_threads import ALONE, SpareThreads
 from merc.serve.predictor import segmentation, speaker_changes
 from merc.serve.predictor.dialogue import RecordedUtterance
 from merc.serve.predictor.recording_files import Recording
@@ -34,6 +35,7 @@ class Reader:
     scorer: SpeakerScorer | None = None
     max_frames: int = 0  # number of evenly spaced face frames to encode; 0 = all
     max_seconds: float = 12 * 3600.0  # seconds of a recording that are read
+    spare: SpareThreads = ALONE  # that share the work on a recording
 
     def read(self, recording: Recording, cut: bool | None) -> Iterator[RecordedUtterance]:
         """Utterances of a recording, in order; `cut` None: cut it only if it is longer than 20 s."""
@@ -86,7 +88,7 @@ class Reader:
 
     def turns(self, utterance: RecordedUtterance, sound: ClipSound, pictures: Pictures) -> list[RecordedUtterance]:
         """Cut a stretch of speech where another face goes on speaking, and fill each part with its media."""
-        tracks = processing.track_faces(pictures, self.settings)
+        tracks = processing.track_faces(pictures, self.settings, self.spare)
         edges = [0.0, *self._speaker_changes(sound, tracks or []), utterance.seconds]
         if len(edges) == 2:
             return [self.fill(utterance, sound, pictures, tracks)]
@@ -117,7 +119,7 @@ class Reader:
         if pictures.middle is None:
             utterance.missing["vision"] = pictures.reason
             return utterance
-        self._store_pictures(utterance, processing.process_pictures(pictures, self.settings, tracks))
+        self._store_pictures(utterance, processing.process_pictures(pictures, self.settings, tracks, self.spare))
         utterance.notes += [f"vision: {pictures.reason}"] if pictures.reason else []
         return utterance
 
