@@ -1,4 +1,4 @@
-"""What a reader of media needs of the threads that are idle: the calling thread does its work alone, or shares it."""
+"""What a reader of media knows of threads that are idle: it shares its work with them, or does it alone."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar

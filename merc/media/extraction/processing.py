@@ -43,13 +43,13 @@ def process_sound(sound: ClipSound, settings: ExtractionConfig) -> ClipSound:
 
 
 def process_pictures(
-    pictures: Pictures, settings: ExtractionConfig, tracks: list[Track] | None = None, spare: SpareThreads = ALONE
+    pictures: Pictures, settings: ExtractionConfig, tracks: list[Track] | None = None
 ) -> ProcessedPictures:
     """Find the faces, unless their `tracks` are known, choose the representative picture and compress all."""
     if pictures.middle is None:
         return ProcessedPictures()
     if tracks is None:
-        tracks = track_faces(pictures, settings, spare)
+        tracks = track_faces(pictures, settings)
     portrait = images.PORTRAITS[settings.video.frame](pictures, tracks or [])
     return ProcessedPictures(
         face_tracks.encode_jpeg(portrait, JPEG_QUALITY),

@@ -4,8 +4,9 @@ Viola and Jones, 2001: Rapid Object Detection using a Boosted Cascade of Simple 
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import cv2
 import cv2.data
@@ -33,7 +34,7 @@ def find_faces(pictures: Sequence[np.ndarray], spare: SpareThreads = ALONE) -> l
     """The boxes in each picture of a shot, left to right; pictures in order, about half a second apart."""
     factor = max(1.0, max(pictures[0].shape[:2]) / MAX_SIDE) if pictures else 1.0
     greys = [_grey(picture, factor) for picture in pictures]
-    found = shot_search.search_shot(greys, partial(_search_fully, spare), _search_near, spare)
+    found = shot_search.search_shot(greys, partial(_search_fully, spare=spare), _search_near, spare)
     return [[box * factor for box in boxes] for boxes in found]
 
 
@@ -49,19 +50,19 @@ def _grey(picture: np.ndarray, factor: float) -> np.ndarray:
     return cv2.resize(grey, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
 
 
-def _search_fully(spare: SpareThreads, grey: np.ndarray) -> list[np.ndarray]:
+def _search_fully(grey: np.ndarray, spare: SpareThreads) -> list[np.ndarray]:
     min_size = max(round(min(grey.shape) * MIN_FACE_FRACTION), 1)
     if spare.any_idle():
-        boxes = _search_sizes_apart(spare, grey, min_size)
+        boxes = _search_sizes_apart(grey, min_size, spare)
     else:
         boxes = _cascade().detectMultiScale(grey, SCALE_FACTOR, MIN_NEIGHBOURS, minSize=(min_size, min_size))
     return [np.array(box, float) for box in boxes]
 
 
-def _search_sizes_apart(spare: SpareThreads, grey: np.ndarray, min_size: int) -> Sequence[np.ndarray]:
+def _search_sizes_apart(grey: np.ndarray, min_size: int, spare: SpareThreads) -> Iterable[Any]:
     """What one call finds, by a call for each size of faces; takes 6 % more of the processor."""
 
-    def detect(sizes: tuple[int, int]) -> Sequence[np.ndarray]:
+    def detect(sizes: tuple[int, int]) -> Iterable[Any]:
         smallest, largest = sizes
         return _cascade().detectMultiScale(
             grey, SCALE_FACTOR, 0, minSize=(smallest, smallest), maxSize=(largest, largest)

@@ -113,8 +113,13 @@ class Predictor:
         if frames is not None and frames < 1:
             raise UserError(f"frames = {frames}: at least 1")
         report = progress or _report_nothing
-        reader = replace(self.reader, max_frames=frames or 0, spare=self._helpers)
         files = recordings(paths)
+        reader = replace(
+            self.reader,
+            max_frames=frames or 0,
+            spare=self._helpers,
+            listen=self._encode_sound if len(files) == 1 else None,
+        )
         utterances: list[RecordedUtterance] = []
         is_cancelled = threading.Event()  # set on an interrupt, since threads cannot be ended from outside
         read_file = partial(
@@ -132,7 +137,8 @@ class Predictor:
             utterance.text = text
         _refuse_empty(utterances, files)
         self._write_all_down(utterances, asr, report)
-        return Dialogue(self.encode(utterances, report))
+        remaining = [name for name in self.encoders if not all(name in utterance.features for utterance in utterances)]
+        return Dialogue(self._encode(utterances, report, remaining))
 
     def answer(self, dialogue: Dialogue, hide: Iterable[str] = ()) -> list[PredictionRow]:
         """Predict a row (docs/predict.md) for each utterance, the modalities in `hide` being treated as missing."""
@@ -168,11 +174,16 @@ class Predictor:
         self, utterances: Sequence[RecordedUtterance], progress: Progress = _report_nothing, begin: int = 0
     ) -> list[RecordedUtterance]:
         """Compute the features of the utterances from index `begin` on; all are context for the text encoder."""
+        return self._encode(utterances, progress, list(self.encoders), begin)
+
+    def _encode(
+        self, utterances: Sequence[RecordedUtterance], progress: Progress, modalities: list[str], begin: int = 0
+    ) -> list[RecordedUtterance]:
         text_inputs = text_encoder_inputs(utterances)
         for first in range(begin, len(utterances), ENCODER_BATCH_SIZE):
             progress(first, len(utterances), "encoding")
             batch = slice(first, first + ENCODER_BATCH_SIZE)
-            self._encode_batch(utterances[batch], text_inputs[batch])
+            self._encode_batch(modalities, utterances[batch], text_inputs[batch])
         progress(len(utterances), len(utterances), "encoding")
         return list(utterances)
 
@@ -195,18 +206,25 @@ class Predictor:
         return self.settings.video.fps if self._picture_kind == "frames" else None
 
     def _encode_batch(
-        self, utterances: Sequence[RecordedUtterance], text_inputs: Sequence[encoder_inputs.TextInput | None]
+        self,
+        modalities: list[str],
+        utterances: Sequence[RecordedUtterance],
+        text_inputs: Sequence[encoder_inputs.TextInput | None],
     ) -> None:
-        inputs = {
-            "text": text_inputs,
-            "audio": [utterance.sound for utterance in utterances],
-            "vision": [
-                recording_reader.vision_encoder_input(utterance, self.whole_frame_rate) for utterance in utterances
-            ],
-        }
-        self._helpers.share(
-            lambda modality: self._encode_modality(modality, utterances, inputs[modality]), list(self.encoders)
-        )
+        def encode(modality: str) -> None:
+            inputs: Sequence[Any] = text_inputs
+            if modality == "audio":
+                inputs = [utterance.sound for utterance in utterances]
+            elif modality == "vision":
+                rate = self.whole_frame_rate
+                inputs = [recording_reader.vision_encoder_input(utterance, rate) for utterance in utterances]
+            self._encode_modality(modality, utterances, inputs)
+
+        self._helpers.share(encode, modalities)
+
+    def _encode_sound(self, utterance: RecordedUtterance) -> None:
+        if "audio" in self.encoders:
+            self._encode_modality("audio", [utterance], [utterance.sound])
 
     def _encode_modality(
         self, modality: str, utterances: Sequence[RecordedUtterance], inputs: Sequence[Any]

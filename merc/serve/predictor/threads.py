@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,7 +48,7 @@ class Helpers:
 
         Leaving the context early leaves out what has not begun, and waits for what has.
         """
-        work = _SharedWork(function, items)
+        work: _SharedWork[T, R] = _SharedWork(function, items)
         helping = []
         while len(helping) < len(items) - 1 and self._idle.acquire(blocking=False):
             helping.append(self._pool.submit(self._help, work))
@@ -58,7 +58,7 @@ class Helpers:
             work.todo.clear()
             wait(helping)
 
-    def _help(self, work: "_SharedWork") -> None:
+    def _help(self, work: "_SharedWork[Any, Any]") -> None:
         try:
             while work.do_next():
                 pass
@@ -66,7 +66,7 @@ class Helpers:
             self._idle.release()
 
 
-class _SharedWork:
+class _SharedWork(Generic[T, R]):
     """Items of which several threads take the next in turn."""
 
     def __init__(self, function: Callable[[T], R], items: Sequence[T]) -> None:
