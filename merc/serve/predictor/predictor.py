@@ -220,7 +220,7 @@ class Predictor:
                 inputs = [recording_reader.vision_encoder_input(utterance, rate) for utterance in utterances]
             self._encode_modality(modality, utterances, inputs)
 
-        self._helpers.share(encode, modalities)
+        self._helpers.share(encode, modalities[::-1])
 
     def _encode_sound(self, utterance: RecordedUtterance) -> None:
         if "audio" in self.encoders:
