@@ -60,9 +60,7 @@ def process_pictures(
     )
 
 
-def track_faces(
-    pictures: Pictures, settings: ExtractionConfig, spare: SpareThreads = ALONE
-) -> list[Track] | None:
+def track_faces(pictures: Pictures, settings: ExtractionConfig, spare: SpareThreads = ALONE) -> list[Track] | None:
     """The tracks of the faces; None without a face detector."""
     detector = detectors.DETECTORS[settings.faces.detector]
     if detector is None:

@@ -34,9 +34,7 @@ class _Trail:
     faces: list[Face] = field(default_factory=list)
 
 
-def track_faces(
-    pictures: Pictures, detector: Detector, size: int, spare: SpareThreads = ALONE
-) -> list[Track]:
+def track_faces(pictures: Pictures, detector: Detector, size: int, spare: SpareThreads = ALONE) -> list[Track]:
     """All face tracks of a clip, with size x size crops, the longest and then the largest first."""
     tracks = []
     for begin, end in _shots(pictures.ticks):

@@ -114,11 +114,16 @@ class Predictor:
             raise UserError(f"frames = {frames}: at least 1")
         report = progress or _report_nothing
         files = recordings(paths)
+        begun: list[Callable[[], None]] = []  # the encoding of the sound of a single clip
+
+        def listen(utterance: RecordedUtterance) -> None:
+            begun.append(self._helpers.begin(partial(self._encode_sound, utterance)))
+
         reader = replace(
             self.reader,
             max_frames=frames or 0,
             spare=self._helpers,
-            listen=self._encode_sound if len(files) == 1 else None,
+            listen=listen if len(files) == 1 and "audio" in self.encoders else None,
         )
         utterances: list[RecordedUtterance] = []
         is_cancelled = threading.Event()  # set on an interrupt, since threads cannot be ended from outside
@@ -137,8 +142,11 @@ class Predictor:
             utterance.text = text
         _refuse_empty(utterances, files)
         self._write_all_down(utterances, asr, report)
-        remaining = [name for name in self.encoders if not all(name in utterance.features for utterance in utterances)]
-        return Dialogue(self._encode(utterances, report, remaining))
+        modalities = [name for name in self.encoders if not (begun and name == "audio")]
+        encoded = self._encode(utterances, report, modalities)
+        for finish in begun:
+            finish()
+        return Dialogue(encoded)
 
     def answer(self, dialogue: Dialogue, hide: Iterable[str] = ()) -> list[PredictionRow]:
         """Predict a row (docs/predict.md) for each utterance, the modalities in `hide` being treated as missing."""
@@ -223,8 +231,7 @@ class Predictor:
         self._helpers.share(encode, modalities[::-1])
 
     def _encode_sound(self, utterance: RecordedUtterance) -> None:
-        if "audio" in self.encoders:
-            self._encode_modality("audio", [utterance], [utterance.sound])
+        self._encode_modality("audio", [utterance], [utterance.sound])
 
     def _encode_modality(
         self, modality: str, utterances: Sequence[RecordedUtterance], inputs: Sequence[Any]

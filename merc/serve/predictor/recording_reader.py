@@ -5,7 +5,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -24,7 +23,6 @@ from merc.serve.predictor.dialogue import RecordedUtterance
 from merc.serve.predictor.recording_files import Recording
 
 CUT_ABOVE_SECONDS = 20.0  # seconds; a longer recording is cut into utterances
-Listener = Callable[[RecordedUtterance], None]  # does something with the sound while the pictures are compressed
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class Reader:
     max_frames: int = 0  # number of evenly spaced face frames to encode; 0 = all
     max_seconds: float = 12 * 3600.0  # seconds of a recording that are read
     spare: SpareThreads = ALONE  # that share the work on a recording
-    listen: Listener | None = None  # for recordings that are one utterance
+    # called with the utterance of an uncut recording as soon as its sound is stored and its faces are found
+    listen: Callable[[RecordedUtterance], None] | None = None
 
     def read(self, recording: Recording, cut: bool | None) -> Iterator[RecordedUtterance]:
         """Utterances of a recording, in order; `cut` None: cut it only if it is longer than 20 s."""
@@ -116,14 +115,19 @@ class Reader:
         sound: ClipSound,
         pictures: Pictures,
         tracks: list[face_tracks.Track] | None = None,
-        listen: Listener | None = None,
+        listen: Callable[[RecordedUtterance], None] | None = None,
     ) -> RecordedUtterance:
         """Store the media in the utterance as `extract` does, and the reasons for missing ones."""
         self._store_sound(utterance, processing.process_sound(sound, self.settings))
         if tracks is None:
             tracks = processing.track_faces(pictures, self.settings, self.spare)
-        look = partial(self._store_pictures, pictures=pictures, tracks=tracks)
-        self.spare.share(lambda step: step(utterance), [look] if listen is None else [look, listen])
+        if listen is not None:
+            listen(utterance)
+        if pictures.middle is None:
+            utterance.missing["vision"] = pictures.reason
+            return utterance
+        self._store_pictures(utterance, processing.process_pictures(pictures, self.settings, tracks))
+        utterance.notes += [f"vision: {pictures.reason}"] if pictures.reason else []
         return utterance
 
     def _store_sound(self, utterance: RecordedUtterance, sound: ClipSound) -> None:
@@ -133,18 +137,8 @@ class Reader:
         utterance.samples, utterance.sound_start = sound.samples, sound.start
         utterance.notes += [f"audio: {sound.reason}"] if sound.reason else []
 
-    def _store_pictures(
-        self, utterance: RecordedUtterance, pictures: Pictures, tracks: list[face_tracks.Track] | None
-    ) -> None:
+    def _store_pictures(self, utterance: RecordedUtterance, processed: ProcessedPictures) -> None:
         """Store the pictures compressed as on disk, which is what the encoders were trained on."""
-        if pictures.middle is None:
-            utterance.missing["vision"] = pictures.reason
-            return
-        processed = processing.process_pictures(pictures, self.settings, tracks)
-        self._store_processed(utterance, processed)
-        utterance.notes += [f"vision: {pictures.reason}"] if pictures.reason else []
-
-    def _store_processed(self, utterance: RecordedUtterance, processed: ProcessedPictures) -> None:
         utterance.frame, utterance.frame_series = processed.frame, processed.frame_series
         utterance.max_frames = self.max_frames
         if (tracks := processed.tracks) is None:

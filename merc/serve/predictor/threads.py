@@ -5,7 +5,6 @@ new threads a call, a dialogue of ten clips takes 9 % more of the processor than
 """
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -18,24 +17,25 @@ R = TypeVar("R")
 
 
 class Helpers:
-    """Threads that take a part of what another thread shares, as long as they have nothing else to do.
+    """Threads that take a part of what another thread has to do.
 
-    Nothing waits for a thread to become idle: a helper is asked only while it is, and the thread that shares works
-    itself until nothing is left. So what is shared may share in turn (clips, then the parts of a clip), and while
-    all are busy it costs nothing.
+    Whatever no helper has begun yet when its result is needed is done by the thread that needs it. So nothing waits
+    for a thread to become idle, and what is shared may share in turn (clips, then what is searched in a clip).
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._idle = threading.Semaphore(count)
         self._pool = ThreadPoolExecutor(max(count, 1), thread_name_prefix="merc")  # begins threads when needed
+        self._asked: set[Future[Any]] = set()  # waiting or at work
 
     def any_idle(self) -> bool:
         """Whether a helper would begin at once."""
-        if not self._idle.acquire(blocking=False):
-            return False
-        self._idle.release()
-        return True
+        return len(self._asked) < self.count
+
+    def begin(self, function: Callable[[], R]) -> Callable[[], R]:
+        """A function that returns the result of `function`, which releases Python's lock."""
+        future = self._ask(function) if self.count else None
+        return lambda: function() if future is None or future.cancel() else future.result()
 
     def share(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """`function`, which releases Python's lock, of each item; in order."""
@@ -49,21 +49,18 @@ class Helpers:
         Leaving the context early leaves out what has not begun, and waits for what has.
         """
         work: _SharedWork[T, R] = _SharedWork(function, items)
-        helping = []
-        while len(helping) < len(items) - 1 and self._idle.acquire(blocking=False):
-            helping.append(self._pool.submit(self._help, work))
+        helping = [self._ask(work.do_all) for _ in range(min(self.count, len(items) - 1))]
         try:
             yield work.results()
         finally:
             work.todo.clear()
-            wait(helping)
+            wait([future for future in helping if not future.cancel()])
 
-    def _help(self, work: "_SharedWork[Any, Any]") -> None:
-        try:
-            while work.do_next():
-                pass
-        finally:
-            self._idle.release()
+    def _ask(self, function: Callable[[], R]) -> Future[R]:
+        future = self._pool.submit(function)
+        self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
+        return future
 
 
 class _SharedWork(Generic[T, R]):
@@ -85,6 +82,11 @@ class _SharedWork(Generic[T, R]):
         except Exception as error:  # raised where the result is asked for, in the order of the items
             outcome.set_exception(error)
         return True
+
+    def do_all(self) -> None:
+        """Do items until none is left."""
+        while self.do_next():
+            pass
 
     def results(self) -> Iterator[R]:
         """The results in order, for which this thread works too."""
