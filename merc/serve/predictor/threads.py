@@ -79,8 +79,10 @@ class _SharedWork(Generic[T, R]):
             return False
         try:
             outcome.set_result(self.function(item))
-        except Exception as error:  # raised where the result is asked for, in the order of the items
-            outcome.set_exception(error)
+        except BaseException as error:
+            outcome.set_exception(error)  # raised where the result is asked for, in the order of the items
+            if not isinstance(error, Exception):  # an interrupt is not to wait for its turn
+                raise
         return True
 
     def do_all(self) -> None:
