@@ -1,6 +1,7 @@
 """Faces in the pictures of a shot: a search of some pictures as a whole, near known faces in the others."""
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def search_shot(
     searches = _Searches(pictures, whole, near)
     first = _first_indices(len(pictures))
     if spare.any_idle():
-        _search_ahead(searches, first, spare, thorough)
+        _search_ahead(searches, first, spare)
     search = _Search(searches, first, thorough)
     search.track(range(len(pictures)))
     search.track(range(len(pictures))[::-1])
@@ -59,18 +60,28 @@ class _Searches:
         """Search a picture near a box."""
         return self._near(index, *known.tolist())
 
+    def follow(self, order: range, known: np.ndarray) -> None:
+        """Search the pictures near a face's box in the one before, until it is not found."""
+        for index in order:
+            if (box := self.near(index, known)) is None:
+                break
+            known = _stabilise(box, known)
 
-def _search_ahead(searches: _Searches, first: list[int], spare: SpareThreads, thorough: bool) -> None:
+
+def _search_ahead(searches: _Searches, first: list[int], spare: SpareThreads) -> None:
     """Do at once the searches that will most likely follow each other.
 
-    From each picture that was searched as a whole its faces are followed up to the next one, and from the first to
-    the beginning. Each of these ways knows nothing of the others, which hardly ever matters: what is searched
-    otherwise afterwards is searched then.
+    Each face of a picture that is searched as a whole is followed up to the next such picture, and from the first
+    also to the beginning. A way knows nothing of the others, which hardly ever matters: what they lack is searched
+    afterwards.
     """
-    spare.share(searches.whole, first)
-    ends = [*first[1:], len(searches.pictures)]
-    ways = [range(first[0], -1, -1), *map(range, first, ends)] if first else []
-    spare.share(lambda way: _Search(searches, first, thorough).track(way), ways)
+    ways = []
+    parts = itertools.pairwise([*first, len(searches.pictures)])
+    for (index, end), boxes in zip(parts, spare.share(searches.whole, first), strict=True):
+        orders = [range(index + 1, end), *([range(index)[::-1]] if index == first[0] else [])]
+        ways += [(order, box) for order in orders for box in boxes]
+    ways.sort(key=lambda way: len(way[0]), reverse=True)
+    spare.share(lambda way: searches.follow(*way), ways)
 
 
 class _Search:
