@@ -39,6 +39,7 @@ from merc.encoders.pretrained import sources, transcription
 from merc.encoders.pretrained.transcription import Transcriber
 from merc.media import clip_reader
 from merc.media.faces import detectors
+from merc.media.spare_threads import ALONE
 from merc.runtime import results
 from merc.runtime.errors import UserError
 from merc.serve import Predictor
@@ -181,12 +182,14 @@ def _plainly(
     """A call for each medium, an utterance at a time."""
     read, name = [], predictor.settings.faces.detector
     search = detectors.DETECTORS[name]
-    alone = search and replace(search, find=lambda pictures: [search.find([one])[0] for one in pictures])
+    alone = search and replace(
+        search, find=lambda pictures, spare=ALONE: [search.find([one], spare)[0] for one in pictures]
+    )
     with patch.dict(detectors.DETECTORS, {name: alone}):
         for one in dialogue:
             sound, pictures = _decoded(watch, predictor, one)
             if every and alone:
-                watch("faces", lambda pictures=pictures: alone.find(pictures.ticks))
+                watch("faces", lambda pictures=pictures: alone.find(pictures.ticks, ALONE))
             read.append(_filled(watch, predictor, one, sound, pictures, said[one.name]))
             watch("encoders", lambda: predictor.encode(read, begin=len(read) - 1))
     return watch("network", lambda: predictor.answer(Dialogue(read)))

@@ -23,7 +23,7 @@ def test_a_face_is_followed_smoothly_over_a_gap_but_not_over_a_cut():
     ticks += [np.full((120, 160, 3), 250, np.uint8)] * 10
     calls = []
 
-    def detect(pictures):
+    def detect(pictures, spare):
         calls.append(len(pictures))
         found = [np.argwhere(picture[:, :, 0] == 200) for picture in pictures]
         boxes = [[] if not len(at) else [Face(np.array([at[0][1], at[0][0], size, size], float))] for at in found]
@@ -93,7 +93,7 @@ def _keys(seed: int, people: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
 def everywhere(monkeypatch) -> list:
     """The pictures that are searched everywhere, each with what was found."""
     calls, search = [], haar._search_fully
-    monkeypatch.setattr(haar, "_search_fully", lambda grey: calls.append(search(grey)) or calls[-1])
+    monkeypatch.setattr(haar, "_search_fully", lambda grey, spare: calls.append(search(grey, spare)) or calls[-1])
     return calls
 
 

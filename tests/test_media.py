@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merc.media import clip_reader, decoding
+from merc.media import clip_reader, decoding, resampling
 from merc.runtime.errors import UserError
 from merc.serve.stream import live_sources
 
@@ -37,6 +37,37 @@ def test_any_rate_and_layout_becomes_16_khz_mono(tmp_path, rate, layout):
     assert len(sound.samples) == pytest.approx(clip_reader.SAMPLE_RATE, abs=300)
     assert _hertz(sound.samples) == pytest.approx(440, abs=5)
     assert pictures.middle is None and pictures.reason == "no video stream"
+
+
+@pytest.mark.parametrize(
+    ("rate", "layout", "form"),
+    [(8000, "mono", "fltp"), (22050, "stereo", "s16"), (48000, "5.1", "fltp"), (16000, "mono", "s16")],
+)
+def test_sound_is_resampled_as_by_pyav_without_threads_of_its_own(rate, layout, form):
+    def frames() -> list[av.AudioFrame]:
+        blocks = np.random.default_rng(0).integers(-9000, 9000, (3, rate // 10, 6))[
+            ..., : len(av.AudioLayout(layout).channels)
+        ]
+        if form == "fltp":
+            made = [(block.T / 32768).astype(np.float32) for block in blocks]
+        else:
+            made = [block.astype(np.int16).reshape(1, -1) for block in blocks]
+        found = [av.AudioFrame.from_ndarray(np.ascontiguousarray(one), form, layout) for one in made]
+        for frame in found:
+            frame.sample_rate = rate
+        return found
+
+    ours, pyavs = resampling.Resampler(), av.AudioResampler("s16", "mono", 16000)
+    for mine, theirs in zip([*frames(), None], [*frames(), None], strict=True):
+        both = [
+            [part.to_ndarray().tobytes() for part in one] for one in (ours.resample(mine), pyavs.resample(theirs))
+        ]
+        assert both[0] == both[1]
+    assert resampling._graph(frames()[0]).threads == 1
+    with pytest.raises(ValueError, match="follows"):
+        other = frames()[0]
+        other.sample_rate = 11025
+        ours.resample(other)
 
 
 @pytest.mark.parametrize("begins", [0.0, 0.5])

@@ -1,6 +1,8 @@
 """The predictor: reads as `extract` and `encode` do, answers as the network does, copes with what is missing."""
 
+import functools
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -25,7 +27,8 @@ from merc.media.extraction import extraction, extraction_config
 from merc.runtime import results
 from merc.runtime.errors import UserError
 from merc.serve import Predictor
-from merc.serve.predictor import inference, recording_files
+from merc.serve.predictor import inference, recording_files, threads
+from merc.serve.predictor import predictor as predictor_module
 from merc.serve.predictor.dialogue import Dialogue, EncodedFeatures
 from merc.serve.predictor.dialogue import RecordedUtterance as Read
 from merc.training.core import calibration, speaker_offsets
@@ -305,6 +308,60 @@ def test_users_do_not_mix(predictor, dialogue):
     for thread in threads:
         thread.join()
     assert together == [alone[number % 3] for number in range(9)]
+
+
+def _facts(utterance: Read) -> list:
+    """What was read and computed of an utterance."""
+    numbers = [
+        (name, encoded.values.tobytes(), encoded.units.tobytes())
+        for name, encoded in sorted(utterance.features.items())
+    ]
+    sound = None if utterance.samples is None else utterance.samples.tobytes()
+    about = (utterance.end, utterance.text, utterance.speaker_track, utterance.missing, utterance.notes)
+    return [sound, utterance.frame, utterance.tracks, about, numbers, sorted(utterance.typicality.items())]
+
+
+def test_a_single_clip_is_read_by_several_threads_as_by_one(predictor, dialogue, tmp_path, monkeypatch):
+    (tmp_path / "late.mp4").write_bytes((dialogue / "dia0_utt1.mp4").read_bytes()[:-2000])  # damaged
+    drawn.write(tmp_path / "silent.mp4", pictures=drawn.flashes([index / 25 for index in range(40)], 1.0))
+    drawn.write(tmp_path / "sound.mp4", sound=drawn.tone(1.0, 22050), rate=22050)
+    clips = [*sorted(dialogue.glob("*.mp4")), *sorted(tmp_path.glob("*.mp4"))]
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(threads, "helpers_for", functools.cache(threads.helpers_for.__wrapped__))
+    monkeypatch.setattr(predictor_module, "helpers_for", threads.helpers_for)
+    found = {}
+    for number in (1, 4):
+        monkeypatch.setattr(predictor, "max_threads", number)
+        assert threads.helpers_for(number).count == min(number, 3) - 1
+        read = [predictor.read(clip, texts="Well, then.") for clip in clips]
+        found[number] = [[_facts(one) for one in each] + predictor.answer(each) for each in read]
+    assert found[1] == found[4]
+    among = predictor.read(clips[:3], texts=["Well, then."] * 3)
+    for one, alone in zip(among, found[4], strict=False):
+        assert (
+            _facts(one)[:3] == alone[0][:3] and _facts(one)[4][0] == alone[0][4][0]
+        )  # and the features of its sound
+
+
+def test_the_sound_of_a_single_clip_is_encoded_beside_its_pictures_and_of_many_with_the_others(
+    predictor, dialogue, monkeypatch
+):
+    encoded, encode = [], Predictor._encode_modality
+
+    def note(self, modality, utterances, inputs):
+        encoded.append((modality, len(utterances)))
+        encode(self, modality, utterances, inputs)
+
+    begun, begin = [], threads.Helpers.begin
+    monkeypatch.setattr(threads.Helpers, "begin", lambda self, work: begun.append(work) or begin(self, work))
+    monkeypatch.setattr(Predictor, "_encode_modality", note)
+    clips = sorted(dialogue.glob("*.mp4"))
+    for given, num_begun in ((clips[:1], 1), (clips, 0)):
+        encoded.clear()
+        begun.clear()
+        predictor.read(given)
+        assert len(begun) == num_begun
+        assert sorted(encoded) == [(modality, len(given)) for modality in ("audio", "text", "vision")]
 
 
 def _made_up(count: int, seed: int = 0) -> Dialogue:

@@ -13,8 +13,8 @@ from av.container import InputContainer
 from av.error import ArgumentError, FFmpegError
 from av.video.reformatter import VideoReformatter
 
-from merc.data.records.encoder_inputs import SAMPLE_RATE
 from merc.data.records.listing import Window
+from merc.media.resampling import Resampler
 
 # what PyAV raises on broken files
 DECODING_ERRORS = (FFmpegError, OSError, ValueError, ArithmeticError, MemoryError)
@@ -120,7 +120,7 @@ class MediaStream(Generic[Frame]):
         )
         self.apart = 1 / float(getattr(source, "average_rate", None) or 25)  # seconds between video frames
         self.reformatter = VideoReformatter()
-        self.resampler, self.buffer = _resampler(), av.AudioFifo()
+        self.resampler, self.buffer = Resampler(), av.AudioFifo()
 
     def decode(self, packet: av.Packet | None) -> list[Frame]:
         """The frames that a packet completes; None flushes the decoder."""
@@ -149,7 +149,7 @@ class MediaStream(Generic[Frame]):
         try:
             return [_samples(resampled) for resampled in self.resampler.resample(frame)]
         except ValueError:  # layout or rate changed within the stream
-            remaining, self.resampler = self.resampler.resample(None), _resampler()
+            remaining, self.resampler = self.resampler.resample(None), Resampler()
             return [_samples(resampled) for resampled in [*remaining, *self.resampler.resample(frame)]]
 
     def gather(self, frame: av.AudioFrame | None) -> list[np.ndarray]:
@@ -187,10 +187,6 @@ class MediaStream(Generic[Frame]):
 
 def _samples(frame: av.AudioFrame) -> np.ndarray:
     return frame.to_ndarray().reshape(-1)
-
-
-def _resampler() -> av.AudioResampler:
-    return av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
 
 
 def error_message(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from merc.media.faces import detectors, tracking
 from merc.media.faces.detectors import Detector
 from merc.media.images import Pictures
 from merc.media.sound import ClipSound
+from merc.media.spare_threads import ALONE, SpareThreads
 
 JPEG_QUALITY = 92  # JPEG quality, 0 to 100
 
@@ -59,12 +60,12 @@ def process_pictures(
     )
 
 
-def track_faces(pictures: Pictures, settings: ExtractionConfig) -> list[Track] | None:
+def track_faces(pictures: Pictures, settings: ExtractionConfig, spare: SpareThreads = ALONE) -> list[Track] | None:
     """The tracks of the faces; None without a face detector."""
     detector = detectors.DETECTORS[settings.faces.detector]
     if detector is None:
         return None
-    return [] if pictures.middle is None else tracking.track_faces(pictures, detector, settings.faces.size)
+    return [] if pictures.middle is None else tracking.track_faces(pictures, detector, settings.faces.size, spare)
 
 
 def _no_face(picture: np.ndarray, settings: ExtractionConfig) -> str:

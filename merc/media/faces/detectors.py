@@ -9,6 +9,7 @@ import numpy as np
 
 from merc.media.faces import haar, yunet
 from merc.media.images import MAX_TICK_SIDE
+from merc.media.spare_threads import ALONE, SpareThreads
 from merc.runtime.errors import UserError
 
 MTCNN_MIN_CONFIDENCE = 0.9
@@ -27,20 +28,20 @@ class Face:
 class Detector:
     """A search for faces."""
 
-    find: Callable[[Sequence[np.ndarray]], list[list[Face]]]
+    find: Callable[[Sequence[np.ndarray], SpareThreads], list[list[Face]]]
     # height and width of a clip's pictures -> height in pixels of the smallest faces that are looked for
     smallest: Callable[[int, int], float]
     # where `find` finds none: functions that load the pictures in full size, their height -> the faces in each
     find_small: Callable[[Sequence[Callable[[], np.ndarray]], int], list[list[Face]]] | None = None
 
 
-def find_haar(pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+def find_haar(pictures: Sequence[np.ndarray], spare: SpareThreads = ALONE) -> list[list[Face]]:
     """OpenCV's Haar cascade (merc/media/faces/haar.py)."""
-    return [[Face(box) for box in boxes] for boxes in haar.find_faces(pictures)]
+    return [[Face(box) for box in boxes] for boxes in haar.find_faces(pictures, spare)]
 
 
-def find_yunet(pictures: Sequence[np.ndarray]) -> list[list[Face]]:
-    """YuNet (merc/media/faces/yunet.py)."""
+def find_yunet(pictures: Sequence[np.ndarray], spare: SpareThreads = ALONE) -> list[list[Face]]:
+    """YuNet (merc/media/faces/yunet.py), which keeps Python's lock while it searches."""
     return [[Face(box) for box in boxes] for boxes in yunet.find_faces(pictures)]
 
 
@@ -49,7 +50,7 @@ def find_small_yunet(loads: Sequence[Callable[[], np.ndarray]], height: int) -> 
     return [[Face(box) for box in boxes] for boxes in yunet.find_small_faces(loads, height)]
 
 
-def find_mtcnn(pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+def find_mtcnn(pictures: Sequence[np.ndarray], spare: SpareThreads = ALONE) -> list[list[Face]]:
     """Zhang et al., 2016: Joint Face Detection and Alignment using Multitask Cascaded Convolutional Networks."""
     return [_detect_mtcnn(picture) for picture in pictures]
 

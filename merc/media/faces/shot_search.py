@@ -1,5 +1,7 @@
 """Faces in the pictures of a shot: a search of some pictures as a whole, near known faces in the others."""
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,6 +9,7 @@ import cv2
 import numpy as np
 
 from merc.data.records.face_tracks import intersection_over_union
+from merc.media.spare_threads import ALONE, SpareThreads
 
 # a whole picture is searched once in so many (half a second apart); it takes as long as ten searches near by
 WHOLE_SEARCH_INTERVAL = 5
@@ -19,7 +22,12 @@ SearchNear = Callable[[Any, np.ndarray], np.ndarray | None]  # a picture, the bo
 
 
 def search_shot(
-    pictures: Sequence[Any], whole: SearchWhole, near: SearchNear, *, thorough: bool = True
+    pictures: Sequence[Any],
+    whole: SearchWhole,
+    near: SearchNear,
+    spare: SpareThreads = ALONE,
+    *,
+    thorough: bool = True,
 ) -> list[list[np.ndarray]]:
     """The boxes in each picture of a shot, left to right; pictures in order, about half a second apart.
 
@@ -27,24 +35,64 @@ def search_shot(
     forwards and backwards. If `thorough`, a picture is also searched as a whole where a search near by fails, or
     where it has no face.
     """
-    search = _Search(pictures, whole, near, thorough)
+    searches = _Searches(pictures, whole, near)
+    first = _first_indices(len(pictures))
+    if spare.any_idle():
+        _search_ahead(searches, first, spare)
+    search = _Search(searches, first, thorough)
+    search.track(range(len(pictures)))
+    search.track(range(len(pictures))[::-1])
+    for index in range(len(pictures)):
+        if thorough and not search.boxes[index]:
+            search.search_whole(index)
     return [sorted(boxes, key=tuple) for boxes in search.boxes]
 
 
-class _Search:
-    """The boxes found in the pictures of a shot."""
+class _Searches:
+    """What the searches of a shot find; none is done twice, unless by two threads at the same time."""
 
-    def __init__(self, pictures: Sequence[Any], whole: SearchWhole, near: SearchNear, thorough: bool) -> None:
-        self.pictures, self.whole, self.near, self.thorough = pictures, whole, near, thorough
-        self.boxes: list[list[np.ndarray]] = [[] for _ in pictures]
+    def __init__(self, pictures: Sequence[Any], whole: SearchWhole, near: SearchNear) -> None:
+        self.pictures = pictures
+        self.whole = functools.cache(lambda index: whole(pictures[index]))
+        self._near = functools.cache(lambda index, *known: near(pictures[index], np.array(known)))
+
+    def near(self, index: int, known: np.ndarray) -> np.ndarray | None:
+        """Search a picture near a box."""
+        return self._near(index, *known.tolist())
+
+    def follow(self, order: range, known: np.ndarray) -> None:
+        """Search the pictures near a face's box in the one before, until it is not found."""
+        for index in order:
+            if (box := self.near(index, known)) is None:
+                break
+            known = _stabilise(box, known)
+
+
+def _search_ahead(searches: _Searches, first: list[int], spare: SpareThreads) -> None:
+    """Do at once the searches that will most likely follow each other.
+
+    Each face of a picture that is searched as a whole is followed up to the next such picture, and from the first
+    also to the beginning. A way knows nothing of the others, which hardly ever matters: what they lack is searched
+    afterwards.
+    """
+    ways = []
+    parts = itertools.pairwise([*first, len(searches.pictures)])
+    for (index, end), boxes in zip(parts, spare.share(searches.whole, first), strict=True):
+        orders = [range(index + 1, end), *([range(index)[::-1]] if index == first[0] else [])]
+        ways += [(order, box) for order in orders for box in boxes]
+    ways.sort(key=lambda way: len(way[0]), reverse=True)
+    spare.share(lambda way: searches.follow(*way), ways)
+
+
+class _Search:
+    """The boxes found in the pictures of a shot, of which those of `first` are searched as a whole."""
+
+    def __init__(self, searches: _Searches, first: list[int], thorough: bool) -> None:
+        self.searches, self.thorough = searches, thorough
+        self.boxes: list[list[np.ndarray]] = [[] for _ in searches.pictures]
         self.searched: set[int] = set()  # as a whole
-        for index in _first_indices(len(pictures)):
+        for index in first:
             self.search_whole(index)
-        self.track(range(len(pictures)))
-        self.track(range(len(pictures))[::-1])
-        for index in range(len(pictures)):
-            if thorough and not self.boxes[index]:
-                self.search_whole(index)
 
     def track(self, order: range) -> None:
         """Search each picture for the faces of the last MAX_MISSED pictures that are not yet found in it."""
@@ -60,7 +108,7 @@ class _Search:
 
     def search_near(self, index: int, known: np.ndarray) -> None:
         """Search a picture for a face near its box in another picture; as a whole, if it is not there."""
-        box = self.near(self.pictures[index], known)
+        box = self.searches.near(index, known)
         if box is not None:
             self.add(index, _stabilise(box, known))
         elif self.thorough:
@@ -70,7 +118,7 @@ class _Search:
         """Search a picture for all faces, unless this was done before."""
         if index not in self.searched:
             self.searched.add(index)
-            for box in self.whole(self.pictures[index]):
+            for box in self.searches.whole(index):
                 self.add(index, box)
 
     def add(self, index: int, box: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from merc.data.records.face_tracks import Track, intersection_over_union
 from merc.media.faces.detectors import Detector, Face
 from merc.media.images import Pictures
+from merc.media.spare_threads import ALONE, SpareThreads
 
 KEY_TICKS = 12  # interval of key pictures, in which faces are detected: about half a second
 MIN_OVERLAP = 0.25  # minimum overlap (intersection over union) of two boxes of the same face
@@ -33,12 +34,12 @@ class _Trail:
     faces: list[Face] = field(default_factory=list)
 
 
-def track_faces(pictures: Pictures, detector: Detector, size: int) -> list[Track]:
+def track_faces(pictures: Pictures, detector: Detector, size: int, spare: SpareThreads = ALONE) -> list[Track]:
     """All face tracks of a clip, with size x size crops, the longest and then the largest first."""
     tracks = []
     for begin, end in _shots(pictures.ticks):
         keys = _keys(begin, end)
-        trails = _link(keys, detector.find([pictures.ticks[key] for key in keys]))
+        trails = _link(keys, detector.find([pictures.ticks[key] for key in keys], spare))
         trails = trails or _small_faces(pictures, detector, begin, end)
         tracks += [_track(trail, begin, end, pictures, size) for trail in trails]
     return sorted(tracks, key=lambda track: (-len(track.frames), -float(track.boxes[:, 2].mean())))

@@ -29,7 +29,7 @@ from merc.serve.predictor.dialogue import (
 )
 from merc.serve.predictor.engines import ENGINES
 from merc.serve.predictor.recording_files import Recording, recordings
-from merc.serve.predictor.threads import map_in_threads
+from merc.serve.predictor.threads import Helpers, helpers_for
 from merc.serve.predictor.transcripts import Texts
 from merc.training.core import typicality
 from models import checkpoint
@@ -114,14 +114,24 @@ class Predictor:
         if frames is not None and frames < 1:
             raise UserError(f"frames = {frames}: at least 1")
         report = progress or _report_nothing
-        reader = replace(self.reader, max_frames=frames or 0)
         files = recordings(paths)
+        begun: list[Callable[[], None]] = []  # the encoding of the sound of a single clip
+
+        def listen(utterance: RecordedUtterance) -> None:
+            begun.append(self._helpers.begin(partial(self._encode_sound, utterance)))
+
+        reader = replace(
+            self.reader,
+            max_frames=frames or 0,
+            spare=self._helpers,
+            listen=listen if len(files) == 1 and "audio" in self.encoders else None,
+        )
         utterances: list[RecordedUtterance] = []
         is_cancelled = threading.Event()  # set on an interrupt, since threads cannot be ended from outside
         read_file = partial(
             self._read_recording, reader, texts, cut, is_cancelled, report if len(files) == 1 else None
         )
-        with map_in_threads(read_file, files, self.max_threads) as results_in_order:
+        with self._helpers.results(read_file, files) as results_in_order:
             try:
                 for number, recording in enumerate(files):
                     report(number, len(files), f"reading {recording.path.name}")
@@ -133,7 +143,11 @@ class Predictor:
             utterance.text = text
         _refuse_empty(utterances, files)
         self._write_all_down(utterances, asr, report)
-        return Dialogue(self.encode(utterances, report))
+        modalities = [name for name in self.encoders if not (begun and name == "audio")]
+        encoded = self._encode(utterances, report, modalities)
+        for finish in begun:
+            finish()
+        return Dialogue(encoded)
 
     def answer(self, dialogue: Dialogue, hide: Iterable[str] = ()) -> list[PredictionRow]:
         """Predict a row (docs/predict.md) for each utterance, the modalities in `hide` being treated as missing."""
@@ -169,11 +183,16 @@ class Predictor:
         self, utterances: Sequence[RecordedUtterance], progress: Progress = _report_nothing, begin: int = 0
     ) -> list[RecordedUtterance]:
         """Compute the features of the utterances from index `begin` on; all are context for the text encoder."""
+        return self._encode(utterances, progress, list(self.encoders), begin)
+
+    def _encode(
+        self, utterances: Sequence[RecordedUtterance], progress: Progress, modalities: list[str], begin: int = 0
+    ) -> list[RecordedUtterance]:
         text_inputs = text_encoder_inputs(utterances)
         for first in range(begin, len(utterances), ENCODER_BATCH_SIZE):
             progress(first, len(utterances), "encoding")
             batch = slice(first, first + ENCODER_BATCH_SIZE)
-            self._encode_batch(utterances[batch], text_inputs[batch])
+            self._encode_batch(modalities, utterances[batch], text_inputs[batch])
         progress(len(utterances), len(utterances), "encoding")
         return list(utterances)
 
@@ -181,6 +200,10 @@ class Predictor:
     def streams(self) -> dict[str, str]:
         """Name of the network's feature stream by modality."""
         return {modality: str(StreamName(modality, encoder.name)) for modality, encoder in self.encoders.items()}
+
+    @property
+    def _helpers(self) -> Helpers:
+        return helpers_for(self.max_threads)
 
     @property
     def _picture_kind(self) -> str:
@@ -192,22 +215,24 @@ class Predictor:
         return self.settings.video.fps if self._picture_kind == "frames" else None
 
     def _encode_batch(
-        self, utterances: Sequence[RecordedUtterance], text_inputs: Sequence[encoder_inputs.TextInput | None]
+        self,
+        modalities: list[str],
+        utterances: Sequence[RecordedUtterance],
+        text_inputs: Sequence[encoder_inputs.TextInput | None],
     ) -> None:
-        inputs = {
-            "text": text_inputs,
-            "audio": [utterance.sound for utterance in utterances],
-            "vision": [
-                recording_reader.vision_encoder_input(utterance, self.whole_frame_rate) for utterance in utterances
-            ],
-        }
-        with map_in_threads(
-            lambda modality: self._encode_modality(modality, utterances, inputs[modality]),
-            self.encoders,
-            self.max_threads,
-        ) as modalities:
-            for _ in modalities:
-                pass
+        def encode(modality: str) -> None:
+            inputs: Sequence[Any] = text_inputs
+            if modality == "audio":
+                inputs = [utterance.sound for utterance in utterances]
+            elif modality == "vision":
+                rate = self.whole_frame_rate
+                inputs = [recording_reader.vision_encoder_input(utterance, rate) for utterance in utterances]
+            self._encode_modality(modality, utterances, inputs)
+
+        self._helpers.share(encode, modalities[::-1])
+
+    def _encode_sound(self, utterance: RecordedUtterance) -> None:
+        self._encode_modality("audio", [utterance], [utterance.sound])
 
     def _encode_modality(
         self, modality: str, utterances: Sequence[RecordedUtterance], inputs: Sequence[Any]

@@ -3,7 +3,7 @@
 import io
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from merc.media.extraction.extraction_config import ExtractionConfig
 from merc.media.extraction.processing import ProcessedPictures
 from merc.media.images import Pictures
 from merc.media.sound import ClipSound
+from merc.media.spare_threads import ALONE, SpareThreads
 from merc.serve.predictor import segmentation, speaker_changes
 from merc.serve.predictor.dialogue import RecordedUtterance
 from merc.serve.predictor.recording_files import Recording
@@ -34,6 +35,9 @@ class Reader:
     scorer: SpeakerScorer | None = None
     max_frames: int = 0  # number of evenly spaced face frames to encode; 0 = all
     max_seconds: float = 12 * 3600.0  # seconds of a recording that are read
+    spare: SpareThreads = ALONE  # that share the work on a recording
+    # called with the utterance of an uncut recording as soon as its sound is stored and its faces are found
+    listen: Callable[[RecordedUtterance], None] | None = None
 
     def read(self, recording: Recording, cut: bool | None) -> Iterator[RecordedUtterance]:
         """Utterances of a recording, in order; `cut` None: cut it only if it is longer than 20 s."""
@@ -45,7 +49,7 @@ class Reader:
             return self._read_cut(recording, length)
         end = max(_length(media[0]), min(length or 0.0, self._longest_uncut))
         utterance = RecordedUtterance(recording.name, recording.path, 0.0, end, recording.dialogue)
-        return iter([self.fill(utterance, *media)])
+        return iter([self.fill(utterance, *media, listen=self.listen)])
 
     @property
     def _longest_uncut(self) -> float:
@@ -86,7 +90,7 @@ class Reader:
 
     def turns(self, utterance: RecordedUtterance, sound: ClipSound, pictures: Pictures) -> list[RecordedUtterance]:
         """Cut a stretch of speech where another face goes on speaking, and fill each part with its media."""
-        tracks = processing.track_faces(pictures, self.settings)
+        tracks = processing.track_faces(pictures, self.settings, self.spare)
         edges = [0.0, *self._speaker_changes(sound, tracks or []), utterance.seconds]
         if len(edges) == 2:
             return [self.fill(utterance, sound, pictures, tracks)]
@@ -111,9 +115,14 @@ class Reader:
         sound: ClipSound,
         pictures: Pictures,
         tracks: list[face_tracks.Track] | None = None,
+        listen: Callable[[RecordedUtterance], None] | None = None,
     ) -> RecordedUtterance:
         """Store the media in the utterance as `extract` does, and the reasons for missing ones."""
         self._store_sound(utterance, processing.process_sound(sound, self.settings))
+        if tracks is None:
+            tracks = processing.track_faces(pictures, self.settings, self.spare)
+        if listen is not None:
+            listen(utterance)
         if pictures.middle is None:
             utterance.missing["vision"] = pictures.reason
             return utterance
