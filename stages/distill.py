@@ -92,6 +92,7 @@ def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> super
     seed, config = supervision.SeedRandomness.seed_all(job.seed), job.config
     train, dev = (job.data.read_for_network(name) for name in ("train", "dev"))
     train = LabelSubset(job.fraction, job.seed).hide_labels(train)
+    ways = speaker_offsets.ways_to_show(train, supervision.fitted_speakers())
     teacher = stage_checkpoints.load_network(checkpoint.load, TEACHER / f"seed-{job.seed}").to(select_device())
     student = supervision.initial_network(
         seed.number,
@@ -101,10 +102,9 @@ def distil(job: DistillJob, folder: Path, callback: loop.EpochCallback) -> super
     )
     teacher_outputs = compute_teacher_outputs(teacher, train)
     trusted = _trusted_rows(job, train, teacher_outputs)
-    batches, parts = (
-        seed.batches(train, job.data.share, config.sampling, config.batch, min_batches=config.min_batches),
-        loop.modality_parts(student, config),
-    )
+    least = config.min_batches
+    batches = seed.batches(train, job.data.share, config.sampling, config.batch, min_batches=least, ways=ways)
+    parts = loop.modality_parts(student, config)
     history: loop.History = []
     best = 0  # replaced: there is a phase, because there is an epoch
     for phase in config.phases():

@@ -7,7 +7,7 @@ from merc.data.batches import label_fraction
 from merc.data.batches.label_fraction import LabelSubset
 from merc.data.records import selection
 from merc.runtime import entry_point, params
-from merc.training.core import loop, seeds, supervision
+from merc.training.core import loop, seeds, speaker_offsets, supervision
 from merc.training.core.epoch_callbacks import EpochSnapshots
 from merc.training.core.objectives import SupervisedObjective
 from models import checkpoint
@@ -54,6 +54,7 @@ def train_teacher(job: TrainJob, folder: Path, callback: loop.EpochCallback) -> 
     seed, config = supervision.SeedRandomness.seed_all(job.seed), job.config
     train, dev = (job.data.read_for_network(name) for name in ("train", "dev"))
     train = LabelSubset(job.fraction, job.seed).hide_labels(train)
+    ways = speaker_offsets.ways_to_show(train, supervision.fitted_speakers())
     network = supervision.initial_network(
         seed.number, checkpoint.load, lambda: Network(job.model, train.streams, train.heads(), train.kinds()), train
     )
@@ -61,7 +62,13 @@ def train_teacher(job: TrainJob, folder: Path, callback: loop.EpochCallback) -> 
         config.label_loss(train), seed.hide(config.modality_dropout, config.modality_dropout_warmup)
     )
     batches = seed.batches(
-        train, job.data.share, config.sampling, config.batch, min_batches=config.min_batches, unlabelled=False
+        train,
+        job.data.share,
+        config.sampling,
+        config.batch,
+        min_batches=config.min_batches,
+        unlabelled=False,
+        ways=ways,
     )
     score, callbacks = supervision.DevScore(dev, job.chosen, subsets=False), [callback]
     if job.seed == config.seeds[0]:

@@ -15,7 +15,7 @@ from merc.data.records.labels import label_space
 from merc.export import onnx_network
 from merc.runtime import results
 from merc.runtime.errors import UserError
-from merc.training.core import loop, speaker_offsets
+from merc.training.core import loop, speaker_offsets, supervision
 from merc.training.core.speaker_offsets import StreamSpeakers
 from merc.training.core.task_scores import headline
 from models import checkpoint
@@ -147,6 +147,27 @@ def test_a_part_of_a_split_keeps_its_speakers(folder):
     rows = [names[name] for name in half.manifest["utterance"] + half.manifest["dialogue"]]
     offsets = half.offsets_of("audio/toy", torch.arange(len(half)))
     assert len(half) < len(whole) and offsets.equal(whole.offsets_of("audio/toy", torch.tensor(rows)))
+
+
+def test_half_of_the_batches_name_nobody(folder):
+    pretrain_stage.main()
+    train = read("train")
+    named, nameless = ways = speaker_offsets.ways_to_show(train, supervision.fitted_speakers())
+    alone = nameless.offsets_of("audio/toy", torch.arange(len(train)))
+    assert len(alone.unique(dim=0)) >= (train.features["audio/toy"].lengths > 0).sum()
+    assert len(named.speaker_offsets["audio/toy"]) < len(train) / 10
+    seed = supervision.SeedRandomness.seed_all(1)
+    batches = seed.batches(train, {"sample": 1.0}, "shuffled", 8, min_batches=60, ways=ways)
+    shown = [batches.build(drawn, 0.0) for drawn in batches.draw()]
+    is_named = [
+        batch["speaker_offsets"]["audio/toy"].equal(named.offsets_of("audio/toy", batch["index"]))
+        for batch in shown
+    ]
+    assert len(is_named) >= 60 and 0.3 < np.mean(is_named) < 0.7
+    assert speaker_offsets.ways_to_show(train, {}) == [train]
+    only = seed.batches(train, {"sample": 1.0}, "shuffled", 8)
+    drawn, before = only.draw()[0], seed.generator.get_state()
+    assert "speaker_offsets" not in only.build(drawn, 0.0) and seed.generator.get_state().equal(before)
 
 
 def test_every_stage_shows_its_network_the_same(folder):

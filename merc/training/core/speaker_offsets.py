@@ -7,7 +7,8 @@ variance within speakers over the variance between them (BLUP; Robinson 1991, Th
 is subtracted from somebody who has said little, and nothing where speakers do not differ.
 
 The utterances of a speaker are those of the same name in a split, or in a call of the predictor; one without a name
-is a speaker of its own.
+is a speaker of its own. Half of the batches in training show nobody's name: a network that always knew is worse for
+somebody who is heard for the first time (docs/pretraining.md).
 """
 
 import json
@@ -88,9 +89,12 @@ def fit(train: Split) -> dict[str, StreamSpeakers]:
     return {name: stream for name, stream in fitted.items() if stream is not None}
 
 
-def with_offsets(split: Split, fitted: Speakers) -> Split:
-    """The split with what is usual of its speakers, by the utterances that they have in it."""
-    speaker, number = _numbered(_names(split))
+def with_offsets(split: Split, fitted: Speakers, *, named: bool = True) -> Split:
+    """The split with what is usual of its speakers, by the utterances they have in it, or as if nobody was named.
+
+    A table has a row for each speaker, and so for each utterance where nobody is named.
+    """
+    speaker, number = _numbered(_names(split) if named else [UNKNOWN] * len(split))
     device = split.starts.device
     tables = {
         name: torch.from_numpy(fitted[name].offsets(_blocks(stream, speaker), number)).to(device)
@@ -98,6 +102,11 @@ def with_offsets(split: Split, fitted: Speakers) -> Split:
         if name in fitted
     }
     return replace(split, speaker_offsets=tables, who=torch.from_numpy(speaker).to(device)) if tables else split
+
+
+def ways_to_show(split: Split, fitted: Speakers) -> list[Split]:
+    """The split with its speakers' offsets, and once more as if nobody was named."""
+    return [with_offsets(split, fitted, named=named) for named in (True, False)] if fitted else [split]
 
 
 def of_utterances(

@@ -41,6 +41,7 @@ from merc.training.core.objectives import (
     ModalityDropout,
     TaskWeights,
 )
+from merc.training.core.speaker_offsets import Speakers
 from merc.training.core.task_scores import headline, scores_by_task
 
 PRETRAINED = Path("out/pretrain")
@@ -74,9 +75,7 @@ class TrainingData(NamedTuple):
 
     def read_for_network(self, split: str) -> Split:
         """The split as networks take it: with the offsets of its speakers, if `pretrain` has fitted them."""
-        return speaker_offsets.with_offsets(
-            self.read(split), speaker_offsets.load(PRETRAINED / speaker_offsets.FILE)
-        )
+        return speaker_offsets.with_offsets(self.read(split), fitted_speakers())
 
     def files(self) -> list[Path]:
         """The files that `read` reads for train and dev."""
@@ -99,6 +98,11 @@ def read_data(modalities: list[str]) -> TrainingData:
     if not any(share[corpus] > 0 for corpus in corpora):
         raise UserError(f"{params.FILE}: data.share is 0 for every corpus in data.corpora; nothing to train on")
     return TrainingData(corpora, params.read("data.labels", str), share, modalities)
+
+
+def fitted_speakers() -> Speakers:
+    """What `pretrain` found of the speakers; {} if it was not asked to."""
+    return speaker_offsets.load(PRETRAINED / speaker_offsets.FILE)
 
 
 class SupervisionConfig(OptimisationConfig):
@@ -131,10 +135,12 @@ class SupervisionConfig(OptimisationConfig):
 
 @dataclass(frozen=True)
 class DialogueBatches:
-    """Batches of whole dialogues of the training split."""
+    """Batches of whole dialogues of the training split, each shown in one of `ways`, drawn at random."""
 
     train: Split
     sampler: Callable[[], Iterable[DrawnBatch]]
+    ways: Sequence[Split]
+    generator: torch.Generator
 
     def draw(self) -> list[DrawnBatch]:
         """The dialogues of each batch of the next epoch."""
@@ -142,7 +148,8 @@ class DialogueBatches:
 
     def build(self, drawn: DrawnBatch, progress: float) -> dict:
         """Collate the dialogues; `count` is how often each utterance was drawn."""
-        batch: dict[str, Any] = self.train.batch(drawn.dialogues) | {"progress": progress}
+        way = int(torch.randint(len(self.ways), (), generator=self.generator)) if len(self.ways) > 1 else 0
+        batch: dict[str, Any] = self.ways[way].batch(drawn.dialogues) | {"progress": progress}
         if drawn.count is not None:
             batch["count"] = drawn.count.to(batch["index"].device)
         return batch
@@ -174,11 +181,16 @@ class SeedRandomness(NamedTuple):
         *,
         min_batches: int = 1,
         unlabelled: bool = True,
+        ways: Sequence[Split] = (),
     ) -> "DialogueBatches":
-        """Batches of dialogues, from all or only from those with a label; at least so many in an epoch."""
+        """Batches of dialogues, from all or only from those with a label; at least so many in an epoch.
+
+        `ways`: the split with more or less said of its speakers; by default `train` alone.
+        """
         dialogue_shares = sampling_shares(train, share, unlabelled=unlabelled)
         dialogue_shares *= passes(dialogue_shares.sum().item(), size, min_batches)
-        return DialogueBatches(train, partial(SAMPLERS[sampling], train, dialogue_shares, size, self.generator))
+        sampler = partial(SAMPLERS[sampling], train, dialogue_shares, size, self.generator)
+        return DialogueBatches(train, sampler, ways or (train,), self.generator)
 
     def hide(self, rate: float, warmup: float) -> ModalityDropout:
         """Modality dropout at this rate."""
