@@ -64,9 +64,7 @@ class StreamSpeakers(NamedTuple):
         count, total, _ = _sums(blocks, num_speakers, self.usual)
         if not count.size:
             return np.zeros((num_speakers, len(self.usual)), np.float32)
-        with np.errstate(
-            invalid="ignore"
-        ):  # nothing known of a speaker (0 / 0), or speakers do not differ (x / inf)
+        with np.errstate(invalid="ignore"):  # 0 / 0: nothing is known of the speaker, and speakers always differ
             return np.nan_to_num(total / (count + self.ratio)).astype(np.float32)
 
     @property
