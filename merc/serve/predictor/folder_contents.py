@@ -310,7 +310,7 @@ def _read_typicality(path: Path, streams: Mapping[str, int]) -> dict[str, Stream
 def _read_speakers(path: Path, streams: Mapping[str, int]) -> dict[str, StreamSpeakers]:
     """{} without the file; refuse arrays of other streams, other shapes or values than `pretrain` writes."""
     try:
-        found = speaker_offsets.shapes(path) if path.is_file() else {}
+        found = typicality.shapes(path) if path.is_file() else {}
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({_one_line(error)}); {REMEDY}") from None
     named = {name.rpartition("/")[0] for name in found}

@@ -19,7 +19,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from merc.data.batches.dataset import Split
@@ -146,15 +145,6 @@ def load(path: Path) -> dict[str, StreamSpeakers]:
         stream: StreamSpeakers(*(arrays[f"{stream}/{name}"] for name in StreamSpeakers._fields))
         for stream in streams
     }
-
-
-def shapes(path: Path) -> dict[str, list[int]]:
-    """The shape of every array of a file, by name, without reading it; raises ValueError for another type."""
-    with safe_open(path, "np") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        if types := {part.get_dtype() for part in slices.values()} - {"F32"}:
-            raise ValueError(f"numbers of the type {min(types)}, not F32")
-        return {name: list(part.get_shape()) for name, part in slices.items()}
 
 
 def _names(split: Split) -> list[str]:
