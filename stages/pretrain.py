@@ -65,8 +65,8 @@ def main() -> None:
         jobs = [PretrainJob(seed, config, model, data, fitted) for seed in numbers]
         inputs = [config.model_dump(), model.model_dump(), numbers, data]
         outcomes = seeds.train_seeds(OUT, jobs, pretrain, inputs, data.files())
-        spaces = [(history, *map(LatentSpaceMetrics._make, spaces)) for history, *spaces in outcomes]
-        _report(numbers, [PretrainResult(*outcome) for outcome in spaces], shares)
+        found = [PretrainResult(history, *map(LatentSpaceMetrics._make, spaces)) for history, *spaces in outcomes]
+        _report(numbers, found, shares)
     if fitted:
         speaker_offsets.save(OUT / speaker_offsets.FILE, fitted)
 

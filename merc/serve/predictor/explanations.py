@@ -57,11 +57,15 @@ class PredictionExplainer:
             if begin <= number < end
         )
         predictor = self.predictor
-        trusted, window, streams = predictor.trusted(dialogue), slice(first, last), predictor.streams
-        offsets = inference.usual_of_speakers(trusted, streams, predictor.speakers)
-        batch = inference.collate_window(trusted, window, predictor.modalities, streams, offsets)
+        trusted, streams = predictor.trusted(dialogue), predictor.streams
+        window = trusted.utterances[first:last]
+        offsets = inference.offsets_of_speakers(trusted, streams, predictor.speakers)
+        own = {name: of_rows[first:last] for name, of_rows in offsets.items()}
+        batch = inference.collate_dialogue(
+            window, dialogue.speakers[first:last], predictor.modalities, streams, own
+        )
         batch = inference.hide_modalities(batch, predictor.modalities, hide)
-        raw = self._raw(trusted.utterances[window], number - first, hide)
+        raw = self._raw(window, number - first, hide)
         encoders = {
             predictor.streams[modality]: encoder
             for modality, encoder in predictor.encoders.items()

@@ -123,7 +123,7 @@ class FolderContents:
     settings: ExtractionConfig
     encoders: dict[str, dict[str, Any]]  # by modality
     typicality: dict[str, StreamTypicality]  # by stream; none of a stream that could not be judged
-    speakers: dict[str, StreamSpeakers]  # by stream; none where speakers could not be told apart, or need not be
+    speakers: dict[str, StreamSpeakers]  # by stream; empty without `pretrain.speakers`
     colours: dict[str, str]  # class -> #rrggbb
 
 

@@ -27,9 +27,10 @@ def predict_outputs(
     ask: Forward, dialogue: Dialogue, modalities: Sequence[str], streams: dict[str, str], fitted: Speakers
 ) -> Outputs:
     """Network outputs for all utterances; `streams` maps each modality to its feature stream."""
-    offsets, chunks = usual_of_speakers(dialogue, streams, fitted), []
+    roles, offsets, chunks = dialogue.speakers, offsets_of_speakers(dialogue, streams, fitted), []
     for first, last, begin, end in context_windows(dialogue.starts):
-        batch = collate_window(dialogue, slice(first, last), modalities, streams, offsets)
+        own = {name: of_rows[first:last] for name, of_rows in offsets.items()}
+        batch = collate_dialogue(dialogue.utterances[first:last], roles[first:last], modalities, streams, own)
         chunks.append({name: values[begin - first : end - first] for name, values in ask(batch).items()})
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in (chunks[0] if chunks else ())}
 
@@ -45,21 +46,20 @@ def context_windows(starts: Sequence[int]) -> Iterator[tuple[int, int, int, int]
             yield max(begin - CONTEXT_MARGIN, start), min(end + CONTEXT_MARGIN, stop), begin, end
 
 
-def usual_of_speakers(dialogue: Dialogue, streams: dict[str, str], fitted: Speakers) -> dict[str, torch.Tensor]:
-    """(N, D) offset of each utterance's speaker by stream, told by all utterances that the speaker has here."""
+def offsets_of_speakers(dialogue: Dialogue, streams: dict[str, str], fitted: Speakers) -> dict[str, torch.Tensor]:
+    """(N, D) by stream: the offset of each utterance's speaker, estimated from all utterances of the same name."""
     features = {name: dialogue.features(modality) for modality, name in streams.items() if name in fitted}
     return speaker_offsets.of_utterances(fitted, features, [one.speaker for one in dialogue])
 
 
-def collate_window(
-    dialogue: Dialogue,
-    window: slice,
+def collate_dialogue(
+    utterances: Sequence[RecordedUtterance],
+    roles: Sequence[int],
     modalities: Sequence[str],
     streams: dict[str, str],
     offsets: dict[str, torch.Tensor],
 ) -> dict[str, Any]:
-    """Collate a window of one dialogue into a batch of the network (merc/data/batches/dataset.py)."""
-    utterances, roles = dialogue.utterances[window], dialogue.speakers[window]
+    """Collate one dialogue into a batch of the network (merc/data/batches/dataset.py)."""
     count = len(utterances)
     indices = torch.arange(count)
     batch = {"values": {}, "rows": {}, "steps": {}}
@@ -70,8 +70,8 @@ def collate_window(
             for part, tensor in zip(("values", "rows", "steps"), stream.gather(indices), strict=True):
                 batch[part][name] = tensor
             is_present[batch["rows"][name], modalities.index(modality)] = True
-    batch["speaker_offsets"] = {name: of_rows[window] for name, of_rows in offsets.items()}
     return batch | {
+        "speaker_offsets": offsets,
         "present": is_present,
         "place": torch.stack([torch.zeros_like(indices), indices], 1),
         "speaker": torch.tensor(roles, dtype=torch.long),

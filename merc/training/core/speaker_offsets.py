@@ -7,8 +7,8 @@ variance within speakers over the variance between them (BLUP; Robinson 1991, Th
 is subtracted from somebody who has said little, and nothing where speakers do not differ.
 
 The utterances of a speaker are those of the same name in a split, or in a call of the predictor; one without a name
-is a speaker of its own. Half of the batches in training show nobody's name: a network that always knew is worse for
-somebody who is heard for the first time (docs/pretraining.md).
+is a speaker of its own. In half of the training batches every utterance is, whatever its name: a network that was
+always told the names is worse at a speaker of whom it gets one utterance (docs/pretraining.md).
 """
 
 import json
@@ -87,9 +87,9 @@ def fit(train: Split) -> dict[str, StreamSpeakers]:
 
 
 def with_offsets(split: Split, fitted: Speakers, *, named: bool = True) -> Split:
-    """The split with what is usual of its speakers, by the utterances they have in it, or as if nobody was named.
+    """The split with the offsets of its speakers, estimated from all utterances of the same name in it.
 
-    A table has a row for each speaker, and so for each utterance where nobody is named.
+    Without `named` every utterance is a speaker of its own, so that a table (K, D) has a row for each.
     """
     speaker, number = _numbered(_names(split) if named else [UNKNOWN] * len(split))
     device = split.starts.device
@@ -102,7 +102,7 @@ def with_offsets(split: Split, fitted: Speakers, *, named: bool = True) -> Split
 
 
 def ways_to_show(split: Split, fitted: Speakers) -> list[Split]:
-    """The split with its speakers' offsets, and once more as if nobody was named."""
+    """The split with offsets by name, and with those of every utterance as a speaker of its own."""
     return [with_offsets(split, fitted, named=named) for named in (True, False)] if fitted else [split]
 
 
