@@ -9,7 +9,8 @@ import packed
 import pytest
 import torch
 
-from merc.data.batches import dataset
+from merc.data.batches import dataset, offsets
+from merc.data.batches.streams import FeatureStream
 from merc.data.records import manifest as manifests
 from merc.data.records.labels import label_space
 from merc.export import onnx_network
@@ -75,10 +76,10 @@ def test_numbers_that_are_none_are_left_out():
     again = StreamSpeakers.fit([(holed, np.concatenate([who, [0, 1, 2]]))], 50)
     assert fitted is not None and again is not None and np.allclose(fitted.ratio, again.ratio, rtol=1e-4)
     assert np.isfinite(again.offsets([(holed[-3:], np.arange(3))], 3)).all()
-    values = np.array([[1.0, np.nan], [3.0, np.inf], [5.0, 7.0]])
-    assert np.array_equal(
-        speaker_offsets.means(values, np.array([2, 1])), [[2.0, np.nan], [5.0, 7.0]], equal_nan=True
-    )
+    values = torch.tensor([[1.0, np.nan], [3.0, np.inf], [5.0, 7.0]])
+    stream = FeatureStream.of(values, torch.tensor([0, 2]), torch.tensor([2, 1]))
+    found = offsets.row_means(stream, torch.tensor([0, 1]))
+    assert np.array_equal(found, [[2.0, np.nan], [5.0, 7.0]], equal_nan=True)
 
 
 def test_the_network_subtracts_them_and_so_does_who_feeds_its_onnx_file():
@@ -128,9 +129,9 @@ def test_the_stage_finds_them_in_what_is_heard(folder):
     split = speaker_offsets.with_offsets(
         read("train"), speaker_offsets.load(Path("out/pretrain/speakers.safetensors"))
     )
-    offsets = split.offsets_of("audio/toy", torch.arange(len(split)))
-    assert offsets[3:6, 0].sort().values.diff() == pytest.approx([10.0, 10.0], abs=0.5)
-    alone = offsets[:3, 0][split.features["audio/toy"].lengths[:3] > 0]
+    found = split.speaker_offsets["audio/toy"].of(torch.arange(len(split)))
+    assert found[3:6, 0].sort().values.diff() == pytest.approx([10.0, 10.0], abs=0.5)
+    alone = found[:3, 0][split.features["audio/toy"].lengths[:3] > 0]
     assert len(alone.unique()) == len(alone)  # nobody's name: each a speaker of its own
     mean, deviation = split.statistics()["audio/toy"]
     assert float(deviation[0]) < 2 < 5 < float(read("train").statistics()["audio/toy"][1][0])
@@ -145,22 +146,23 @@ def test_a_part_of_a_split_keeps_its_speakers(folder):
     half = whole.subset(len(whole) // 2)
     names = dict(zip(whole.manifest["utterance"] + whole.manifest["dialogue"], range(len(whole)), strict=True))
     rows = [names[name] for name in half.manifest["utterance"] + half.manifest["dialogue"]]
-    offsets = half.offsets_of("audio/toy", torch.arange(len(half)))
-    assert len(half) < len(whole) and offsets.equal(whole.offsets_of("audio/toy", torch.tensor(rows)))
+    found = half.speaker_offsets["audio/toy"].of(torch.arange(len(half)))
+    assert len(half) < len(whole) and found.equal(whole.speaker_offsets["audio/toy"].of(torch.tensor(rows)))
 
 
 def test_half_of_the_batches_name_nobody(folder):
     pretrain_stage.main()
     train = read("train")
     named, nameless = ways = speaker_offsets.ways_to_show(train, supervision.fitted_speakers())
-    alone = nameless.offsets_of("audio/toy", torch.arange(len(train)))
+    alone = nameless.speaker_offsets["audio/toy"].of(torch.arange(len(train)))
     assert len(alone.unique(dim=0)) >= (train.features["audio/toy"].lengths > 0).sum()
-    assert len(named.speaker_offsets["audio/toy"]) < len(train) / 10
+    sizes = [len(way.speaker_offsets["audio/toy"].table) for way in ways]
+    assert 0 < sizes[0] < len(train) / 10 and sizes[1] == 0  # no row of a table for each utterance
     seed = supervision.SeedRandomness.seed_all(1)
     batches = seed.batches(train, {"sample": 1.0}, "shuffled", 8, min_batches=60, ways=ways)
     shown = [batches.build(drawn, 0.0) for drawn in batches.draw()]
     is_named = [
-        batch["speaker_offsets"]["audio/toy"].equal(named.offsets_of("audio/toy", batch["index"]))
+        batch["speaker_offsets"]["audio/toy"].equal(named.speaker_offsets["audio/toy"].of(batch["index"]))
         for batch in shown
     ]
     assert len(is_named) >= 60 and 0.3 < np.mean(is_named) < 0.7

@@ -98,7 +98,7 @@ class Pooling(NamedTuple):
 def _centre(pooled: np.ndarray, split: Split, stream: str, rows: torch.Tensor) -> None:
     """Subtract the speakers' offsets from the means, as the networks do."""
     if stream in split.speaker_offsets:
-        pooled[:, : pooled.shape[1] // 2] -= split.offsets_of(stream, rows).numpy()
+        pooled[:, : pooled.shape[1] // 2] -= split.speaker_offsets[stream].of(rows).numpy()
 
 
 def _pool(stream: FeatureStream, centre: np.ndarray) -> np.ndarray:

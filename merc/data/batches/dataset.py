@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from merc.data.batches.offsets import RowOffsets
 from merc.data.batches.streams import FeatureStream, read_streams
 from merc.data.records import manifest as manifests
 from merc.data.records.labels import UNLABELLED, LabelSpace, Task
@@ -37,9 +37,7 @@ class Split:
     present: Tensor  # (N, M) bool: which modalities an utterance has
     speaker: Tensor  # (N,) long: speaker index within the dialogue, by order of first appearance
     starts: Tensor  # (dialogues + 1,) long: dialogue d owns rows starts[d]:starts[d + 1]
-    # by stream: (K, D) what is usual of each speaker (merc/training/core/speaker_offsets.py)
-    speaker_offsets: dict[str, Tensor] = field(default_factory=dict)
-    who: Tensor | None = None  # (N,) long: the speaker's row there, the same one in all dialogues
+    speaker_offsets: dict[str, RowOffsets] = field(default_factory=dict)  # by stream, of those that have any
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -90,13 +88,9 @@ class Split:
     def statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Mean and standard deviation (D,) of each stream over all steps, less the speakers' offsets."""
         return {
-            name: stream.statistics(partial(self.offsets_of, name) if name in self.speaker_offsets else None)
+            name: stream.statistics(self.speaker_offsets[name].of if name in self.speaker_offsets else None)
             for name, stream in self.features.items()
         }
-
-    def offsets_of(self, stream: str, rows: Tensor) -> Tensor:
-        """(n, D) what is usual of the speakers of these rows, of a stream that has `speaker_offsets`."""
-        return self.speaker_offsets[stream][cast("Tensor", self.who)[rows]]
 
     def with_streams(self, streams: Sequence[str]) -> Split:
         """This split restricted to the given streams, a network's inputs; features of other encoders are absent."""
@@ -121,7 +115,7 @@ class Split:
             present=self.present[rows],
             speaker=self.speaker[rows],
             starts=torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
-            who=None if self.who is None else self.who[rows],
+            speaker_offsets={name: offsets.take(rows) for name, offsets in self.speaker_offsets.items()},
         )
 
     def without(self, hidden: np.ndarray) -> Split:
@@ -142,8 +136,7 @@ class Split:
             targets={task: target.to(device) for task, target in self.targets.items()},
             votes={task: shares.to(device) for task, shares in self.votes.items()},
             **{name: getattr(self, name).to(device) for name in ("present", "speaker", "starts")},
-            speaker_offsets={name: table.to(device) for name, table in self.speaker_offsets.items()},
-            who=None if self.who is None else self.who.to(device),
+            speaker_offsets={name: offsets.to(device) for name, offsets in self.speaker_offsets.items()},
         )
 
     def batch(self, dialogues: Sequence[int] | Tensor, device: torch.device | str | None = None) -> dict:
@@ -170,7 +163,7 @@ class Split:
             "index": index,
         }
         if self.speaker_offsets:
-            batch["speaker_offsets"] = {s: self.offsets_of(s, index) for s in inputs if s in self.speaker_offsets}
+            batch["speaker_offsets"] = {s: of.of(index) for s, of in self.speaker_offsets.items() if s in inputs}
         return batch if device is None else move_batch(batch, device)
 
     def batches(self, size: int) -> Iterator[dict]:

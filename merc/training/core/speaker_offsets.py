@@ -22,6 +22,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from merc.data.batches.dataset import Split
+from merc.data.batches.offsets import NOBODY, RowOffsets, row_means
 from merc.data.batches.streams import FeatureStream
 
 FILE = "speakers.safetensors"
@@ -77,28 +78,23 @@ Speakers = Mapping[str, StreamSpeakers]  # by stream
 
 def fit(train: Split) -> dict[str, StreamSpeakers]:
     """The speakers of every stream, where there are some to tell apart; utterances without a name are left out."""
-    names = _names(train)
-    speaker, number = _numbered(names)
-    named = np.array([name != UNKNOWN for name in names])
-    fitted = {
-        name: StreamSpeakers.fit(_blocks(stream, speaker, named), number) for name, stream in train.features.items()
-    }
+    who, number = _numbered(_names(train))
+    fitted = {name: StreamSpeakers.fit(_blocks(stream, who), number) for name, stream in train.features.items()}
     return {name: stream for name, stream in fitted.items() if stream is not None}
 
 
 def with_offsets(split: Split, fitted: Speakers, *, named: bool = True) -> Split:
     """The split with the offsets of its speakers, estimated from all utterances of the same name in it.
 
-    Without `named` every utterance is a speaker of its own, so that a table (K, D) has a row for each.
+    Without `named` every utterance is a speaker of its own.
     """
-    speaker, number = _numbered(_names(split) if named else [UNKNOWN] * len(split))
-    device = split.starts.device
-    tables = {
-        name: torch.from_numpy(fitted[name].offsets(_blocks(stream, speaker), number)).to(device)
+    who, number = _numbered(_names(split) if named else [UNKNOWN] * len(split))
+    offsets = {
+        name: _row_offsets(stream, fitted[name], who, number)
         for name, stream in split.features.items()
         if name in fitted
     }
-    return replace(split, speaker_offsets=tables, who=torch.from_numpy(speaker).to(device)) if tables else split
+    return replace(split, speaker_offsets=offsets)
 
 
 def ways_to_show(split: Split, fitted: Speakers) -> list[Split]:
@@ -110,25 +106,13 @@ def of_utterances(
     fitted: Speakers, features: Mapping[str, list[np.ndarray | None]], names: Sequence[str]
 ) -> dict[str, torch.Tensor]:
     """(N, D) by stream: what is usual of the speakers of N utterances, of their features (steps, D) or None."""
-    speaker, number = _numbered(names)
+    who, number = _numbered(names)
     offsets = {}
-    for stream, values in features.items():
-        if stream in fitted:
-            present = [index for index, one in enumerate(values) if one is not None and len(one)]
-            steps = [one for one in values if one is not None and len(one)]
-            lengths = np.array([len(one) for one in steps])
-            blocks = [(means(np.concatenate(steps), lengths), speaker[present])] if steps else []
-            table = fitted[stream].offsets(blocks, number)
-            offsets[stream] = torch.from_numpy(table[speaker])
+    for name, values in features.items():
+        if name in fitted:
+            stream = _stream(values, len(fitted[name].usual))
+            offsets[name] = _row_offsets(stream, fitted[name], who, number).of(torch.arange(len(names)))
     return offsets
-
-
-def means(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(n, D) means of n utterances with `lengths` > 0 of the steps `values` (R, D), where these are finite."""
-    first, known = np.cumsum(lengths) - lengths, np.isfinite(values)
-    total = np.add.reduceat(np.where(known, values, 0.0).astype(np.float64), first)
-    with np.errstate(invalid="ignore"):  # 0 / 0 = NaN: nothing is known
-        return total / np.add.reduceat(known.astype(np.int64), first)
 
 
 def save(path: Path, fitted: Speakers) -> None:
@@ -155,20 +139,32 @@ def _names(split: Split) -> list[str]:
 
 
 def _numbered(names: Sequence[str]) -> tuple[np.ndarray, int]:
-    """(N,) the number of each name, one of its own for each that is unknown; and how many numbers there are."""
-    known: dict[str | int, int] = {}
-    numbers = [known.setdefault(name or index, len(known)) for index, name in enumerate(names)]
+    """(N,) the number of each name, NOBODY of one that is unknown; and how many names there are."""
+    known: dict[str, int] = {}
+    numbers = [known.setdefault(name, len(known)) if name else NOBODY for name in names]
     return np.array(numbers, np.int64), len(known)
 
 
-def _blocks(stream: FeatureStream, speaker: np.ndarray, chosen: np.ndarray | None = None) -> Iterator[Block]:
-    """The means of all (chosen) utterances with features, some at once."""
-    has = (stream.lengths > 0).cpu().numpy()
-    rows = np.flatnonzero(has if chosen is None else has & chosen)
+def _row_offsets(stream: FeatureStream, fitted: StreamSpeakers, who: np.ndarray, number: int) -> RowOffsets:
+    device = stream.lengths.device
+    table = torch.from_numpy(fitted.offsets(_blocks(stream, who), number)).to(device)
+    return RowOffsets(stream, torch.from_numpy(who).to(device), table, fitted.usual, fitted.ratio)
+
+
+def _stream(features: list[np.ndarray | None], width: int) -> FeatureStream:
+    """The stream of N utterances."""
+    lengths = torch.tensor([0 if steps is None else len(steps) for steps in features])
+    steps = [steps for steps in features if steps is not None]
+    values = np.concatenate(steps) if steps else np.zeros((0, width), np.float32)
+    return FeatureStream.of(torch.from_numpy(values), lengths.cumsum(0) - lengths, lengths)
+
+
+def _blocks(stream: FeatureStream, who: np.ndarray) -> Iterator[Block]:
+    """The means of all utterances of somebody known that have features, some at once."""
+    rows = np.flatnonzero((stream.lengths > 0).cpu().numpy() & (who != NOBODY))
     for first in range(0, len(rows), BLOCK):
-        block = torch.from_numpy(rows[first : first + BLOCK]).to(stream.lengths.device)
-        values, lengths = stream.steps_of(block).cpu().numpy(), stream.lengths[block].cpu().numpy()
-        yield means(values, lengths), speaker[rows[first : first + BLOCK]]
+        block = rows[first : first + BLOCK]
+        yield row_means(stream, torch.from_numpy(block).to(stream.lengths.device)), who[block]
 
 
 def _sums(blocks: Iterable[Block], num_speakers: int, usual: np.ndarray | float) -> tuple[np.ndarray, ...]:
