@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -18,6 +19,10 @@ settings.register_profile(
     "many", max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
+
+
+# a shell's background job, as CI may be, starts with Ctrl-C ignored, and so would all that the tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,7 @@ def write_params(folder: Path, **changes) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["compute"] |= {"engine": "ray", "workers": 2} | changes
     params["train"]["seeds"] = SEEDS
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
 @pytest.fixture
