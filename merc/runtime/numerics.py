@@ -96,12 +96,12 @@ def portability_warning(device: str = "cpu") -> str | None:
     if configured_mode() != "portable":
         return None
     if device != "cpu":
-        return f"numerics: portable holds on a CPU; {device} gives other numbers, from the third digit on"
+        return f"numerics: portable holds on a CPU; {device} gives other numbers"
     if "avx2" in cpu_flags():
         return None
     return (
         f"numerics: portable needs Linux on an x86-64 processor with AVX2; on this machine ({sys.platform}, "
-        f"{platform.machine()}) numbers differ from the committed ones, from the third digit on"
+        f"{platform.machine()}) numbers differ from the committed ones"
     )
 
 

@@ -1,7 +1,7 @@
 """Compare the scores in the working tree with those of the last commit: the last line that `make repro` prints.
 
-With the processor and the packages of the commit all numbers are reproduced exactly. On others the third digit may
-differ; the committed 95 % interval shows whether the difference is within chance.
+With the processor and the packages of the commit all numbers are reproduced exactly. On others they differ; the
+committed 95 % interval shows whether the difference is within chance.
 """
 
 import json

@@ -19,7 +19,7 @@ MODELS = {"student": "student", "teacher": "teacher", "floor": "floor", "baselin
 FURTHER_READING = """\
 Numbers  metrics/evaluate.json, metrics/robustness.json; dvc metrics show, diff
 Plots    plots/evaluate/*.png; dvc plots show (dvc_plots/index.html)
-Words    README.md, "What comes out"; out/evaluate/report/index.html"""
+Words    out/evaluate/report/index.html, which docs/tutorials/report.md explains"""
 
 
 def results_command(*words: str) -> None:

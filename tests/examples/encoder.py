@@ -17,7 +17,7 @@ class Loudness(Encoder):
     step_seconds = None  # steps are no equal spans of time
     differentiable = None  # no input tensor that gradients of the features reach
     budget = 30 * SAMPLE_RATE  # samples per batch
-    silence = AudioInput(np.zeros(SAMPLE_RATE, np.float32))
+    silent_input = AudioInput(np.zeros(SAMPLE_RATE, np.float32))
     dim = 2
 
     def __init__(self, name: str) -> None:

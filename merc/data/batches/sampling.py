@@ -143,7 +143,7 @@ def passes(dialogues: float, size: int, min_batches: int) -> int:
     """How often an epoch goes through so many dialogues, to have at least `min_batches` batches of this size.
 
     Few labels would otherwise mean few optimisation steps: a tenth of the sample's were learnt from in 30 steps,
-    where ten passes gain macro F1 on dev (docs/pretraining.md).
+    where nine passes gain macro F1 on dev (docs/pretraining.md).
     """
     return int(size * (min_batches - 1) // dialogues) + 1
 

@@ -57,7 +57,6 @@ ENCODERS: dict[str, EncoderCard] = {
         description=(
             "training-free: the plain spectrogram; 32 ms windows at a frame_rate of 100, means of several below"
         ),
-        presets="concat-r3d",
     ),
     "mel-network": EncoderCard(
         make=lambda name, config: MelNetwork(name, config.frame_rate),
@@ -77,18 +76,21 @@ ENCODERS: dict[str, EncoderCard] = {
         "wav2vec2-base",
         width=768,
         description="self-supervised",
-        presets="misls-esag",
     ),
     "wav2vec2-base-960h": _hub(
         "wav2vec2-base-960h",
         width=768,
         description="tuned to write down what is said; earlier layers keep more of how",
     ),
+    "wav2vec2-large": _hub(
+        "wav2vec2-large",
+        width=1024,
+        description="self-supervised, three times the parameters of wav2vec2-base",
+    ),
     "hubert-base-ls960": _hub(
         "hubert-base-ls960",
         width=768,
         description="self-supervised",
-        presets="avt-memocmt",
     ),
     "wavlm-base-plus": _hub(
         "wavlm-base-plus",
@@ -121,7 +123,6 @@ ENCODERS: dict[str, EncoderCard] = {
         licence="MIT",
         width=64,
         description="what a voice tells of the mouth; learnt here without labels, needs lipsync.epochs above 0",
-        presets="graph-lipsync",
         home=Path("out/lipsync/audio"),
     ),
     "none": NO_ENCODER,

@@ -33,16 +33,13 @@ class EncoderCard:
     licence: str
     width: int | None  # of a feature vector
     description: str
-    presets: str = ""  # presets of published line-ups that use it
     home: Path | None = None  # folder to which a stage of this pipeline writes its weights
 
 
-def catalogued(
-    make: Callable[..., Encoder], name: str, width: int, description: str, presets: str = ""
-) -> EncoderCard:
+def catalogued(make: Callable[..., Encoder], name: str, width: int, description: str) -> EncoderCard:
     """An encoder whose weights stand in the catalogue of weights, under the name of the encoder."""
     card = WEIGHTS[name]
-    return EncoderCard(make, card.source, card.licence, width, description, presets)
+    return EncoderCard(make, card.source, card.licence, width, description)
 
 
 NO_ENCODER = EncoderCard(lambda name, config: None, "", "", None, "the modality is absent everywhere")

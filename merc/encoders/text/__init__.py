@@ -62,18 +62,21 @@ ENCODERS: dict[str, EncoderCard] = {
         "deberta-v3-base",
         width=768,
         description="its official files need sentencepiece and protobuf",
-        presets="misls-esag",
     ),
     "bert-base-uncased": _hub(
         "bert-base-uncased",
         width=768,
         description="the field's usual text features",
-        presets="concat-r3d, avt-memocmt",
     ),
     "roberta-base": _hub(
         "roberta-base",
         width=768,
         description="with before, after and speakers: what EmoBERTa reads",
+    ),
+    "roberta-large": _hub(
+        "roberta-large",
+        width=1024,
+        description="roberta-base with three times its parameters: what DAG-ERC tunes",
     ),
     "mpnet": _hub(
         "mpnet",

@@ -79,20 +79,17 @@ ENCODERS: dict[str, EncoderCard] = {
         "resnet50",
         width=2048,
         description="ImageNet; a picture per step",
-        presets="misls-esag, avt-memocmt",
     ),
     "r3d_18": catalogued(
         _torchvision,
         "r3d_18",
         width=512,
         description="Kinetics-400; 16 frames per step: use a frame_rate of about 1",
-        presets="concat-r3d",
     ),
     "vit-base-patch16-224": _hub(
         "vit-base-patch16-224",
         width=768,
         description="ImageNet; a picture per step",
-        presets="avt-memocmt",
     ),
     "timesformer-base-finetuned-k400": _hub(
         "timesformer-base-finetuned-k400",
@@ -111,7 +108,6 @@ ENCODERS: dict[str, EncoderCard] = {
         licence="MIT",
         width=64,
         description="how a mouth moves with a voice; learnt here without labels, needs lipsync.epochs above 0",
-        presets="graph-lipsync",
         home=Path("out/lipsync/vision"),
     ),
     "none": NO_ENCODER,
