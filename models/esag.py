@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.blocks import by_dialogues
 from models.latents import Latents
 from models.misls import AttentionPool
 from models.stems import BatchNorm
@@ -35,6 +36,9 @@ class EarlierBelief(nn.Module):
 
     def forward(self, belief: Tensor, position: Tensor, speaker: Tensor) -> Tensor:
         """Beliefs (N, C) -> prior beliefs (N, 2 C)."""
+        return by_dialogues(self._prior, position, speaker, belief)
+
+    def _prior(self, position: Tensor, speaker: Tensor, belief: Tensor) -> Tensor:
         dialogue, turn = position.unbind(1)
         gap = turn.unsqueeze(1) - turn
         is_earlier, is_same = (dialogue.unsqueeze(1) == dialogue) & (gap > 0), speaker.unsqueeze(1) == speaker

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from models.blocks import by_dialogues
 from models.latents import Latents
 from models.misls import AttentionPool
 
@@ -26,11 +27,15 @@ class GraphNodes(nn.Module):
         self.layers = nn.ModuleList(RelationalLayer(dim, len(modalities), dropout) for _ in range(LAYERS))
 
     def forward(self, latents: Latents, causal: bool) -> Tensor:
-        edges = relation_masks(latents.position, latents.speaker, causal)
         nodes = torch.stack([pooled + self.kind[m] for m, pooled in latents.pooled(self.pools).items()], 1)
-        for layer in self.layers:
-            nodes = layer(nodes, edges, latents.present)
-        return nodes
+
+        def through_layers(position: Tensor, speaker: Tensor, nodes: Tensor, present: Tensor) -> Tensor:
+            edges = relation_masks(position, speaker, causal)
+            for layer in self.layers:
+                nodes = layer(nodes, edges, present)
+            return nodes
+
+        return by_dialogues(through_layers, latents.position, latents.speaker, nodes, latents.present)
 
 
 class Graph(nn.Module):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from networks import LABELS, MODALITIES, batch, every_combination, every_fusion, network
 
+from models import blocks, esag, graph
 from models.graph import relation_masks
 from models.network import Network
 
@@ -77,6 +78,31 @@ def test_causal_sees_no_later_utterance_and_others_no_other_dialogue(fusion, con
         assert felt.diagonal().equal(has)
     sees_future = context != "none" or fusion in ("graph", "multiattn", "graph-multiattn")
     assert (felt & same & later).any() == sees_future
+
+
+@pytest.mark.parametrize("fusion", ["esag", "graph", "graph-multiattn"])
+def test_a_batch_of_many_utterances_is_taken_by_dialogues(fusion, monkeypatch):
+    """Answers and gradients are those of the whole; no table of pairs is larger than a block's."""
+    many, made = batch((3, 1, 6, 2, 2), seed=5), network(fusion=fusion)
+    shapes = []
+    real = blocks.by_dialogues
+
+    def watched(function, position, *rows):
+        return real(lambda place, *part: shapes.append(len(place)) or function(place, *part), position, *rows)
+
+    for module in (esag, graph):
+        monkeypatch.setattr(module, "by_dialogues", watched)
+    answers = []
+    for limit in (14, 5):
+        monkeypatch.setattr(blocks, "MAX_ROWS", limit)
+        made.zero_grad()
+        out = made(many)["emotion"]
+        out.square().sum().backward()
+        answers.append((out, [one.grad.clone() for one in made.parameters() if one.grad is not None]))
+    assert shapes == [14, 4, 6, 4]
+    torch.testing.assert_close(*(out for out, _ in answers))
+    for one, other in zip(answers[0][1], answers[1][1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @every_fusion

@@ -266,6 +266,19 @@ def test_the_teachers_gate_is_shared_out_by_what_the_student_hears():
         assert loss.item() == pytest.approx(0.0, abs=1e-7)
 
 
+def test_relations_of_many_rows_are_compared_by_blocks(monkeypatch):
+    random = torch.Generator().manual_seed(1)
+    student, teacher = ({"context": torch.randn(7, 4, generator=random)} for _ in range(2))
+    monkeypatch.setattr(distillation_loss, "MAX_ROWS", 4)
+    parts = [
+        ({"context": s}, {"context": t})
+        for s, t in zip(*(one["context"].split(4) for one in (student, teacher)), strict=True)
+    ]
+    expected = [distillation_loss.relation_loss(*part, torch.ones(1)) for part in parts]
+    found = distillation_loss.relation_loss(student, teacher, torch.ones(7, 3))
+    assert found == sum(expected) / 2 and expected[0] != expected[1]
+
+
 def test_class_weights_and_counts(folder):
     train = read("train")
     frequency = torch.bincount(train.targets["emotion"][train.targets["emotion"] >= 0], minlength=7).float()

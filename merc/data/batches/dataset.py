@@ -20,6 +20,8 @@ from merc.runtime.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+MAX_ROWS = 2048  # utterances in a batch of evaluation
+
 
 @dataclass(frozen=True)
 class Split:
@@ -167,9 +169,17 @@ class Split:
         return batch if device is None else move_batch(batch, device)
 
     def batches(self, size: int) -> Iterator[dict]:
-        """Yield every dialogue once, in order, in batches of `size` dialogues."""
-        for first in range(0, self.dialogues, size):
-            yield self.batch(range(first, min(first + size, self.dialogues)))
+        """Yield every dialogue once, in order, in batches of at most `size` dialogues.
+
+        A batch has at most MAX_ROWS utterances, unless one dialogue has more.
+        """
+        ends, first = self.starts[1:].tolist(), 0
+        while first < self.dialogues:
+            begin, last = int(self.starts[first]), first + 1
+            while last < min(first + size, self.dialogues) and ends[last] - begin <= MAX_ROWS:
+                last += 1
+            yield self.batch(range(first, last))
+            first = last
 
     def rows(self, dialogues: Tensor) -> Tensor:
         """(n,) rows of these dialogues, one dialogue after the other, on the CPU."""

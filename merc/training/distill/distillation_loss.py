@@ -19,6 +19,8 @@ from merc.training.core.objectives import FeatureNoise, LabelLoss, ModalityDropo
 from merc.training.core.similarity import cosine_similarities
 from merc.training.core.supervision import subset_masks
 
+MAX_ROWS = 2048  # whose pairs are compared: with all views of a batch, pairs would take the memory of many batches
+
 
 class DistillWeights(StrictModel):
     """Weights of the loss terms; 0 leaves a term out."""
@@ -173,10 +175,12 @@ SOFT_LOSSES = {"classification": softened_divergence, "multilabel": binary_diver
 def relation_loss(output: dict, teacher: dict, visible: Tensor) -> Tensor:
     """Mean squared difference of the utterances' pairwise similarities, plus that of the gates if there are any.
 
-    The teacher's gate is first rescaled by `visible` (N, M), the fraction of each modality that the student sees.
+    Of a batch with more than MAX_ROWS rows only pairs of the same MAX_ROWS are compared. The teacher's gate is
+    first rescaled by `visible` (N, M), the fraction of each modality that the student sees.
     """
-    student, reference = (cosine_similarities(values["context"]) for values in (output, teacher))
-    loss = functional.mse_loss(student, reference)
+    blocks = zip(*(values["context"].split(MAX_ROWS) for values in (output, teacher)), strict=True)
+    losses = [functional.mse_loss(*map(cosine_similarities, block)) for block in blocks]
+    loss = torch.stack(losses).mean()
     if "gate" in teacher:
         target = teacher["gate"] * visible.unsqueeze(1)
         target = target / target.sum(2, keepdim=True).clamp(min=1e-6)
