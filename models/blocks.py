@@ -1,7 +1,7 @@
 """Pairs of utterances, of which a batch of N has N x N, are looked at for some whole dialogues at once."""
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,18 +15,18 @@ def by_dialogues(function: Callable[..., Tensor], position: Tensor, *rows: Tenso
     At most MAX_ROWS utterances at once, unless one dialogue has more. An ONNX file does not divide: it gets windows
     of a dialogue (merc/serve/predictor/inference.py).
     """
-    if torch.jit.is_tracing() or len(position) <= MAX_ROWS:
+    if torch.onnx.is_in_onnx_export() or len(position) <= MAX_ROWS:
         return function(position, *rows)
     sizes = _block_sizes(position[:, 0])
-    parts = zip(*(tensor.split(sizes) for tensor in (position, *rows)), strict=True)
+    parts = zip(*(torch.split(tensor, sizes) for tensor in (position, *rows)), strict=True)
     return torch.cat([function(*part) for part in parts])
 
 
 def _block_sizes(dialogue: Tensor) -> list[int]:
-    """How many rows each block has; `dialogue` (N,): the number of each row's dialogue."""
+    """How many rows each block has; `dialogue` (N,): the number of each row's dialogue, in ascending order."""
     sizes = [0]
-    _, counts = torch.unique_consecutive(dialogue, return_counts=True)
-    for size in cast("Tensor", counts).tolist():
+    counts: Any = torch.bincount(dialogue)
+    for size in counts.tolist():
         if sizes[-1] and sizes[-1] + size > MAX_ROWS:
             sizes.append(0)
         sizes[-1] += size

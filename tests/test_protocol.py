@@ -162,7 +162,9 @@ def test_near_duplicates_are_found_and_short_texts_are_not():
     assert slices.near_duplicates(texts, seen[:0]).tolist() == [False] * 4
 
 
-def test_near_duplicates_are_those_of_all_pairs():
+@pytest.mark.parametrize("pairs", [1, 50, 10**6])
+def test_near_duplicates_are_those_of_all_pairs(pairs, monkeypatch):
+    monkeypatch.setattr(slices, "BLOCK_PAIRS", pairs)
     random = np.random.default_rng(3)
     texts, seen = (
         pd.Series([" ".join(f"w{number}" for number in random.zipf(1.6, size) % 40) for size in sizes])

@@ -1,5 +1,6 @@
 """Scores of slices of the test split: by speaker, emotion shift, turn, length, media and overlap with training."""
 
+import itertools
 from collections.abc import Iterator
 from typing import cast
 
@@ -112,7 +113,7 @@ def _row(predictions: Predictions, task: str, model: str, name: str, mask: np.nd
 
 MIN_WORDS = 4  # shorter texts ("Oh my God!") recur naturally
 MIN_JACCARD = 0.8  # Jaccard index of the two sets of words
-BLOCK = 500  # texts that are compared at once
+BLOCK_PAIRS = 300_000  # of texts that are compared at once: 100 MB
 TOLERANCE = 1e-9  # of sizes times 0.8
 
 
@@ -140,9 +141,12 @@ def near_duplicates(texts: pd.Series, seen: pd.Series) -> np.ndarray:
     own_words, seen_words = words[: len(own_texts)], words[len(own_texts) :]
     seen_words = seen_words[np.diff(seen_words.indptr) >= MIN_JACCARD * MIN_WORDS]
     first_words = _first_words(seen_words)
+    own_first = _first_words(own_words)
+    pairs = own_first @ first_words.sum(axis=0)  # of each text, at most
+    begins = np.flatnonzero(np.diff((np.cumsum(pairs) - pairs) // BLOCK_PAIRS, prepend=-1))
     blocks = [
-        _is_similar(own_words[first : first + BLOCK], seen_words, first_words)
-        for first in range(0, len(own_texts), BLOCK)
+        _is_similar(own_words[first:last], own_first[first:last], seen_words, first_words)
+        for first, last in itertools.pairwise([*begins, len(own_texts)])
     ]
     return np.concatenate([np.zeros(0, dtype=bool), *blocks])[own]
 
@@ -180,9 +184,11 @@ def overlapping(test: pd.DataFrame, seen: pd.DataFrame) -> np.ndarray:
     return np.isin(np.arange(len(test)), met.loc[met["start"] < met["latest"], "row"])
 
 
-def _is_similar(words: sparse.csr_array, seen: sparse.csr_array, seen_first: sparse.csr_array) -> np.ndarray:
-    """(n,) bool: which binary rows are near-duplicates of a row of `seen`, whose first words are `seen_first`."""
-    pairs = (_first_words(words) @ seen_first.T).tocoo()
+def _is_similar(
+    words: sparse.csr_array, first: sparse.csr_array, seen: sparse.csr_array, seen_first: sparse.csr_array
+) -> np.ndarray:
+    """(n,) bool: which binary rows are near-duplicates of a row of `seen`; `first`s: the first words of each."""
+    pairs = (first @ seen_first.T).tocoo()
     sizes, seen_sizes = np.diff(words.indptr), np.diff(seen.indptr)
     low, high = sizes[pairs.row], seen_sizes[pairs.col]
     possible = (low >= MIN_WORDS) & (np.minimum(low, high) >= MIN_JACCARD * np.maximum(low, high) - TOLERANCE)

@@ -179,7 +179,10 @@ def relation_loss(output: dict, teacher: dict, visible: Tensor) -> Tensor:
     first rescaled by `visible` (N, M), the fraction of each modality that the student sees.
     """
     blocks = zip(*(values["context"].split(MAX_ROWS) for values in (output, teacher)), strict=True)
-    losses = [functional.mse_loss(*map(cosine_similarities, block)) for block in blocks]
+    losses = [
+        functional.mse_loss(cosine_similarities(student), cosine_similarities(reference))
+        for student, reference in blocks
+    ]
     loss = torch.stack(losses).mean()
     if "gate" in teacher:
         target = teacher["gate"] * visible.unsqueeze(1)
