@@ -164,13 +164,15 @@ def test_the_shares_that_were_drawn_are_those_of_a_slow_count(train, method):
     assert fractions == {f"drawn_{name}": pytest.approx(count / sum(seen.values())) for name, count in seen.items()}
 
 
-def test_long_dialogues_make_smaller_batches_of_evaluation(train, monkeypatch):
-    assert [len(batch["index"]) for batch in train.batches(train.dialogues)] == [len(train)]
-    longest = int(train.starts.diff().max())
-    for most in (1, longest, 2 * longest):
-        monkeypatch.setattr(dataset, "MAX_ROWS", most)
-        batches = list(train.batches(4))
-        sizes = [int(batch["place"][:, 0].max()) + 1 for batch in batches]
-        assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(len(train)))
-        assert all(len(batch["index"]) <= most or size == 1 for batch, size in zip(batches, sizes, strict=True))
-        assert max(sizes) == 1 if most == 1 else 1 < max(sizes) <= 4
+def test_a_long_dialogue_is_taken_in_equal_parts(train, monkeypatch):
+    lengths = train.starts.diff().tolist()
+    monkeypatch.setattr(dataset, "MAX_TURNS", 3)
+    cut = read("train")
+    parts = cut.starts.diff().tolist()
+    assert max(lengths) > 3 and max(parts) <= 3
+    for length in lengths:
+        number = -(-length // 3)
+        own, parts = parts[:number], parts[number:]
+        assert sum(own) == length and max(own) - min(own) <= 1
+    assert not parts and cut.speaker.equal(train.speaker)
+    assert torch.cat([batch["index"] for batch in cut.batches(4)]).tolist() == list(range(len(train)))

@@ -20,7 +20,9 @@ from merc.runtime.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_ROWS = 2048  # utterances in a batch of evaluation
+# Utterances of a dialogue that is taken whole. A longer one, an hour of film, is taken in equal parts: a batch of
+# whole ones would fill the memory (docs/scale.md). The longest dialogue of IEMOCAP has 110, of MELD 33.
+MAX_TURNS = 128
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Split:
     votes: dict[str, Tensor]  # by task with annotators' votes: (N, C) shares, NaN without votes
     present: Tensor  # (N, M) bool: which modalities an utterance has
     speaker: Tensor  # (N,) long: speaker index within the dialogue, by order of first appearance
-    starts: Tensor  # (dialogues + 1,) long: dialogue d owns rows starts[d]:starts[d + 1]
+    # (dialogues + 1,) long: dialogue d owns rows starts[d]:starts[d + 1]; parts of a long one count as dialogues
+    starts: Tensor
     speaker_offsets: dict[str, RowOffsets] = field(default_factory=dict)  # by stream, of those that have any
 
     def __len__(self) -> int:
@@ -169,17 +172,9 @@ class Split:
         return batch if device is None else move_batch(batch, device)
 
     def batches(self, size: int) -> Iterator[dict]:
-        """Yield every dialogue once, in order, in batches of at most `size` dialogues.
-
-        A batch has at most MAX_ROWS utterances, unless one dialogue has more.
-        """
-        ends, first = self.starts[1:].tolist(), 0
-        while first < self.dialogues:
-            begin, last = int(self.starts[first]), first + 1
-            while last < min(first + size, self.dialogues) and ends[last] - begin <= MAX_ROWS:
-                last += 1
-            yield self.batch(range(first, last))
-            first = last
+        """Yield every dialogue once, in order, in batches of `size` dialogues."""
+        for first in range(0, self.dialogues, size):
+            yield self.batch(range(first, min(first + size, self.dialogues)))
 
     def rows(self, dialogues: Tensor) -> Tensor:
         """(n,) rows of these dialogues, one dialogue after the other, on the CPU."""
@@ -268,9 +263,14 @@ def dialogue_keys(manifest: pd.DataFrame) -> pd.Series:
 
 
 def _starts(manifest: pd.DataFrame) -> np.ndarray:
-    """(dialogues + 1,) first row of each dialogue, and the number of rows."""
+    """(dialogues + 1,) first row of each dialogue, or of each part of a long one, and the number of rows."""
     keys = dialogue_keys(manifest)
-    return np.append(np.flatnonzero(keys != keys.shift()), len(keys)).astype(np.int64)
+    begins = np.flatnonzero(keys != keys.shift())
+    lengths = np.diff(begins, append=len(keys))
+    parts = -(-lengths // MAX_TURNS)
+    part = np.arange(parts.sum()) - np.repeat(parts.cumsum() - parts, parts)
+    begins, lengths, parts = (np.repeat(each, parts) for each in (begins, lengths, parts))
+    return np.append(begins + lengths * part // parts, len(keys)).astype(np.int64)
 
 
 def _speaker_indices(manifest: pd.DataFrame) -> np.ndarray:
