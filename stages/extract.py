@@ -15,6 +15,7 @@ from merc.media.extraction import extraction, extraction_config, extraction_repo
 from merc.runtime import entry_point, params, results, resume, shards
 from merc.runtime.shards import Shard
 
+SHARDED = "sharded"  # below the work folder: the splits whose small files were written into shards
 Megabytes = Annotated[int, Field(ge=0, le=100_000)]  # data.shards: of a shard; 0 = small files
 
 
@@ -43,8 +44,12 @@ def _extract_and_write(
 ) -> None:
     outcomes = extraction.extract_all(listing, settings, folder)
     rows = extraction.manifest_rows(corpus, listing, outcomes)
-    for split in manifest.SPLITS:
-        _finish(split, corpus, rows[rows["split"] == split], listing, folder, settings.video.fps, megabytes)
+    finished = {
+        split: _finish(split, rows[rows["split"] == split], listing, folder, settings.video.fps, megabytes)
+        for split in manifest.SPLITS
+    }
+    for split, split_folder in finished.items():
+        resume.move(split_folder, manifest.split_folder(split, corpus))
     _describe(corpus, rows, listing)
 
 
@@ -54,6 +59,7 @@ def _sources(listing: Listing) -> list:
         [
             utterance.split,
             utterance.name,
+            utterance.text,
             utterance.absent,
             utterance.asr,
             utterance.language,
@@ -64,12 +70,17 @@ def _sources(listing: Listing) -> list:
     ]
 
 
-def _finish(split: str, corpus: str, rows, listing: Listing, folder: Path, fps: float, megabytes: int) -> None:
-    """Write the split's shards, manifest and truth, and move its folder to the outputs."""
+def _finish(split: str, rows, listing: Listing, folder: Path, fps: float, megabytes: int) -> Path:
+    """Write the split's shards, manifest and truth; returns its folder, which is to be moved to the outputs.
+
+    Shards are written beside the small files: who is interrupted before all splits are moved finds those again.
+    """
     split_folder = folder / split
     split_folder.mkdir(exist_ok=True)
     if megabytes:
-        rows = media_files.write_shards(split_folder, rows, megabytes)
+        small_files, split_folder = split_folder, folder / SHARDED / split
+        results.recreate_folder(split_folder)
+        rows = media_files.write_shards(small_files, split_folder, rows, megabytes)
     manifest.write_manifest(split_folder / "manifest.parquet", rows)
     if fps:
         results.write_json(split_folder / manifest.FRAMES_RATE, {"fps": fps})
@@ -77,7 +88,7 @@ def _finish(split: str, corpus: str, rows, listing: Listing, folder: Path, fps: 
         shutil.copyfile(listing.truth[split], split_folder / "truth.parquet")
     else:
         truth.write_truth(split_folder / "truth.parquet", [])
-    resume.move(split_folder, manifest.split_folder(split, corpus))
+    return split_folder
 
 
 def _describe(corpus: str, rows, listing: Listing) -> None:

@@ -186,6 +186,13 @@ def test_ravdess_folds_and_actors(tmp_path):
     for wrong in ({"test_actors": [1], "dev_actors": [1]}, {"test_actors": [25], "dev_actors": []}):
         with pytest.raises(UserError, match="actor"):
             listed("ravdess", tmp_path, fold=0, **wrong)
+    rows = [{"actor": str(actor), "test_fold": str(actor % 3 + 1)} for actor in range(1, 25)]
+    corpora_files.table(tmp_path / "folds.csv", rows)
+    with pytest.raises(UserError, match=r"folds\.csv: leaves dev without any actor if fold 4 is test"):
+        listed("ravdess", tmp_path, fold=4)
+    (tmp_path / "folds.csv").write_text("actor,test_fold\n1,1,2\n")
+    with pytest.raises(UserError, match=r"folds\.csv line 2: 3 cells, and the header has 2; put cells with commas"):
+        listed("ravdess", tmp_path, fold=4)
     (tmp_path / "folds.csv").unlink()
     with pytest.raises(UserError, match=r"folds\.csv: not there"):
         listed("ravdess", tmp_path)

@@ -11,7 +11,10 @@ import pytest
 import soundfile
 
 from merc.data.records import face_tracks, manifest, transcripts
+from merc.data.records.listing import Utterance
 from merc.media.extraction import extraction
+from merc.media.extraction.extraction_config import ExtractionConfig
+from merc.runtime import params
 from merc.runtime.errors import UserError
 from stages import extract
 
@@ -84,6 +87,28 @@ def _die(job):
 
 
 extraction_extract = extraction.extract_utterance
+
+
+def test_two_machines_of_one_name_write_into_one_folder(tmp_path, monkeypatch):
+    """Containers have the same host name, and number their processes alike."""
+    settings = params.read("extract", ExtractionConfig, extracted.ROOT / "params.yaml")
+
+    def write(name: str) -> None:
+        values = dict.fromkeys(("emotion", "sentiment", "start", "end", "media", "clip"))
+        one = Utterance("train", dialogue=name, name=name, group=name, speaker="", text="", **values)
+        extraction._write(extraction.ExtractionJob(one, settings, tmp_path), f"{name}.wav", name.encode())
+
+    rename, others = Path.replace, ["second"]
+
+    def replace(path: Path, target: Path) -> Path:
+        while others:  # the second machine writes before the first has renamed its file
+            write(others.pop())
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    write("first")
+    found = {path.name: path.read_text() for path in (tmp_path / "train").iterdir()}
+    assert found == {"first.wav": "first", "second.wav": "second"}
 
 
 def test_a_decoder_that_crashes_costs_its_clip(here, monkeypatch):

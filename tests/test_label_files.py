@@ -212,6 +212,14 @@ def test_a_training_split_of_one_label_is_refused():
         selection.check_labels(table, space, select, is_whole=False)
 
 
+@pytest.mark.parametrize("empty", ["train", "dev"])
+def test_a_split_without_utterances_is_named(empty):
+    table = rows(score=[1.0, 3.0], split=["test", "dev" if empty == "train" else "train"])
+    with pytest.raises(UserError, match=f"^chat: {empty} has no utterance, .*; bring files or rows of {empty}"):
+        selection.check_labels(table, written(ALL_KINDS), "valence.mae", is_whole=True)
+    selection.check_labels(table, written(ALL_KINDS), "valence.mae", is_whole=False)
+
+
 def test_a_file_gives_what_the_built_in_space_gives():
     """RAVDESS's eight classes, by a file."""
     words = ", ".join(labels.RAVDESS_EMOTIONS)

@@ -13,6 +13,7 @@ from closure import ROOT
 from merc.data.records import face_tracks, manifest, media_files
 from merc.encoders.lipsync import candidates
 from merc.evaluation import protocol
+from merc.runtime import resume
 from merc.runtime.errors import UserError
 from stages import encode, extract
 
@@ -70,17 +71,28 @@ def test_shards_encode_to_the_bytes_of_small_files(project, picture):
         assert media_files.media_size(folder, place) == len(sounds[name])
 
 
-def test_shards_are_the_same_bytes_each_time_and_after_an_interruption(project, monkeypatch):
+@pytest.mark.parametrize("place", [(media_files, "write_shards"), (manifest, "write_manifest"), (resume, "move")])
+def test_an_interruption_of_the_last_steps_costs_no_utterance(project, monkeypatch, capsys, place):
+    """Killed at the second split: nothing is decoded again, and the bytes are those of an undisturbed run."""
     extract_into(1)
     wanted = extracted.hashes(Path("out"))
+    original, calls = getattr(*place), []
 
-    def killed(folder):
-        raise KeyboardInterrupt
+    def killed_at_the_second_split(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
 
+    shutil.rmtree("out")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(media_files, "_remove_small_files", killed)
+        patch.setattr(*place, killed_at_the_second_split)
         extract_into(1)
+    shutil.rmtree("out/extract", ignore_errors=True)  # as DVC does before it runs a stage again
+    capsys.readouterr()
     extract_into(1)
+    whole = len(manifest.SPLITS) * COUNT
+    assert f"{whole} of {whole} utterances were finished by an earlier run" in capsys.readouterr().out
     assert extracted.hashes(Path("out")) == wanted
 
 
@@ -112,6 +124,6 @@ def test_a_shard_that_is_cut_off_or_gone_is_one_line_with_its_name(project, pict
 
 def test_a_split_without_utterances_has_no_shards(tmp_path):
     rows = pd.DataFrame(columns=manifest.SCHEMA.names)
-    assert media_files.write_shards(tmp_path, rows, 1).empty
+    assert media_files.write_shards(tmp_path, tmp_path, rows, 1).empty
     assert not list((tmp_path / "shards").iterdir())
     shutil.rmtree(tmp_path / "shards")

@@ -86,6 +86,12 @@ def test_no_corpus_at_all_is_refused(folder):
         supervision.read_data(["text"])
 
 
+def test_one_corpus_twice_is_refused(folder):
+    parameters(folder, data__corpora=["sample", "meld", "sample"])
+    with pytest.raises(UserError, match=r"data\.corpora = \[sample, meld, sample\]: sample stands twice; name it"):
+        supervision.read_data(["text"])
+
+
 @pytest.mark.parametrize("stage", [pretrain_stage, train_stage])
 @pytest.mark.parametrize(("numbers", "said"), [([], "at least 1 item"), ([1, 1], "each seed once")])
 def test_no_seed_and_one_seed_twice_are_refused(folder, stage, numbers, said):

@@ -85,6 +85,26 @@ def test_mosei_has_emotions_that_hold_and_whole_videos(tmp_path):
     assert len(fewer.utterances) == 4 and [note["item"] for note in fewer.ignored] == ["03bSnISJMiM"]
 
 
+def test_a_sound_beside_a_clip_leaves_its_picture(tmp_path):
+    corpora_files.mosi(tmp_path / "mosi")
+    corpora_files.wav(tmp_path / "mosi/Raw/03bSnISJMiM/1.wav")  # its path comes after that of 1.mp4
+    corpora_files.wav(tmp_path / "mosi/Audio/03bSnISJMiM/2.wav")
+    first, second, third, *_ = listed("mosi", tmp_path / "mosi").utterances
+    assert (first.clip, first.sound.name) == ("Raw/03bSnISJMiM/1.mp4", "1.wav")
+    assert (second.clip, second.sound.name, third.sound) == ("Raw/03bSnISJMiM/2.mp4", "2.wav", None)
+    corpora_files.mosei(tmp_path / "mosei")
+    video = next(path for path in sorted((tmp_path / "mosei").rglob("*.mp4")))
+    corpora_files.wav(video.with_suffix(".wav"))
+    windows = [one for one in listed("mosei", tmp_path / "mosei").utterances if one.media == video]
+    assert windows and all(one.window and one.sound is None for one in windows)  # cut out of the video
+    corpora_files.emorynlp(tmp_path / "emorynlp")
+    corpora_files.wav(tmp_path / "emorynlp/emorynlp_train_splits/sea1_ep1_sc1_utt1.wav")
+    corpora_files.wav(tmp_path / "emorynlp/emorynlp_train_splits/sea1_ep1_sc1_utt2.wav")
+    first, second, *_ = listed("emorynlp", tmp_path / "emorynlp").utterances
+    assert (first.media.suffix, first.sound.suffix) == (".mp4", ".wav")
+    assert (second.media.suffix, second.sound) == (".wav", None)
+
+
 def test_cremad_has_the_raters_votes_as_soft_labels(tmp_path):
     found = drawn("cremad", tmp_path)
     by_name = {one.name: one for one in found.utterances}
@@ -131,6 +151,14 @@ def test_emodb_names_say_everything(tmp_path):
     corpora_files.table(tmp_path / "folds.csv", rows[1:])
     with pytest.raises(UserError, match=r"folds\.csv: has no row of speaker 03; write one, with its fold"):
         listed("emodb", tmp_path)
+    corpora_files.table(tmp_path / "folds.csv", [*rows[:-1], rows[-1] | {"test_fold": "6"}])
+    with pytest.raises(UserError, match=r"folds\.csv line 11: test_fold = '6': write .* a fold, from 1 to 5"):
+        listed("emodb", tmp_path)
+    for fold, numbers, empty in ((2, "2323232323", "train"), (4, "1234123412", "dev"), (4, "1235123512", "test")):
+        cells = [row | {"test_fold": number} for row, number in zip(rows, numbers, strict=True)]
+        corpora_files.table(tmp_path / "folds.csv", cells)
+        with pytest.raises(UserError, match=rf"folds\.csv: leaves {empty} without any speaker if fold {fold} is"):
+            listed("emodb", tmp_path, fold=fold)
 
 
 def test_emorynlps_two_forms_are_one_corpus(tmp_path):

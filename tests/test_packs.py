@@ -84,3 +84,26 @@ def test_what_float16_cannot_hold_is_refused_by_name():
     large, none = np.full((1, 2), 70_000.0), np.zeros((1, 0))
     with pytest.raises(UserError, match="test: features up to 70000"):
         packs.build_pack([large], [none], large * 0, encoder="test", unit_names=(), step_seconds=None)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([[np.nan, 1e6]], "features up to 1e\\+06 do not fit into float16"),
+        ([[np.inf, 1.0]], "an infinite feature"),
+        ([[np.nan, -np.inf]], "an infinite feature"),
+        ([[np.nan, 6e4], [np.nan, np.nan]], None),
+    ],
+)
+def test_a_nan_hides_no_value_that_float16_cannot_hold(values, words):
+    array = np.array(values, np.float32)
+
+    def built():
+        arguments = {"encoder": "test", "unit_names": (), "step_seconds": None}
+        return packs.build_pack([array], [np.zeros((len(array), 0))], np.zeros((1, 2)), **arguments)
+
+    if words:
+        with pytest.raises(UserError, match=f"^test: {words}"):
+            built()
+    else:
+        np.testing.assert_array_equal(built().values, array.astype(np.float16))

@@ -1,5 +1,6 @@
 """Every planted protocol error is refused by name; slices and overlaps are found by code."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 import torch
 from finished import manifest
 
+from merc.corpora import folder
 from merc.corpora.meld_layout import utterances
 from merc.data.batches.dataset import Split
 from merc.data.batches.streams import FeatureStream
 from merc.data.records import manifest as manifests
 from merc.data.records.labels import label_space
+from merc.data.records.listing import Utterance
 from merc.evaluation import protocol, selection_gap, slices
 from merc.runtime import results
 from merc.runtime.errors import UserError
@@ -67,6 +70,34 @@ def test_one_clip_in_two_splits_is_refused_and_another_stretch_of_it_is_not(spli
     for split, start in (("train", 0.0), ("test", 2.0)):
         splits[split].loc[5, ["start", "end"]] = start, start + 2.0
     protocol.check_splits(splits)
+
+
+@pytest.mark.parametrize("order", [("train", "test"), ("test", "train")])
+def test_a_whole_clip_and_a_stretch_of_it_in_two_splits_are_refused(splits, order):
+    splits = {split: rows.astype({"start": float, "end": float}) for split, rows in splits.items()}
+    for split, times in zip(order, ([np.nan, np.nan], [1.0, 2.0]), strict=True):
+        splits[split].loc[5, ["clip", "text"]] = "talk/one.mp4", f"as {split} writes it down"
+        splits[split].loc[5, ["start", "end"]] = times
+    with pytest.raises(UserError, match=r"sample: talk/one\.mp4 is in both train and test \(1 in all\)"):
+        protocol.check_splits(splits)
+
+
+def test_stretches_of_a_users_own_recording_that_overlap_are_not_in_the_clean_test(tmp_path):
+    (tmp_path / "talk.wav").write_bytes(b"sound")
+    lines = ["split,clip,start,end,text", "train,talk.wav,0,5,One.", "dev,talk.wav,20,22,Two.",
+             "test,talk.wav,4,6,Three.", "test,talk.wav,8,9,Four."]  # fmt: skip
+    (tmp_path / "utterances.csv").write_text("\n".join(lines))
+    listing = folder.read(tmp_path, tmp_path, folder.Options())
+    columns = {"corpus": "folder", "wav": None, "turn": 0}
+    statuses = {f"{modality}_status": "ok" for modality in manifests.MODALITIES}
+    names = [field.name for field in dataclasses.fields(Utterance)]
+    rows = pd.DataFrame(
+        [{name: getattr(one, name) for name in names} | columns | statuses for one in listing.utterances]
+    )
+    splits = {split: rows[rows["split"] == split].reset_index(drop=True) for split in manifests.SPLITS}
+    protocol.check_splits(splits)
+    found = slices.slice_masks(splits["test"], pd.concat([splits["train"], splits["dev"]]))
+    assert found["clean test"].tolist() == [False, True]
 
 
 def test_the_same_recording_in_two_splits_is_refused(splits, tmp_path, monkeypatch):

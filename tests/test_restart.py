@@ -58,6 +58,16 @@ def test_three_shards_and_a_merge_give_the_bytes_of_the_whole(here, capsys):
     assert extracted.hashes(here) == wanted
 
 
+def test_a_corrected_transcript_is_not_continued_with_the_old_one(here, capsys):
+    place = extracted.corpus(here / "data/raw/sample", count=2)
+    extracted.truthless(here)
+    extract.main("sample", Shard(0, 1))  # as an interrupted run leaves it: all clips, no outputs
+    extracted.table(place / "train_sent_emo.csv", [extracted.row(0, number, "Other words.") for number in (0, 1)])
+    extract.main("sample")
+    assert "were finished by an earlier run" not in capsys.readouterr().out
+    assert set(extracted.table_of()["text"]) == {"Other words."}
+
+
 def test_a_second_writer_is_refused(here, monkeypatch):
     monkeypatch.setattr(resume, "LOCK_SECONDS", 0.1)
     with (

@@ -121,6 +121,11 @@ def test_splits_that_cannot_be_drawn(tmp_path):
         listed("folder", tmp_path)
     with pytest.raises(UserError, match="1 groups cannot be drawn into train, dev and test; bring three or more"):
         listed("folder", tmp_path, split="by group")
+    sizes = {"ann": 1, "ben": 1, "cy": 98}
+    write(tmp_path, "text,group\n" + "".join(f"a,{name}\n" * size for name, size in sizes.items()))
+    with pytest.raises(UserError, match=r"utterances\.csv: group 'cy' has 98 of 100 rows: none of the 3"):
+        listed("folder", tmp_path, split="by group")
+    write(tmp_path, "text,group\na,g\nb,g\n")
     with pytest.raises(UserError, match="1 groups cannot be dealt into 5 folds; name fewer"):
         listed("folder", tmp_path, split="by group", folds=5)
     with pytest.raises(UserError, match=r"data.folder.fold = 6: there are 5 folds"):
@@ -197,6 +202,29 @@ def test_an_odd_table_is_read_or_told_of_in_one_line(tmp_path, content):
             folder.read(tmp_path, tmp_path / "scratch", options)
     else:
         assert table.read_table(tmp_path / "utterances.csv").columns == ["text", "mood"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("split,mood,text\ntrain,joy,Well, hello there\n", "line 2: 4 cells, .* put cells with commas in"),
+        ("split,mood,text,,\ntrain,joy,Fine.,,\ntrain,joy,Well, hello,\n", "line 3: 5 cells, and the header has 3"),
+        ("split;mood;text\ntrain;joy;a;\ntrain;joy;a;b\n", "line 3: 4 cells, .* put cells with semicolons in"),
+        ("text\nWell, hello\n", "line 2: 2 cells, and the header has 1"),
+        ('split,mood,text\ntrain,joy,"Well, hello",, ,\n', None),
+        ("split,mood,text\ntrain,joy\n", None),
+    ],
+)
+def test_a_row_with_more_cells_than_the_header_is_refused(tmp_path, content, words):
+    path = tmp_path / "utterances.csv"
+    path.write_text(content)
+    if words:
+        with pytest.raises(UserError, match=rf"utterances\.csv {words}") as refused:
+            table.read_table(path)
+        assert "\n" not in str(refused.value)
+    else:
+        found = table.read_table(path)
+        assert found.columns == ["split", "mood", "text"] and found.rows[0]["text"] in ("Well, hello", "")
 
 
 def test_too_few_folds(tmp_path):

@@ -41,8 +41,6 @@ SENTENCES = {
     "TSI": "The surface is slick.",
     "WSI": "We'll stop in a couple of minutes.",
 }
-VIDEO_SUFFIXES = (".flv", ".mp4")  # VideoFlash
-SOUNDS = (".wav", ".mp3")  # AudioWAV, AudioMP3: the first that is there
 FOLDS = 5
 TABULATED, RESPONSES = "processedResults/tabulatedVotes.csv", "finishedResponses.csv"
 # queryType of a rating -> column of the manifest
@@ -75,9 +73,8 @@ def read(folder: Path, scratch: Path, options: Options) -> Listing:
 
 def _utterance(name: str, files: dict[str, Path], folder: Path, split: str, votes: Votes) -> Utterance:
     actor, sentence, emotion, level = cast("re.Match[str]", NAME_PATTERN.fullmatch(name)).groups()
-    video = next((files[suffix] for suffix in VIDEO_SUFFIXES if suffix in files), None)
-    sound = next((files[suffix] for suffix in (*SOUNDS, *sorted(files)) if suffix in files), None)
-    media = cast("Path", video or sound)
+    found, sound = acted.media_and_sound(files)
+    media = cast("Path", found)
     cast_votes = {column: votes.get(name, {}).get(column) for column in QUERIES.values()}
     return Utterance(
         split=split,
@@ -92,7 +89,7 @@ def _utterance(name: str, files: dict[str, Path], folder: Path, split: str, vote
         end=None,
         media=media,
         clip=media.relative_to(folder).as_posix(),
-        sound=sound if video and sound != video else None,
+        sound=sound,
         intensity=LEVELS.get(level),
         labels={"perceived": _majority(cast_votes["votes"]), **cast_votes},
     )

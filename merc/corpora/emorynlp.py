@@ -6,6 +6,7 @@ Zahiri & Choi, 2018: Emotion Detection on TV Show Transcripts with Sequence-base
 import ast
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,13 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _clips(folder: Path) -> dict[Key, Path]:
-    matches = [(CLIP_PATTERN.fullmatch(path.stem), path) for path in acted.recordings(folder)]
-    return {tuple(map(int, match.groups())): path for match, path in matches if match}
+def _clips(folder: Path) -> dict[Key, dict[str, Path]]:
+    """Utterance -> suffix -> file."""
+    clips: dict[Key, dict[str, Path]] = defaultdict(dict)
+    for path in acted.recordings(folder):
+        if match := CLIP_PATTERN.fullmatch(path.stem):
+            clips[tuple(map(int, match.groups()))][path.suffix.lower()] = path
+    return clips
 
 
 def _from_json(path: Path) -> Iterator[tuple[Key, dict[str, str]]]:
@@ -119,8 +124,11 @@ def _name(key: Key) -> str:
     return "s{:02}_e{:02}_c{:02}_u{:03}".format(*key)
 
 
-def _utterance(key: Key, cells: dict[str, str], split: str, clips: dict[Key, Path], folder: Path) -> Utterance:
-    clip, dialogue = clips.get(key), _name(key).rpartition("_")[0]
+def _utterance(
+    key: Key, cells: dict[str, str], split: str, clips: dict[Key, dict[str, Path]], folder: Path
+) -> Utterance:
+    clip, sound = acted.media_and_sound(clips.get(key, {}))
+    dialogue = _name(key).rpartition("_")[0]
     transcript, num_repaired = transcripts.repair(cells["text"])
     return Utterance(
         split=split,
@@ -136,5 +144,6 @@ def _utterance(key: Key, cells: dict[str, str], split: str, clips: dict[Key, Pat
         media=clip,
         clip=clip and clip.relative_to(folder).as_posix(),
         absent="" if clip else NO_CLIP,
+        sound=sound,
         num_repaired=num_repaired,
     )

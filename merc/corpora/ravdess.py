@@ -3,7 +3,6 @@
 Livingstone & Russo, 2018: The Ryerson Audio-Visual Database of Emotional Speech and Song.
 """
 
-import csv
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from merc.corpora.forms import splits, table
 from merc.data.records.labels import RAVDESS_EMOTIONS
 from merc.data.records.listing import Listing, Utterance, add_note
 from merc.data.records.manifest import SPLITS
@@ -61,19 +61,19 @@ def _by_fold(path: Path, fold: int) -> tuple[set[int], set[int]]:
     """Test and dev actors of a fold, from EmoBox's table."""
     if not path.is_file():
         raise UserError(
-            f"{path}: not there; write it (docs/tutorials/ravdess.md says how) or set data.ravdess.fold to 0"
+            f"{path}: not there; write it (actor,test_fold; docs/tutorials/ravdess.md), or set data.ravdess.fold "
+            "to 0"
         )
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = table.read_table(path, ("actor", "test_fold")).rows
     try:
         folds = {int(row["actor"]): int(row["test_fold"]) for row in rows}
-    except (KeyError, TypeError, ValueError):
+    except ValueError:
         raise UserError(f"{path}: needs the columns actor and test_fold, both numbers") from None
     if set(folds) != set(ACTORS) or not set(folds.values()) <= set(range(1, FOLDS + 1)):
         raise UserError(f"{path}: needs each of the actors 1 to 24 once, in a fold from 1 to {FOLDS}")
-    test, dev = (
-        {actor for actor, test_fold in folds.items() if test_fold == number} for number in (fold, fold % FOLDS + 1)
-    )
+    numbers = {str(actor): number for actor, number in folds.items()}
+    split = splits.splits_of_table(path, "actor", numbers, FOLDS, fold)
+    test, dev = ({actor for actor in folds if split[str(actor)] == name} for name in ("test", "dev"))
     return test, dev
 
 

@@ -19,6 +19,7 @@ from merc.runtime.errors import UserError
 
 # columns that identify an utterance of a dialogue
 UTTERANCE_COLUMNS = ["corpus", "speaker", "text", "source", "start", "end"]
+SEGMENT_COLUMNS = ["corpus", "clip", "start", "end"]
 BLOCK = 1000  # utterances whose steps are looked at at once
 MIN_LABELLED = 100  # labelled utterances above which no dimension separates the labels by chance
 
@@ -67,14 +68,28 @@ def _timed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_clips(first: str, rows: pd.DataFrame, second: str, other_rows: pd.DataFrame) -> None:
-    """Raise if a clip, or a segment of a clip, is in both splits."""
-    segment = ["corpus", "clip", "start", "end"]
-    both = rows.loc[rows["clip"].notna(), segment].merge(other_rows.loc[other_rows["clip"].notna(), segment])
+    """Raise if a clip, a segment of a clip, or a whole clip and a segment of it are in both splits.
+
+    Segments that overlap may be, as MELD's own are: the slice "clean test" (merc/evaluation/slices.py) lacks them.
+    """
+    own, other = (each.loc[each["clip"].notna(), SEGMENT_COLUMNS] for each in (rows, other_rows))
+    both = pd.concat([own.merge(other), _whole(own).merge(_clips(other)), _clips(own).merge(_whole(other))])
+    both = both.drop_duplicates()
     if len(both):
-        corpus, clip = both.loc[0, ["corpus", "clip"]]
+        corpus, clip = both[["corpus", "clip"]].iloc[0]
         raise UserError(
             f"{corpus}: {clip} is in both {first} and {second} ({len(both)} in all); keep it in one split"
         )
+
+
+def _clips(segments: pd.DataFrame) -> pd.DataFrame:
+    """The distinct clips."""
+    return cast("pd.DataFrame", segments[["corpus", "clip"]]).drop_duplicates()
+
+
+def _whole(segments: pd.DataFrame) -> pd.DataFrame:
+    """The segments that are whole clips: without start or end."""
+    return segments.loc[segments["start"].isna() | segments["end"].isna()]
 
 
 def _check_recordings(first: str, rows: pd.DataFrame, second: str, other_rows: pd.DataFrame) -> None:

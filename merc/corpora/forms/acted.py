@@ -1,6 +1,6 @@
-"""Acted corpora: a recording is a dialogue of one utterance, and its file's name says who, what and how."""
+"""Recordings below a folder, whose names say what they are, and the splits of acted corpora by their speakers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from merc.corpora.forms import splits
@@ -8,7 +8,10 @@ from merc.data.records.listing import Listing, Utterance
 from merc.data.records.manifest import SPLITS
 from merc.runtime.errors import UserError
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".mov", ".mkv", ".avi", ".webm", ".flv")
+# of files of one recording, the first that is there is used
+SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
+VIDEOS = (".flv", ".mp4", ".mov", ".mkv", ".avi", ".webm")  # CREMA-D's own are .flv
+SUFFIXES = SOUNDS + VIDEOS
 FOLDS_TABLE = "folds.csv"
 
 
@@ -19,6 +22,13 @@ def recordings(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def media_and_sound(files: Mapping[str, Path]) -> tuple[Path | None, Path | None]:
+    """The file to decode, of those of one recording by suffix, and the file with its sound, if that is another."""
+    video = next((files[suffix] for suffix in VIDEOS if suffix in files), None)
+    sound = next((files[suffix] for suffix in SOUNDS if suffix in files), None)
+    return (video, sound) if video else (sound, None)
+
+
 def speaker_splits(folder: Path, speakers: Iterable[str], folds: int, fold: int) -> dict[str, str]:
     """speaker -> split: the speakers of `fold` are test, those of the next fold dev.
 
@@ -26,7 +36,7 @@ def speaker_splits(folder: Path, speakers: Iterable[str], folds: int, fold: int)
     """
     names, path = sorted(set(speakers)), folder / FOLDS_TABLE
     if path.is_file():
-        return splits.splits_of_folds(splits.read_folds(path, "speaker", names), folds, fold)
+        return splits.read_folds(path, "speaker", names, folds, fold)
     return splits.fold_splits(names, folds, fold)
 
 

@@ -6,6 +6,7 @@ video, with `features` and `intervals`; and its transcripts, where they are, whi
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,19 +49,29 @@ def read(corpus: str, folder: Path, first_number: int) -> Listing:
     labels = next(iter(sorted(folder.rglob("label.csv"))), None)
     segments = _from_table(labels) if labels else _from_sequences(folder, first_number, listing)
     _set_splits(segments, folder, listing)
-    clips = {path.relative_to(folder).with_suffix(""): path for path in acted.recordings(folder)}
-    # <video>/<number> as MMSA names clips, <video>_<number> and <video> as CMU does; videos come after sounds
-    by_name = {"/".join(name.parts[-count:]): path for name, path in clips.items() for count in (1, 2)}
+    clips = _clips(folder)
     ordered = sorted(segments, key=lambda segment: (SPLITS.index(segment.split), segment.video, segment.number))
-    listing.utterances = [_utterance(corpus, segment, by_name, folder) for segment in ordered]
+    listing.utterances = [_utterance(corpus, segment, clips, folder) for segment in ordered]
     return listing
 
 
-def _utterance(corpus: str, segment: Segment, clips: dict[str, Path], folder: Path) -> Utterance:
+def _clips(folder: Path) -> dict[str, dict[str, Path]]:
+    """Name -> suffix -> file: <video>/<number> as MMSA names clips, <video>_<number> and <video> as CMU does."""
+    clips: dict[str, dict[str, Path]] = defaultdict(dict)
+    for path in acted.recordings(folder):
+        parts = path.relative_to(folder).with_suffix("").parts
+        for count in (1, 2):
+            clips["/".join(parts[-count:])][path.suffix.lower()] = path
+    return clips
+
+
+def _utterance(corpus: str, segment: Segment, clips: dict[str, dict[str, Path]], folder: Path) -> Utterance:
     name = f"{segment.video}_{segment.number}"
     has_times = segment.start is not None and segment.end is not None
-    clip = next((clips[key] for key in (f"{segment.video}/{segment.number}", name) if key in clips), None)
-    whole = clips.get(segment.video) if clip is None and has_times else None
+    files = next((clips[key] for key in (f"{segment.video}/{segment.number}", name) if key in clips), {})
+    clip, sound = acted.media_and_sound(files)
+    # a window is cut from one file, so that a whole video keeps its own sound
+    whole, _ = acted.media_and_sound(clips.get(segment.video, {}) if clip is None and has_times else {})
     media = clip or whole
     transcript, num_repaired = transcripts.repair(segment.text)
     labels: dict[str, Label | None] = {"sentiment_score": segment.score}
@@ -83,6 +94,7 @@ def _utterance(corpus: str, segment: Segment, clips: dict[str, Path], folder: Pa
         media=media,
         clip=media and media.relative_to(folder).as_posix(),
         absent="" if media else NO_CLIP,
+        sound=sound,
         window=Window(float(segment.start or 0), float(segment.end or 0)) if whole else None,
         num_repaired=num_repaired,
         labels=labels,

@@ -43,6 +43,12 @@ def draw_by_group(groups: Iterable[str]) -> dict[str, str]:
         splits[group] = next((name for name, share in SHARES.items() if filled[name] < share * total), "train")
         if splits[group] in filled:
             filled[splits[group]] += sizes[group]
+    if missing := [name for name in SPLITS if name not in splits.values()]:
+        largest, size = sizes.most_common(1)[0]
+        raise UserError(
+            f"group {largest!r} has {size} of {total} rows: none of the {len(sizes)} groups is left for "
+            f"{' and '.join(missing)}; divide it, or name the splits yourself"
+        )
     return splits
 
 
@@ -61,17 +67,28 @@ def splits_of_folds(numbers: dict[str, int], folds: int, fold: int) -> dict[str,
     return {name: named.get(number, "train") for name, number in numbers.items()}
 
 
-def read_folds(path: Path, column: str, names: Iterable[str]) -> dict[str, int]:
-    """name -> fold, from a table with this column and test_fold, in which every name must stand."""
+def read_folds(path: Path, column: str, names: Iterable[str], folds: int, fold: int) -> dict[str, str]:
+    """name -> split, from a table with this column and test_fold, in which every name must stand."""
     rows = table.read_table(path, (column, "test_fold")).rows
     numbers = {}
     for row in rows:
-        if not re.fullmatch(r"[1-9]\d?", row["test_fold"]):
-            raise row.problem("test_fold", "write the number of a fold, from 1")
+        if not re.fullmatch(r"[1-9]\d?", row["test_fold"]) or int(row["test_fold"]) > folds:
+            raise row.problem("test_fold", f"write the number of a fold, from 1 to {folds}")
         numbers[row[column]] = int(row["test_fold"])
     if missing := sorted(set(names) - set(numbers)):
         raise UserError(f"{path}: has no row of {column} {missing[0]}; write one, with its fold")
-    return numbers
+    return splits_of_table(path, column, numbers, folds, fold)
+
+
+def splits_of_table(path: Path, column: str, numbers: dict[str, int], folds: int, fold: int) -> dict[str, str]:
+    """name -> split, of all names in a table of folds; refused if it leaves a split empty."""
+    splits = splits_of_folds(numbers, folds, fold)
+    if missing := [name for name in SPLITS if name not in splits.values()]:
+        raise UserError(
+            f"{path}: leaves {missing[0]} without any {column} if fold {fold} is test and the next one dev; "
+            "correct test_fold"
+        )
+    return splits
 
 
 def read_split_file(path: Path) -> dict[str, str]:

@@ -3,16 +3,17 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from merc.data.records import transcripts
 from merc.runtime.errors import UserError
 
 SUFFIXES = (".csv", ".tsv")
 WORKBOOK = b"PK\x03\x04"  # .xlsx and .ods are zip archives
-DELIMITERS = (",", ";", "\t")  # spreadsheets of some countries write semicolons
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}  # spreadsheets of some countries write semicolons
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,18 @@ def read_table(path: Path, needed: Iterable[str] = ()) -> Table:
     delimiter = max(DELIMITERS, key=header.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or []]
-        rows = [TableRow(reader.line_num, _cells(cells, columns), path) for cells in reader]
+        columns = [name.strip().lower() for name in reader.fieldnames or []]
+        while columns and not columns[-1]:  # spreadsheets end lines with empty cells
+            columns.pop()
+        reader.fieldnames = columns
+        rows = [TableRow(line, _stripped(cells, columns), path) for line, cells in named_cells(reader, path)]
     except csv.Error as error:
         raise UserError(f"{path} line {reader.line_num}: is no table: {error}; write one row a line") from None
     if rows and text.count('"') % 2 and any("\n" in cell for cell in rows[-1].cells.values()):
         raise UserError(
             f"{path}: a quote is opened and never closed, before line {rows[-1].line}; close or remove it"
         )
-    if "" in columns and not any(row[""] for row in rows):  # spreadsheets end lines with empty cells
+    if "" in columns and not any(row[""] for row in rows):
         columns = [name for name in columns if name]
     needed = list(needed)
     if missing := [name for name in needed if name not in columns]:
@@ -75,7 +79,24 @@ def read_table(path: Path, needed: Iterable[str] = ()) -> Table:
     return Table(path, columns, rows)
 
 
-def _cells(cells: dict[str, str | None], columns: list[str]) -> dict[str, str]:
+def named_cells(reader: csv.DictReader, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and cells by column of each row of the table at `path`.
+
+    A row with more cells than the header is refused, as a comma in a text without quotes begins another cell, which
+    would be lost. Empty cells that stand too many at its end are nothing.
+    """
+    width, delimiter = len(reader.fieldnames or ()), str(reader.reader.dialect.delimiter)
+    for cells in reader:
+        surplus = cells.pop(reader.restkey, None) or ()
+        if any(cell.strip() for cell in surplus):
+            raise UserError(
+                f"{path} line {reader.line_num}: {width + len(surplus)} cells, and the header has {width}; put "
+                f"cells with {DELIMITERS.get(delimiter, repr(delimiter))} in quotes"
+            )
+        yield reader.line_num, cells
+
+
+def _stripped(cells: dict[str, str | None], columns: list[str]) -> dict[str, str]:
     return {name: (cells.get(name) or "").strip() for name in columns}
 
 

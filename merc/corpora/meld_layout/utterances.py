@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from merc.corpora.forms import table
 from merc.corpora.meld_layout import archives
 from merc.corpora.meld_layout.files import ClipFile, LayoutFiles, find_files, splits_without_clips
 from merc.data.records import transcripts
@@ -104,8 +105,8 @@ def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     if missing:
         raise UserError(f"{path}: lacks the columns {', '.join(missing)}; use MELD's own CSV")
     kept = [name for name in (*TEXT_COLUMNS, *COLUMNS, *EPISODE_COLUMNS) if name in reader.fieldnames]
-    for row in reader:
-        yield reader.line_num, {name: sys.intern(row[name] or "") for name in kept}
+    for line, row in table.named_cells(reader, path):
+        yield line, {name: sys.intern(row[name] or "") for name in kept}
 
 
 def _number(cells: dict[str, str], key: str, path: Path, line: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -100,13 +101,16 @@ def _read_corpus(path: Path) -> pd.DataFrame:
 
 
 def check_corpora(corpora: list[str]) -> list[str]:
-    """Validate data.corpora and return it: at least one.
+    """Validate data.corpora and return it: at least one, each once.
 
     What extract and encode left of other corpora is removed, as later stages depend on the whole folders. Only what
     dvc.lock names: DVC's cache has it, and `dvc repro` brings it back once the corpus is named again.
     """
     if not corpora:
         raise UserError("params.yaml: data.corpora = []: name at least one corpus (docs/data.md)")
+    if twice := [corpus for corpus, count in Counter(corpora).items() if count > 1]:
+        named = ", ".join(corpora)
+        raise UserError(f"params.yaml: data.corpora = [{named}]: {twice[0]} stands twice; name it once")
     if stale := _outputs_of_others(corpora):
         outputs = _locked_outputs()
         if unknown := [path for path in stale if path.as_posix() not in outputs]:

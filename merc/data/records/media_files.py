@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("wav", "tracks", "frame")  # of the manifest, in the order of a shard
-FOLDERS = ("audio", "tracks", "frames")  # below the manifest's folder
 SHARDS = "shards"
 MEGABYTE = 1_000_000
 RANGE = re.compile(r"(.+\.tar)@(\d+)\+(\d+)")
@@ -57,28 +55,27 @@ def open_series(folder: Path, frame: str, utterance: str) -> list[Path] | list[B
     return [io.BytesIO(content) for content in _following(path, offset + length, f"frames/{utterance}/")]
 
 
-def write_shards(folder: Path, rows: pd.DataFrame, megabytes: int) -> pd.DataFrame:
-    """Move the small files of a manifest's rows into shards of at least that size, but for the last one.
+def write_shards(small_files: Path, target: Path, rows: pd.DataFrame, megabytes: int) -> pd.DataFrame:
+    """Write the small files of a manifest's rows into shards of at least that size, but for the last one.
 
-    Returns the rows with the places of their media in the shards.
+    The small files stay. Returns the rows with the places of their media in the shards, which are below `target`.
     """
     import pandas as pd
 
-    recreate_folder(folder / SHARDS)
+    recreate_folder(target / SHARDS)
     places: dict[str, list[str | None]] = {column: [] for column in COLUMNS}
     remaining, number = cast("Iterator[Any]", rows.itertuples()), 0
     while len(places["wav"]) < len(rows):
-        with tarfile.open(folder / SHARDS / f"{number:05}.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        with tarfile.open(target / SHARDS / f"{number:05}.tar", "w", format=tarfile.GNU_FORMAT) as archive:
             for row in remaining:
                 for column in COLUMNS:
                     name = getattr(row, column)
-                    places[column].append(_add(archive, folder, name) if isinstance(name, str) else None)
-                for name in _series(folder, row.frame, row.utterance) if isinstance(row.frame, str) else ():
-                    _add(archive, folder, name.relative_to(folder).as_posix())
+                    places[column].append(_add(archive, small_files, name) if isinstance(name, str) else None)
+                for name in _series(small_files, row.frame, row.utterance) if isinstance(row.frame, str) else ():
+                    _add(archive, small_files, name.relative_to(small_files).as_posix())
                 if archive.offset >= megabytes * MEGABYTE:
                     break
         number += 1
-    _remove_small_files(folder)
     return rows.assign(**{column: pd.Series(values, rows.index, object) for column, values in places.items()})
 
 
@@ -90,18 +87,6 @@ def _add(archive: tarfile.TarFile, folder: Path, name: str) -> str:
     end = archive.offset  # of the whole blocks that the content fills
     start = end - -(-len(content) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     return f"{SHARDS}/{Path(str(archive.name)).name}@{start}+{len(content)}"
-
-
-def _remove_small_files(folder: Path) -> None:
-    """Remove the small files, but not frames/rate.json, which says how many pictures a second there are."""
-    for name in FOLDERS:
-        for path in (folder / name).iterdir() if (folder / name).is_dir() else ():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.suffix != ".json":
-                path.unlink()
-        if (folder / name).is_dir() and not any((folder / name).iterdir()):
-            (folder / name).rmdir()
 
 
 def _series(folder: Path, frame: str, utterance: str) -> list[Path]:

@@ -76,8 +76,10 @@ def build_pack(
 
 
 def _check_range(arrays: list[np.ndarray], dtype: type, encoder: str) -> None:
-    """Raise if a value exceeds the range of dtype and would silently become infinite."""
-    largest = max((float(np.abs(array).max()) for array in arrays if array.size), default=0.0)
+    """Raise if a value is infinite, or would silently become so, as it exceeds the range of dtype; NaN is none."""
+    largest = max((float(np.fmax.reduce(np.abs(array), axis=None, initial=0.0)) for array in arrays), default=0.0)
+    if np.isinf(largest):
+        raise UserError(f"{encoder}: an infinite feature; no network can read it: check the encoder's weights")
     if largest > float(np.finfo(dtype).max):
         raise UserError(f"{encoder}: features up to {largest:g} do not fit into {np.dtype(dtype)}; write float32")
 

@@ -74,6 +74,8 @@ def check_labels(manifest: pd.DataFrame, space: LabelSpace, select: str, *, is_w
     `is_whole`: no other corpus is trained on, which could have the label that is missing here.
     """
     labelled, chosen = space.labelled(manifest), selection(select, space)
+    if is_whole:
+        _check_splits(manifest)
     by_split = {
         name: {task: bool(rows[(manifest["split"] == name).to_numpy()].any()) for task, rows in labelled.items()}
         for name in ("train", "dev")
@@ -91,6 +93,19 @@ def check_labels(manifest: pd.DataFrame, space: LabelSpace, select: str, *, is_w
         )
     if is_whole:
         _check_differs(manifest, space, chosen.task)
+
+
+def _check_splits(manifest: pd.DataFrame) -> None:
+    """Raise if train or dev has no row."""
+    present = set(manifest["split"])
+    for split in ("train", "dev"):
+        if split not in present:
+            corpora = ", ".join(manifest["corpus"].unique())
+            raise UserError(
+                f"{corpora}: {split} has no utterance, and a training needs train and dev; bring files or rows of "
+                f"{split}, or change which utterances it has: column split, or data.<corpus> in params.yaml "
+                "(docs/data.md)"
+            )
 
 
 def _check_differs(manifest: pd.DataFrame, space: LabelSpace, task: str) -> None:

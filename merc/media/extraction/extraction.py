@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 
@@ -154,7 +155,8 @@ def _save_pictures(job: ExtractionJob, pictures: Pictures) -> MediumResult:
 
 def _write(job: ExtractionJob, name: str, content: bytes) -> str:
     """Write to a temporary file and rename it, so that no file is incomplete; returns `name`."""
-    temporary = job.folder / f"temporary-{platform.node()}-{os.getpid()}"  # several machines may share the folder
+    # machines may share the folder, and containers have the same host name and process numbers
+    temporary = job.folder / f"temporary-{platform.node()}-{os.getpid()}-{uuid4().hex}"
     target = job.folder / job.utterance.split / name
     try:
         temporary.write_bytes(content)
