@@ -35,6 +35,22 @@ def test_a_full_or_read_only_disk_is_one_line(monkeypatch, capsys, code):
     assert "out/train/result.json: no way; make room" in _run(monkeypatch, capsys, write)
 
 
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENAMETOOLONG, "write a shorter name"),
+        (errno.ENOTDIR, "a part of this path is a file; name a folder there"),
+        (errno.EEXIST, "a file is where a folder belongs"),
+        (errno.EISDIR, "name a file"),
+    ],
+)
+def test_a_path_that_cannot_be_is_one_line(monkeypatch, capsys, code, remedy):
+    def write() -> None:
+        raise OSError(code, "no way", "out/train")
+
+    assert f"out/train: no way; {remedy}" in _run(monkeypatch, capsys, write)
+
+
 def test_another_error_of_the_system_keeps_its_traceback(monkeypatch):
     def connect() -> None:
         raise ConnectionResetError(errno.ECONNRESET, "reset")

@@ -156,6 +156,8 @@ def test_outputs_that_would_destroy_are_refused(model, clips, tmp_path, capsys):
     [
         ((), "no file to predict from"),
         (("nowhere.mp4",), "nowhere.mp4: no such file"),
+        (("x" * 300 + ".mp4",), "x.mp4: File name too long; write a shorter name"),
+        (("x", "--text", "y" * 300 + ".txt"), "x: no such file"),
         (("x", "--text", "y"), "x: no"),
         (("x", "--bogus"), "--bogus (python -m merc predict --help"),
         (("x", "--asr"), "--asr: expected one argument"),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from merc.runtime import numerics, params, shards
 from merc.runtime.engines import processes
-from merc.runtime.errors import UserError, full_or_read_only
+from merc.runtime.errors import UserError, system_error
 
 SHARD = "shard"  # the parameter of a stage whose items several processes may share
 
@@ -29,7 +29,7 @@ def run(main: Callable[..., None]) -> None:
         print(f"merc: {problem}", file=sys.stderr)
         sys.exit(2)
     except OSError as problem:
-        if (line := full_or_read_only(problem)) is None:
+        if (line := system_error(problem)) is None:
             raise
         print(line, file=sys.stderr)
         sys.exit(2)
