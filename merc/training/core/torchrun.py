@@ -48,7 +48,11 @@ def launch(stage: str, *items: str) -> bool:
 
     parser = run.get_args_parser()
     parser.error = _refuse
-    arguments = parser.parse_args([*shlex.split(options), "--module", f"stages.{stage}", *items])
+    try:
+        words = shlex.split(options)
+    except ValueError as problem:  # a quote that is not closed
+        _refuse(str(problem))
+    arguments = parser.parse_args([*words, "--module", f"stages.{stage}", *items])
     logging.disable(logging.ERROR)  # torchrun's own account of a failure, which is one line here
     try:
         run.run(arguments)
