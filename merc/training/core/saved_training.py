@@ -52,7 +52,7 @@ class SavedTraining:
         shutil.rmtree(before, ignore_errors=True)
 
     def restore(self, training: Training) -> None:
-        """Restore the state that `write` saved last, if there is one; if that was killed halfway, the one before."""
+        """Restore the state that `write` saved last, if there is one; of a killed `write` the one before."""
         files = [self.folder / name / "state.json" for name in ("state", "before")]
         file = next((file for file in files if file.is_file()), None)
         if file is None:
