@@ -60,9 +60,7 @@ def read(folder: Path, scratch: Path, options: Options) -> Listing:
 def _by_fold(path: Path, fold: int) -> tuple[set[int], set[int]]:
     """Test and dev actors of a fold, from EmoBox's table."""
     if not path.is_file():
-        raise UserError(
-            f"{path}: not there; write it (actor,test_fold; docs/tutorials/ravdess.md) or set data.ravdess.fold to 0"
-        )
+        raise UserError(f"{path}: not there; write it (actor,test_fold; docs/tutorials/ravdess.md) or set data.ravdess.fold to 0")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     try:
