@@ -4,7 +4,7 @@ import os
 import sys
 from importlib import import_module
 
-from merc.runtime.errors import UserError, full_or_read_only
+from merc.runtime.errors import UserError, system_error
 
 COMMANDS = {  # name -> module and function that take the remaining arguments, description; imported when called
     "predict": ("merc.serve.commands.predict", "predict", "emotion and sentiment of clips, dialogues, films"),
@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports an error at exit
         return 141  # as a program killed by SIGPIPE
     except OSError as problem:
-        if (line := full_or_read_only(problem)) is None:
+        if (line := system_error(problem)) is None:
             raise
         print(line, file=sys.stderr)
         return 2

@@ -41,7 +41,11 @@ def main() -> None:
     )
     config, space = params.read("explain", ExplainConfig), labels.label_space(params.read("data.labels", str))
     network = stage_checkpoints.load_network(checkpoint.load, STUDENT / f"seed-{seeds[0]}")
-    split = read_split("test", corpora, network.modalities, space).with_streams(list(network.streams))
+    split = read_split("test", corpora, network.modalities, space)
+    if not len(split):
+        write_off("no corpus of data.corpora has an utterance of test")
+        return
+    split = split.with_streams(list(network.streams))
     split = speaker_offsets.with_offsets(split, speaker_offsets.load(STUDENT / speaker_offsets.FILE))
     sources = Sources(split, units.read("test", corpora, split), word_masking.read("test", corpora, split))
     known_truth = truth.read_truth("test", corpora)
@@ -62,6 +66,13 @@ def main() -> None:
         kind: [output for job, output in zip(jobs, outputs, strict=True) if job[0] == kind] for kind in KINDS
     }
     _write(by_kind, network, known_truth, config)
+
+
+def write_off(reason: str) -> None:
+    """Write a marker in place of the tables and the gallery, and no plots."""
+    results.write_disabled(OUT, reason)
+    results.recreate_folder(PLOTS)
+    results.write_json(METRICS, {"utterances": 0})
 
 
 def _write(outputs: dict[str, list], network: Any, known_truth: pd.DataFrame, config: ExplainConfig) -> None:

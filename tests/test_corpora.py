@@ -214,6 +214,7 @@ def test_an_own_table_cuts_recordings_and_keeps_order(tmp_path):
 
 WRONG = [
     ({"split": "valid"}, "line 2: split = 'valid': write one of train, dev, test"),
+    ({"clip": "word " * 80}, "line 2: clip = 'word .*: File name too long; bring the file or empty the cell"),
     ({"clip": "nowhere.mp4"}, "line 2: clip = 'nowhere.mp4': .*is not there; bring the file or empty the cell"),
     ({"clip": "../secret.mp4"}, "line 2: clip = '../secret.mp4': write a path below"),
     ({"clip": "long.wav", "start": "1", "end": "0.5"}, "line 2: end = '0.5': is not after start = 1"),

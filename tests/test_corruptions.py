@@ -12,7 +12,6 @@ from merc.data.batches import dataset
 from merc.data.records import labels
 from merc.data.records.manifest import MODALITIES
 from merc.evaluation import corruptions
-from merc.runtime.errors import UserError
 
 
 @pytest.fixture
@@ -45,10 +44,21 @@ def test_noise_has_the_ratio_asked_for():
     assert 10 * np.log10(np.square(samples).mean() / np.square(noise).mean()) == pytest.approx(10, abs=0.2)
 
 
-@pytest.mark.parametrize("name", ["fog:audio/1", "noise:text/10dB", "blank:smell", "drop:text/often"])
-def test_an_unknown_corruption_is_named(split, name):
-    with pytest.raises(UserError, match=name):
-        corruptions.corrupt(split, name, 1)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fog:audio/1", "write one like noise:audio/10dB, blank:vision"),
+        ("noise:text/10dB", "write one like noise:audio/10dB, blank:vision"),
+        ("blank:smell", "write one like noise:audio/10dB, blank:vision"),
+        *((f"drop:text/{it}", "from 0 to 1") for it in ("often", "3", "-1", "nan", "0.3dB", "")),
+        *((f"noise:audio/{it}", "from -100dB to 100dB") for it in ("nandB", "infdB", "-400dB", "10", "")),
+        ("blank:vision/xyz", "write blank:vision, without"),
+        ("shuffle:audio/", "write shuffle:audio, without"),
+    ],
+)
+def test_an_unknown_corruption_is_named(name, said):
+    with pytest.raises(ValueError, match=said):
+        corruptions.parse_corruption(name, 1)
 
 
 def test_chance_follows_from_ids_and_strengths_share_it(split):

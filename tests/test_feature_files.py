@@ -99,6 +99,13 @@ def test_a_mistake_on_the_command_line_is_one_line(rows, capsys, words, said):
     assert said in message and message.count("\n") == 1
 
 
+def test_a_folder_below_a_file_is_refused(rows, capsys):
+    Path("file").touch()
+    for folder in ("file", "file/y"):
+        assert main(["features", "--to", "json", folder]) == 2
+        assert capsys.readouterr().err == f"merc: features: {folder}: file is a file; name a folder there\n"
+
+
 @pytest.mark.parametrize(("names", "said"), [(["train_01", "b"], "reads as a split"), (["a/b", "c"], "a folder"),
                                              (["dia1_utt1", "dia01_utt01"], "read alike")])  # fmt: skip
 def test_names_that_would_be_read_as_others_are_refused(rows, capsys, names, said):

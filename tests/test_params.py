@@ -147,6 +147,7 @@ def test_every_corpus_has_options_and_a_reader(corpus):
     ("key", "kind", "value"),
     [
         ("train.seeds", Seeds, [2**70]),
+        ("train.seeds", Seeds, [2**31]),  # predictions.parquet holds int32
         ("train.seeds", Seeds, [-1]),
         ("train.seeds", Seeds, [1, 1]),
         ("lipsync.seed", LipSyncConfig, 2**70),
@@ -155,6 +156,12 @@ def test_every_corpus_has_options_and_a_reader(corpus):
         ("evaluate.bootstrap_seed", EvaluateConfig, 2**70),
         ("evaluate.mask_seed", EvaluateConfig, 2**70),
         ("evaluate.rounds", EvaluateConfig, 10**12),
+        ("evaluate.rates", EvaluateConfig, [30.0]),
+        ("evaluate.rates", EvaluateConfig, [-0.5]),
+        ("evaluate.uneven", EvaluateConfig, [{"txt": 0.7}]),
+        ("evaluate.uneven", EvaluateConfig, [{"text": 70.0}]),
+        ("evaluate.uneven", EvaluateConfig, [{}]),
+        ("evaluate.corruptions", EvaluateConfig, ["drop:text/3"]),
         ("lipsync.batch", LipSyncConfig, 10**12),
         ("lipsync.epochs", LipSyncConfig, 10**12),
         ("train.epochs", TrainConfig, 10**12),

@@ -156,6 +156,8 @@ def test_outputs_that_would_destroy_are_refused(model, clips, tmp_path, capsys):
     [
         ((), "no file to predict from"),
         (("nowhere.mp4",), "nowhere.mp4: no such file"),
+        (("x" * 300 + ".mp4",), "x.mp4: File name too long; write a shorter name"),
+        (("x", "--text", "y" * 300 + ".txt"), "x: no such file"),
         (("x", "--text", "y"), "x: no"),
         (("x", "--bogus"), "--bogus (python -m merc predict --help"),
         (("x", "--asr"), "--asr: expected one argument"),
@@ -256,6 +258,27 @@ def test_a_short_one_is_cut_on_request_alone(model, tmp_path, capsys):
     assert len(json.loads(capsys.readouterr().out)) == 1
     assert predict(model, film, "--json", "--cut") == 0
     assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+def test_words_without_times_for_a_film_that_is_cut_are_said_to_be_left_out(model, tmp_path, capsys):
+    film = _film(tmp_path / "film.mp4", 8.0, ((0.5, 2.5), (4.5, 7.0)))
+    table, said = tmp_path / "said.csv", f"no text: {transcripts.UNTIMED_REASON}"
+    table.write_text("file,text,start,end\nfilm.mp4,One,,\nfilm.mp4,Two,4.5,7\n")
+    assert predict(model, film, "--json", "--cut", "--text", table) == 0
+    shown = capsys.readouterr()
+    assert [row["text"] for row in json.loads(shown.out)] == ["", "Two"]
+    assert f"merc: {said} (1 of 2)\n" in shown.err and "none was given" not in shown.err
+    assert predict(model, film, "--json", "--text", table) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)[0]["text"] == "One Two" and said not in shown.err
+
+
+def test_words_without_times_beside_recognised_ones_are_a_remark(model, tmp_path):
+    film, table = _film(tmp_path / "film.mp4", 8.0, ((0.5, 2.5), (4.5, 7.0))), tmp_path / "said.csv"
+    table.write_text("file,text\nfilm.mp4,One\n")
+    for utterance in Predictor.load(Path(model)).read(film, texts=table, cut=True, asr=lambda samples: "heard"):
+        assert utterance.text == "heard" and "text" not in utterance.missing
+        assert f"text: {transcripts.UNTIMED_REASON}" in utterance.notes
 
 
 def test_a_long_silent_film_is_cut_evenly(model, tmp_path, capsys):

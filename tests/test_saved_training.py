@@ -1,5 +1,8 @@
 """A training that was killed and is resumed ends with the same bytes, whatever state it has."""
 
+import shutil
+from pathlib import Path
+
 import loops
 import pytest
 import torch
@@ -86,3 +89,37 @@ def test_killed_and_continued_is_byte_identical(tmp_path, changes, kill_in):
     assert scored == list(range(kill_in, EPOCHS + 1))
     assert resumed == whole and resumed_history == history
     assert loop.best_epoch(history) == 5
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_killed_while_it_saves_it_goes_on_from_a_state_that_is_whole(tmp_path, monkeypatch, step):
+    """Killed in the third save, before each of its steps: a folder that is removed loses its first file."""
+    whole, history, _ = train(tmp_path / "whole")
+    folder, saved, steps = tmp_path / "killed", [], []
+
+    def counted(done):
+        def call(path, *rest, **options):
+            if len(saved) == 3 and Path(path).is_dir():
+                if len(steps) == step:
+                    if done is remove:
+                        (Path(path) / "state.json").unlink()
+                    raise Killed
+                steps.append(path)
+            return done(path, *rest, **options)
+
+        return call
+
+    def write(self, training):
+        saved.append(training)
+        write_state(self, training)
+
+    write_state, remove = SavedTraining.write, shutil.rmtree
+    with monkeypatch.context() as patch:
+        patch.setattr(SavedTraining, "write", write)
+        patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+        patch.setattr(Path, "rename", counted(Path.rename))
+        with pytest.raises(Killed):
+            train(folder)
+    resumed, resumed_history, scored = train(folder)
+    assert resumed == whole and resumed_history == history
+    assert scored[0] == (3, 3, 4)[step]

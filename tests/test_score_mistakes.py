@@ -118,6 +118,22 @@ def test_files_and_options_that_cannot_be_read(good, capsys):
     assert "dev itself is scored" in _dev_of_dev(capsys)
 
 
+@pytest.mark.parametrize("words", [("score", "good.csv"), ("masks",)])
+def test_a_place_where_no_file_can_be_is_refused_before_the_work(good, capsys, monkeypatch, words):
+    reader = "merc.studies.scoring.command" if words[0] == "score" else "merc.studies.scoring.masks"
+    monkeypatch.setattr(f"{reader}.read_reference", None)  # not reached
+    Path("folder.csv").mkdir(exist_ok=True)
+    for option in ("--out", "--log")[: len(words)]:
+        for path, said in [
+            ("good.csv/x.csv", "good.csv is a file"),
+            ("folder.csv", "is a folder; name a file in it"),
+        ]:
+            assert main([*words, "--corpus", "sample", option, path]) == 2
+            told = capsys.readouterr().err
+            assert told.startswith(f"merc: {option} {path}: ") and said in told, told
+            assert told.count("\n") == 1
+
+
 def _other_seed(good):
     good.assign(seed=9).to_csv("nine.csv", index=False)
     return "nine.csv"

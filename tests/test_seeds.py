@@ -77,6 +77,23 @@ def test_what_was_begun_with_other_parameters_is_not_continued(folder, monkeypat
     assert outputs() == other
 
 
+def test_a_killed_worker_is_one_line_and_an_error_of_its_code_is_not(folder, monkeypatch):
+    parameters(folder, compute__workers=2)
+
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def fail(*_):
+        raise ZeroDivisionError("of our own")
+
+    monkeypatch.setattr(loop, "fit", die)
+    with pytest.raises(UserError, match=r"^train: 2 of 2 seeds failed: .*signal 9.*; lower compute\.workers"):
+        train_stage.main()
+    monkeypatch.setattr(loop, "fit", fail)
+    with pytest.raises(RuntimeError, match=r"(?s)Traceback .*ZeroDivisionError: of our own"):
+        train_stage.main()
+
+
 @pytest.mark.slow
 def test_a_real_kill_of_the_process_ends_the_same(folder):
     parameters(folder, train__epochs=20, train__patience=20)

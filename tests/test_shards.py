@@ -53,11 +53,24 @@ def test_the_command_line_or_the_scheduler_says_which(words, environment, expect
 
 @pytest.mark.parametrize(
     ("words", "environment"),
-    [(["--shard", "3/3"], {}), (["--shard", "a/b"], {}), (["--shard"], {}), (["--shard"], {"MERC_SHARD": "1"})],
+    [
+        (["--shard", "3/3"], {}),
+        (["--shard", "a/b"], {}),
+        (["--shard", "0/" + "9" * 5000], {}),
+        (["--shard"], {}),
+        (["--shard"], {"MERC_SHARD": "1"}),
+    ],
 )
 def test_what_is_no_shard_is_one_line(words, environment):
-    with pytest.raises(UserError, match="--shard"):
+    with pytest.raises(UserError, match="--shard") as error:
         shards.take(words, environment)
+    assert len(str(error.value)) < 200
+
+
+def test_a_quote_that_is_not_closed_is_one_line(monkeypatch):
+    monkeypatch.setenv(shards.ARRAY, "sbatch 'foo")
+    with pytest.raises(UserError, match=r'^MERC_ARRAY = "sbatch \'foo": No closing quotation; see docs/scale.md$'):
+        shards.run_array("encode", "sample", "text")
 
 
 def test_a_stage_without_shards_says_so(monkeypatch, capsys):

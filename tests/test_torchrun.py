@@ -145,7 +145,12 @@ def test_without_processes_nothing_is_divided():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [("--nprocs 2", "unrecognized arguments"), ("--nproc-per-node two", "two")]
+    ("options", "said"),
+    [
+        ("--nprocs 2", "unrecognized arguments"),
+        ("--nproc-per-node two", "two"),
+        ('--nproc-per-node "2', "No closing quotation"),
+    ],
 )
 def test_options_that_torchrun_does_not_know_are_one_line(monkeypatch, options, said):
     monkeypatch.setenv("MERC_TORCHRUN", options)

@@ -52,6 +52,10 @@ def test_texts_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(UserError, match="1 texts for 2 utterances"):
         transcripts.texts_by_utterance("Hello", 2)
     assert transcripts.texts_by_utterance(["a", None], 2) == ["a", ""]
+    words = "so " * 100 + "it is in the file notes.txt"  # longer than a name can be
+    assert transcripts.texts_by_utterance(words, 1) == [words]
+    with pytest.raises(UserError, match="no such file"):
+        transcripts.texts_by_utterance("y" * 300 + ".txt", 1)
     assert transcripts.read_cues(clip, {"a.mp4": "Hi"}) == [transcripts.Cue("Hi")]
     (tmp_path / "bad.srt").write_text("just words")
     with pytest.raises(UserError, match=r"bad\.srt: holds no subtitle"):

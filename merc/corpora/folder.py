@@ -168,7 +168,11 @@ class TableListing:
         path = self.folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise row.problem("clip", f"write a path below {self.folder}, or nothing")
-        if not path.is_file():
+        try:
+            is_there = path.is_file()
+        except OSError as error:  # longer than a name can be: a sentence in the wrong column, perhaps
+            raise row.problem("clip", f"{error.strerror}; bring the file or empty the cell") from None
+        if not is_there:
             raise row.problem("clip", f"{path} is not there; bring the file or empty the cell")
         return path
 

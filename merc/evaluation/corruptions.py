@@ -5,6 +5,7 @@ the utterances' ids, as those of the masks are. Only noise needs the encoder aga
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,10 +27,8 @@ from merc.data.records.stream_name import StreamName
 from merc.encoders.base import factory, packing
 from merc.encoders.base.registry import Reader
 from merc.evaluation.missing_modalities import HASHED_COLUMNS
-from merc.runtime.errors import UserError
 
 OUT = Path("out")  # on a disk; /tmp may be memory
-SETTING = "params.yaml: evaluate.corruptions"
 Features = Iterator[np.ndarray | None]  # (steps, dim) of each utterance, None where it is absent
 Part = tuple[np.ndarray, Tensor, np.ndarray]  # row numbers (n,), steps (R, D), and how many each row has (n,)
 
@@ -41,7 +40,7 @@ class Corruption:
     name: str
     kind: str
     modality: str
-    argument: str  # 10dB, 0.3, or empty
+    strength: float  # of noise the ratio in dB, of drop the chance of a step; 0 where there is none
     seed: int
 
     def generator(self, row: Sequence[str]) -> np.random.Generator:
@@ -49,21 +48,35 @@ class Corruption:
         name = f"{self.seed}/" + "/".join([*row, self.modality, self.kind])
         return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()))
 
-    def number(self) -> float:
-        """The argument as a number: decibels, or a rate."""
-        try:
-            return float(self.argument.removesuffix("dB"))
-        except ValueError:
-            raise UserError(f"{SETTING}: {self.name!r}: write {EXAMPLES[self.kind]}") from None
+
+def check_name(name: str) -> str:
+    """The name itself; raise ValueError if there is no such corruption."""
+    parse_corruption(name, 0)
+    return name
 
 
 def parse_corruption(name: str, seed: int) -> Corruption:
-    """Parse a corruption's name; raise UserError if there is no such corruption."""
+    """Parse a corruption's name; raise ValueError, with what to write, if there is no such corruption."""
     kind, _, rest = name.partition(":")
-    modality, _, argument = rest.partition("/")
+    modality, slash, argument = rest.partition("/")
     if kind not in KINDS or modality not in manifests.MODALITIES or (kind == "noise" and modality != "audio"):
-        raise UserError(f"{SETTING}: {name!r}: write one like {', '.join(EXAMPLES.values())}")
-    return Corruption(name, kind, modality, argument, seed)
+        raise ValueError(f"write one like {', '.join(EXAMPLES.values())}")
+    if kind not in STRENGTHS and slash:
+        raise ValueError(f"write {kind}:{modality}, without a strength")
+    return Corruption(name, kind, modality, _strength(kind, argument), seed)
+
+
+def _strength(kind: str, argument: str) -> float:
+    if kind not in STRENGTHS:
+        return 0.0
+    low, high, unit = STRENGTHS[kind]
+    try:
+        number = float(argument.removesuffix(unit)) if argument.endswith(unit) else math.nan
+    except ValueError:
+        number = math.nan
+    if not low <= number <= high:
+        raise ValueError(f"write one like {EXAMPLES[kind]}, from {low:g}{unit} to {high:g}{unit}")
+    return number
 
 
 def corrupt(split: Split, name: str, seed: int) -> Split | None:
@@ -137,7 +150,7 @@ def _shuffle(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) ->
 
 def _drop(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> Features:
     """Replace each step, with the named probability, by the encoder's mean features of empty input."""
-    rate, blank = damage.number(), pack.blank.mean(axis=0)
+    rate, blank = damage.strength, pack.blank.mean(axis=0)
     pairs = zip(_steps(pack), _generators(damage, rows), strict=True)
     return (
         None if steps is None else np.where(generator.random((len(steps), 1)) < rate, blank, steps)
@@ -151,7 +164,7 @@ def _noise(damage: Corruption, corpus: str, rows: pd.DataFrame, pack: Pack) -> F
     encoder = selection.build()
     if encoder is None:
         return None
-    reader = partial(_read_noisy, damage, damage.number(), selection.reader())
+    reader = partial(_read_noisy, damage, damage.strength, selection.reader())
     folder = manifests.split_folder("test", corpus)
     return _steps(packing.encode_to_pack(packing.to_compute_device(encoder), reader, folder, rows))
 
@@ -178,6 +191,7 @@ KINDS: dict[str, Callable[[Corruption, str, pd.DataFrame, Pack], Features | None
     "shuffle": _shuffle,
     "drop": _drop,
 }
+STRENGTHS = {"noise": (-100.0, 100.0, "dB"), "drop": (0.0, 1.0, "")}  # least, most and unit; 16 bits hold 96 dB
 EXAMPLES = {
     "noise": "noise:audio/10dB",
     "blank": "blank:vision",

@@ -1,16 +1,17 @@
 """Inference of the evaluation: runs trained networks on a split under every condition, and collects predictions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from merc.data.batches.dataset import Split
 from merc.data.records.labels import LabelSpace, Task
 from merc.evaluation import missing_modalities
+from merc.evaluation.corruptions import check_name
 from merc.evaluation.prediction_arrays import PARTS, PredictionArrays
 from merc.evaluation.predictions import ID_COLUMNS, PROBABILITY_DECIMALS, BlockKey, Predictions
 from merc.runtime.params import Seed, StrictModel
@@ -19,15 +20,17 @@ from merc.training.core.loop import iterate_views
 from merc.training.core.network import MultimodalNetwork
 from merc.training.core.task_scores import task_scores
 
+Rate = Annotated[float, Field(ge=0, le=1)]  # the chance that a modality of an utterance is missing
+
 
 class EvaluateConfig(StrictModel):
     """Section `evaluate` of params.yaml."""
 
     mask_seed: Seed
-    rates: list[float]
+    rates: list[Rate]
     repeats: int = Field(ge=1, le=1000)
-    uneven: list[dict[str, float]]
-    corruptions: list[str]
+    uneven: list[Annotated[dict[Literal["text", "audio", "vision"], Rate], Field(min_length=1)]]
+    corruptions: list[Annotated[str, AfterValidator(check_name)]]
     rounds: int = Field(ge=1, le=1_000_000)
     bootstrap_seed: Seed
 

@@ -116,6 +116,7 @@ def _recordings(split: str, rows: pd.DataFrame) -> pd.DataFrame:
     ]
     sizes = [-1 if (size := media_files.media_size(Path(), file)) is None else size for file in files]
     table = pd.DataFrame({"text": with_wav["text"].fillna("").to_list(), "size": sizes, "file": files})
+    table = table.astype({"text": str, "size": int, "file": str})  # also where there are no rows to tell them from
     return cast("pd.DataFrame", table[table["size"] >= 0])
 
 

@@ -12,7 +12,7 @@ from merc.data.records import manifest as manifests
 from merc.data.records import packs
 from merc.data.records.packs import Pack
 from merc.encoders.imported.formats import keys
-from merc.runtime import params
+from merc.runtime import output_paths, params
 from merc.runtime.errors import CommandLine, UserError
 
 FOLDER = Path("out/features")  # not an output of the DVC pipeline
@@ -34,6 +34,7 @@ def command(*words: str) -> None:
     arguments = parser.parse_args(words)
     if arguments.to not in WRITERS:
         raise UserError(f"features: --to {arguments.to}: choose one of {', '.join(WRITERS)}")
+    output_paths.check_folder("features:", arguments.folder)
     for corpus, modality, split in product(
         params.read("data.corpora", list[str]), manifests.MODALITIES, manifests.SPLITS
     ):

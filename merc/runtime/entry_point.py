@@ -1,4 +1,4 @@
-"""Entry point of every stage: reports a user's mistake in one line, and exits when DVC has been killed."""
+"""Entry point of every stage: reports a user's mistake in one line, and exits when the DVC that ran it is gone."""
 
 import importlib
 import inspect
@@ -9,15 +9,19 @@ from collections.abc import Callable
 
 from merc.runtime import numerics, params, shards
 from merc.runtime.engines import processes
-from merc.runtime.errors import UserError, full_or_read_only
+from merc.runtime.errors import UserError, system_error
 
+# variable -> what has started this process and sets it; a shell does not, and may end before what it left behind
+STARTERS = {"TORCHELASTIC_RUN_ID": "torchrun", "DVC_STAGE": "dvc"}
 SHARD = "shard"  # the parameter of a stage whose items several processes may share
 
 
 def run(main: Callable[..., None]) -> None:
     """Call a stage's `main` with the command line arguments; a user's mistake ends the process with exit code 2."""
-    # killing `dvc` leaves its stage running, and two runs would write one output
-    threading.Thread(target=processes.stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
+    if started_by := [name for name in STARTERS if name in os.environ]:
+        said = f"merc: {STARTERS[started_by[0]]} is gone, which ran this stage: it ends; what is finished is kept\n"
+        # killing `dvc` leaves its stage running, and two runs would write one output
+        threading.Thread(target=processes.stop_when_orphaned, args=(os.getppid(), said), daemon=True).start()
     try:
         params.read("numerics", numerics.Numerics)
         if line := numerics.portability_warning():
@@ -29,7 +33,7 @@ def run(main: Callable[..., None]) -> None:
         print(f"merc: {problem}", file=sys.stderr)
         sys.exit(2)
     except OSError as problem:
-        if (line := full_or_read_only(problem)) is None:
+        if (line := system_error(problem)) is None:
             raise
         print(line, file=sys.stderr)
         sys.exit(2)

@@ -6,20 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-# numbers of an OSError that a user can mend
-FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# number of an OSError that a user can mend -> how
+REMEDIES = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+        "make room or allow writing, then run it again",
+    ),
+    errno.ENAMETOOLONG: "write a shorter name",
+    errno.ENOTDIR: "a part of this path is a file; name a folder there, or move the file",
+    errno.EEXIST: "a file is where a folder belongs; move it, or name another path",
+    errno.EISDIR: "name a file",
+}
 
 
 class UserError(Exception):
     """A mistake in input, parameters or environment; the message names the location, the value and the remedy."""
 
 
-def full_or_read_only(problem: OSError) -> str | None:
-    """The one line about a disk that is full or may not be written; None for any other error, which is a defect."""
-    if problem.errno not in FULL_OR_READ_ONLY:
+def system_error(problem: OSError) -> str | None:
+    """The one line about an error of the system that a user can mend; None for any other, which is a defect."""
+    if (remedy := REMEDIES.get(problem.errno or 0)) is None:
         return None
     place = f"{problem.filename}: " if problem.filename else ""
-    return f"merc: {place}{problem.strerror}; make room or allow writing, then run it again"
+    return f"merc: {place}{problem.strerror}; {remedy}"
 
 
 class CommandLine(argparse.ArgumentParser):

@@ -12,7 +12,7 @@ from merc.runtime.errors import UserError
 FILE = Path("params.yaml")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the parser in C: 0.06 s less per call
 T = TypeVar("T")
-Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch, numpy and a table of int64 all take
+Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what torch, numpy, scikit-learn and a table of int32 all take
 
 
 class StrictModel(BaseModel):
@@ -69,7 +69,8 @@ def _explain(key: str, kind: Any, detail: Any, path: Path) -> str:
         return f"{path}: {location}: unknown key{_suggest(str(detail['loc'][-1]), _keys(kind, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return f"{path}: {location} is missing; add it back (see presets/)"
-    return f"{path}: {location} = {_shown(detail['input'])}: {detail['msg']}"
+    said = detail["msg"].removeprefix("Value error, ")  # pydantic's, before the words of our own validators
+    return f"{path}: {location} = {_shown(detail['input'])}: {said}"
 
 
 def _shown(value: Any) -> str:

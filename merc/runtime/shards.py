@@ -49,7 +49,11 @@ def take(words: Sequence[str], environment: Mapping[str, str] = os.environ) -> t
 
 def run_array(stage: str, *items: str) -> None:
     """Run the command in MERC_ARRAY, which does all shards of the stage; what it leaves undone is done here."""
-    command = shlex.split(os.environ.get(ARRAY, ""))
+    text = os.environ.get(ARRAY, "")
+    try:
+        command = shlex.split(text)
+    except ValueError as problem:  # a quote that is not closed
+        raise UserError(f"{ARRAY} = {text!r}: {problem}; see docs/scale.md") from None
     if not command:
         return
     try:
@@ -69,8 +73,11 @@ def _scheduled(environment: Mapping[str, str]) -> str:
 
 
 def _parse(text: str) -> Shard:
-    matched = re.fullmatch(r"(\d+)/(\d+)", text)
+    # Python itself refuses numbers of more than 4,300 digits
+    matched = re.fullmatch(r"(\d{1,18})/(\d{1,18})", text)
     shard = Shard(*map(int, matched.groups())) if matched else Shard(0, 0)
     if not shard.index < shard.count:
-        raise UserError(f"{FLAG} {text}: write i/n with i from 0 to n - 1, for example 0/3 (a SLURM array from 0)")
+        raise UserError(
+            f"{FLAG} {text[:60]}: write i/n with i from 0 to n - 1, for example 0/3 (a SLURM array from 0)"
+        )
     return shard

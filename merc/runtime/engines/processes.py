@@ -97,10 +97,12 @@ def _serve(pipe: Any, function: Callable[[Any], Any], parent_pid: int) -> None:
             pipe.send((False, as_text()))
 
 
-def stop_when_orphaned(parent_pid: int) -> None:
-    """End this process when its parent is gone."""
+def stop_when_orphaned(parent_pid: int, said: str = "") -> None:
+    """End this process when its parent is gone, after a line `said` on stderr."""
     while os.getppid() == parent_pid:
         time.sleep(POLL_SECONDS)
+    with suppress(OSError):  # stderr may have gone with the parent
+        os.write(2, said.encode())
     os._exit(3)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from merc.runtime.errors import FULL_OR_READ_ONLY, UserError
+from merc.runtime.errors import REMEDIES, UserError
 
 Answer = tuple[bool, Any]  # True and the result, or False and the exception to raise
 
@@ -66,7 +66,7 @@ def answer(function: Callable[[Any], Any], job: Any) -> Answer:
     except UserError as problem:
         return False, problem
     except OSError as problem:
-        if problem.errno in FULL_OR_READ_ONLY:
+        if problem.errno in REMEDIES:
             return False, OSError(problem.errno, problem.strerror, problem.filename)
         return False, as_text()
     except Exception:

@@ -270,19 +270,20 @@ class Predictor:
         for utterance, utterance_cues in zip(utterances, cues_of, strict=True):
             utterance.text = " ".join(cue.text for cue in utterance_cues)
             utterance.speaker = next((cue.speaker for cue in utterance_cues if cue.speaker), "")
+            if not utterance_cues and (reason := transcripts.reason_for_none(cues, spans)):
+                utterance.missing["text"] = reason
         return utterances
 
     def write_down(self, utterance: RecordedUtterance, asr: SpeechRecogniser | None) -> None:
         """Write down an utterance without text; note missing text and modalities without an encoder."""
-        is_given, reason = bool(utterance.text.strip()), transcripts.NO_TEXT_REASON
+        is_given, unused = bool(utterance.text.strip()), utterance.missing.pop("text", "")
+        reason = unused or transcripts.NO_TEXT_REASON
         if not is_given and asr is not None and utterance.samples is not None:
-            utterance.text, reason = (
-                speech_recognition.words_in(utterance.samples, asr),
-                transcripts.NO_WORDS_REASON,
-            )
+            utterance.text = speech_recognition.words_in(utterance.samples, asr)
+            reason = unused or transcripts.NO_WORDS_REASON
         utterance.text_source = "given" if is_given else "recognised" if utterance.text.strip() else ""
         if utterance.text_source == "recognised":
-            utterance.notes.append(f"text: {transcription.remark(asr)}")
+            utterance.notes += [f"text: {remark}" for remark in (transcription.remark(asr), unused) if remark]
         if not utterance.text_source:
             utterance.text, utterance.missing["text"] = "", reason
         for modality in self.modalities:

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from merc.serve.predictor.recording_files import MELD, Recording
 
 NO_TEXT_REASON = "none was given"  # reasons for a missing text
 NO_WORDS_REASON = "no words were heard"
+UNTIMED_REASON = "what was given has no start and end, which a recording that is cut needs"
 SUFFIXES = (".txt", ".srt", ".vtt", ".csv")
 # CSV columns, in order of preference
 TEXT_COLUMNS = ("text", "transcript", "transcription", "sentence", "utterance")
@@ -66,7 +68,7 @@ def _transcript_path(texts: str | Path) -> Path | None:
     """The path of a transcript; None for a text itself, which does not end in one of SUFFIXES."""
     if Path(texts).suffix.lower() not in SUFFIXES or "\n" in str(texts):
         return None
-    if not Path(texts).is_file():
+    if not os.path.isfile(texts):  # noqa: PTH113 (no error for words longer than a name can be)
         if isinstance(texts, Path) or " " not in texts:
             raise UserError(f"{texts}: no such file")
         return None
@@ -188,6 +190,12 @@ def _cue(row: dict, columns: dict[str, str], text: str) -> Cue:
         start = end = None
     has_times = start is not None and end is not None and end > start
     return Cue(row[text].strip(), value(SPEAKER_COLUMNS), start if has_times else None, end if has_times else None)
+
+
+def reason_for_none(recording_cues: Sequence[Cue], spans: Sequence[tuple[float, float]]) -> str:
+    """Why a span has no cue although the user gave some; empty if that has no reason of its own."""
+    has_untimed = any(cue.start is None or cue.end is None for cue in recording_cues)
+    return UNTIMED_REASON if has_untimed and len(spans) > 1 else ""
 
 
 def assign_cues(recording_cues: Sequence[Cue], spans: Sequence[tuple[float, float]]) -> list[list[Cue]]:

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from merc.data.records.manifest import SPLITS
+from merc.runtime import output_paths
 from merc.runtime.errors import CommandLine, UserError
 from merc.studies.scoring import (
     dev_calibration,
@@ -28,8 +29,9 @@ def score(*words: str) -> None:
     """Score the files of a system, print the table, write the result file."""
     options = _parser().parse_args(words)
     protocol = protocols.protocol(options.corpus)
-    if options.out and options.out.is_dir():
-        raise UserError(f"--out {options.out}: is a folder; name a file, as {options.out}/mine.json")
+    for option, path in (("--out", options.out), ("--log", options.log)):
+        if path:
+            output_paths.check_file(option, path)
     ref = read_reference(protocol, options.split, options.labels or protocols.labels_of(protocol))
     system = prediction_files.read_system(options.files, ref, allow_missing=options.allow_missing)
     rivals = _rivals(system, ref, options)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from merc.data.records.manifest import MODALITIES, SPLITS
 from merc.evaluation import missing_modalities
+from merc.runtime import output_paths
 from merc.runtime.errors import CommandLine, UserError
 from merc.studies.scoring import protocols
 from merc.studies.scoring.protocols import CONDITIONS, MASK_SEED
@@ -29,6 +30,7 @@ def masks(*words: str) -> None:
     options = parser.parse_args(words)
     if options.out.suffix not in (".csv", ".parquet"):
         raise UserError(f"--out {options.out}: name a .csv or a .parquet file")
+    output_paths.check_file("--out", options.out)
     protocol = protocols.protocol(options.corpus)
     reference = read_reference(protocol, options.split, protocols.labels_of(protocol))
     options.out.parent.mkdir(parents=True, exist_ok=True)

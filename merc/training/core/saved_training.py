@@ -24,7 +24,7 @@ class SavedTraining:
         self.folder, self.generators = folder, generators
 
     def write(self, training: Training) -> None:
-        """Write the state to a temporary folder and rename it, so that it is never incomplete."""
+        """Write the state to a temporary folder and rename it; the one before goes last: one is always whole."""
         temporary, device_type = self.folder / "temporary", _device(training).type
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -44,13 +44,18 @@ class SavedTraining:
         save_file(tensors, temporary / "state.safetensors")
         numbers = {"history": training.history, "random": numpy_states}
         (temporary / "state.json").write_text(json.dumps(numbers), encoding="utf-8")
-        shutil.rmtree(self.folder / "state", ignore_errors=True)
-        temporary.rename(self.folder / "state")
+        state, before = self.folder / "state", self.folder / "before"
+        if state.is_dir():
+            shutil.rmtree(before, ignore_errors=True)
+            state.rename(before)
+        temporary.rename(state)
+        shutil.rmtree(before, ignore_errors=True)
 
     def restore(self, training: Training) -> None:
-        """Restore the state that `write` saved last, if there is one."""
-        file = self.folder / "state/state.json"
-        if not file.is_file():
+        """Restore the state that `write` saved last, if there is one; of a killed `write` the one before."""
+        files = [self.folder / name / "state.json" for name in ("state", "before")]
+        file = next((file for file in files if file.is_file()), None)
+        if file is None:
             return
         numbers, tensors = json.loads(file.read_text(encoding="utf-8")), load_file(file.with_suffix(".safetensors"))
         training.history = numbers["history"]

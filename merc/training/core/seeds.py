@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from merc.runtime import params, resume, workers
 from merc.runtime.device import select_device
-from merc.runtime.errors import error_context
+from merc.runtime.errors import UserError, error_context
 from merc.runtime.workers import JobFailure
 from merc.training.core.epoch_callbacks import TensorBoardLogger, log_folder
 from merc.training.core.loop import EpochCallback
@@ -84,7 +84,10 @@ def _finish(unfinished: list[SeedRun], num_seeds: int) -> None:
         importlib.import_module(module)
     outcomes = workers.run(unfinished, _learn, label=stage, accelerator=select_device().type == "cuda")
     if failures := [outcome.reason for outcome in outcomes if isinstance(outcome, JobFailure)]:
-        raise RuntimeError(f"{len(failures)} of {num_seeds} seeds failed: {failures[0]}")
+        raise UserError(
+            f"{stage}: {len(failures)} of {num_seeds} seeds failed: {failures[0]}; lower compute.workers if memory "
+            "ran out, and run it again: finished seeds are kept"
+        )
 
 
 def _learn(item: SeedRun) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from merc.runtime import params, resume
-from merc.runtime.errors import UserError, full_or_read_only
+from merc.runtime.errors import UserError, system_error
 
 OPTIONS = "MERC_TORCHRUN"  # torchrun's options, with which a stage starts its own processes: "--nproc-per-node 2"
 GRACE_SECONDS = 10.0  # until torchrun ends the processes that are left when one has failed
@@ -48,7 +48,11 @@ def launch(stage: str, *items: str) -> bool:
 
     parser = run.get_args_parser()
     parser.error = _refuse
-    arguments = parser.parse_args([*shlex.split(options), "--module", f"stages.{stage}", *items])
+    try:
+        words = shlex.split(options)
+    except ValueError as problem:  # a quote that is not closed
+        _refuse(str(problem))
+    arguments = parser.parse_args([*words, "--module", f"stages.{stage}", *items])
     logging.disable(logging.ERROR)  # torchrun's own account of a failure, which is one line here
     try:
         run.run(arguments)
@@ -132,7 +136,7 @@ def _leave(problem: Exception) -> NoReturn:
         time.sleep(GRACE_SECONDS)  # meanwhile torchrun names the one that has failed, and ends this one
         line = f"another process of this training has ended or does not answer ({' '.join(str(problem).split())})"
     if isinstance(problem, OSError):
-        line = (full_or_read_only(problem) or "").removeprefix("merc: ")
+        line = (system_error(problem) or "").removeprefix("merc: ")
     reason = {"message": line or traceback.format_exc(), "timestamp": int(time.time())}
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         Path(file).write_text(json.dumps(reason), encoding="utf-8")
