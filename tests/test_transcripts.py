@@ -69,6 +69,15 @@ def test_texts_that_do_not_fit_are_refused(tmp_path):
         transcripts.read_cues(clip, None)
 
 
+def test_words_with_a_comma_are_not_cut_off(tmp_path):
+    clip, table = _recording(tmp_path / "a.mp4"), tmp_path / "said.csv"
+    table.write_text('file,text\nb.mp4,Well, no\na.mp4,"Well, yes",\n')
+    assert [cue.text for cue in transcripts.read_cues(clip, table)] == ["Well, yes"]  # b's row is nothing to a
+    table.write_text("file,text\na.mp4,Well, yes\n")
+    with pytest.raises(UserError, match=r"said\.csv: the row 'a\.mp4, Well' goes on beyond the 2 columns .*quotes"):
+        transcripts.read_cues(clip, table)
+
+
 def test_a_subtitle_belongs_where_most_of_it_is_heard():
     said = [
         transcripts.Cue("a", "", 0.0, 1.0),

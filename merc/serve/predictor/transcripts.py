@@ -150,7 +150,7 @@ def _parse_table(path: Path, content: str, recording: Recording, *, is_required:
         rows = list(csv.DictReader(io.StringIO(content), restval="", dialect=_dialect(content)))
     except csv.Error as error:
         raise UserError(f"{path}: is no table: {error}") from None
-    columns = {(name or "").strip().lower().replace(" ", "_"): name for name in (rows[0] if rows else ())}
+    columns = {name.strip().lower().replace(" ", "_"): name for name in (rows[0] if rows else ()) if name}
     text = next((columns[name] for name in TEXT_COLUMNS if name in columns), None)
     if text is None:
         if not is_required:
@@ -158,6 +158,12 @@ def _parse_table(path: Path, content: str, recording: Recording, *, is_required:
         raise UserError(f"{path}: has no column of words; call it {' or '.join(TEXT_COLUMNS[:3])}")
     has_same_name = path.stem == recording.path.stem
     matching = [row for row in rows if _names(row, columns, text, recording, has_same_name=has_same_name)]
+    for row in matching:
+        if any(cell.strip() for cell in row.get(None) or ()):  # the cells beyond the header's
+            raise UserError(
+                f"{path}: the row {', '.join(str(row[name]) for name in columns.values())!r} goes on beyond the "
+                f"{len(columns)} columns of the header; put cells with commas in quotes"
+            )
     return [_cue(row, columns, text) for row in matching if (row[text] or "").strip()]
 
 
