@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from closure import ROOT, instances, names
+from test_pipeline import below, is_docstring_alone
 from whole_run import ORDER, SMALL, merged, prepare, run_all, write_params
 
 from merc.serve import Predictor
@@ -157,4 +158,5 @@ def test_what_a_stage_really_imports_is_declared(finished, tmp_path, stage, item
     assert done.returncode == 0, done.stderr
     loaded = {line for line in done.stdout.splitlines() if line.endswith(".py")}
     assert f"stages/{stage}.py" in loaded
-    assert loaded <= set(names(declaration["deps"]))
+    deps = set(names(declaration["deps"]))
+    assert not {name for name in loaded if not below(name, deps) and not is_docstring_alone(ROOT / name)}
