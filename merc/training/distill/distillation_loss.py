@@ -175,10 +175,11 @@ SOFT_LOSSES = {"classification": softened_divergence, "multilabel": binary_diver
 def relation_loss(output: dict, teacher: dict, visible: Tensor) -> Tensor:
     """Mean squared difference of the utterances' pairwise similarities, plus that of the gates if there are any.
 
-    Of a batch with more than MAX_ROWS rows only pairs of the same MAX_ROWS are compared. The teacher's gate is
-    first rescaled by `visible` (N, M), the fraction of each modality that the student sees.
+    A batch with more than MAX_ROWS rows is compared within equal parts. The teacher's gate is first rescaled by
+    `visible` (N, M), the fraction of each modality that the student sees.
     """
-    blocks = zip(*(values["context"].split(MAX_ROWS) for values in (output, teacher)), strict=True)
+    parts = -(-len(output["context"]) // MAX_ROWS)
+    blocks = zip(*(values["context"].tensor_split(parts) for values in (output, teacher)), strict=True)
     losses = [
         functional.mse_loss(cosine_similarities(student), cosine_similarities(reference))
         for student, reference in blocks
